@@ -1,0 +1,69 @@
+"""Deliveries and sources: where a call came from, and how it is settled."""
+
+from asyncio import CancelledError
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from switchgear.core.drivers import Work, working
+from switchgear.core.handler import Handler
+from switchgear.policy.call import Call
+
+__all__ = ["Delivery", "Done", "Failed", "Outcome", "Source", "dispatch"]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Done(NamedTuple, Generic[Out]):
+    """The handler returned."""
+
+    value: Out
+
+
+class Failed(NamedTuple):
+    """The handler raised: a `Fault`, a defect, or CancelledError when its work was called off."""
+
+    error: BaseException
+
+
+Outcome = Done[Out] | Failed
+
+
+class Delivery(Protocol[In, Out]):
+    """One call at an entrance, and the way to answer it.
+
+    `begin` hands over the running work, so that the entrance can call it off: a client left,
+    a lease was lost, a partition was revoked.
+    """
+
+    @property
+    def call(self) -> Call[In]: ...
+
+    def begin(self, work: Work) -> None: ...
+
+    async def settle(self, outcome: Outcome[Out]) -> None: ...
+
+
+class Source(Protocol[In, Out]):
+    """Where deliveries are pulled from."""
+
+    async def take(self) -> Delivery[In, Out] | None:
+        """Return the next delivery, or None when the source is drained."""
+        ...
+
+
+async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> None:
+    """Run one delivery to its settlement: the one place where outcomes are captured.
+
+    `settle` is called exactly once, whatever ended the work. A cancellation is settled
+    too and then goes on to whoever drives this.
+    """
+    outcome: Outcome[Out]
+    delivery.begin(working())
+    try:
+        outcome = Done(await handler(delivery.call))
+    except CancelledError as error:
+        await delivery.settle(Failed(error))
+        raise
+    except Exception as error:  # noqa: BLE001 - a defect, too, is an outcome
+        outcome = Failed(error)
+    await delivery.settle(outcome)

@@ -1,0 +1,63 @@
+"""Observation: one frozen event per happening, many observers."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from switchgear.policy.verdict import Verdict
+
+__all__ = ["AttemptEnded", "CallEnded", "Event", "Observer", "Refusing", "fan_out", "quiet"]
+
+
+class AttemptEnded(msgspec.Struct, frozen=True):
+    """One attempt at a dependency ended. `elapsed` is in seconds, to its real end."""
+
+    name: str
+    attempt: int
+    verdict: Verdict
+    elapsed: float
+
+
+class CallEnded(msgspec.Struct, frozen=True):
+    """A whole call ended, all its attempts included. `code` is empty when it succeeded."""
+
+    name: str
+    attempts: int
+    verdict: Verdict
+    elapsed: float
+    code: str = ""
+
+
+class Refusing(msgspec.Struct, frozen=True):
+    """A gate refused a call."""
+
+    name: str
+    gate: str
+    detail: str
+
+
+Event = Any
+"""A frozen value; rooms above add their own kinds."""
+
+Observer = Callable[[Event], None]
+
+
+def quiet(_: Event) -> None:
+    """Observe nothing."""
+
+
+def fan_out(*observers: Observer) -> Observer:
+    """Show each event to every observer; one that fails is reported and harms nobody."""
+
+    def show(event: Event) -> None:
+        for observer in observers:
+            try:
+                observer(event)
+            except Exception as error:  # noqa: BLE001 - an observer's defect is not the call's
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"an observer failed on {event!r}", "exception": error}
+                )
+
+    return show

@@ -1,0 +1,176 @@
+"""The stack: which protection stands where, and why. The order is data, here and nowhere else.
+
+A part names its place; `stack` sorts the parts into the order, and compiles gates, timeout and
+retry into two frames at most. A layer is only what must wrap.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.frames import Kit, Retry, Timeout, attempt, retried
+from switchgear.core.handler import Handler, Judge, Layer
+from switchgear.core.observe import Observer
+from switchgear.policy.gate import Gate
+
+__all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Stack", "stack"]
+
+
+class Place(Enum):
+    """A place in the order, with the reason why it stands there."""
+
+    OBSERVE = "sees everything below, refusals too"
+    DEADLINE = "bounds all that follows, so that no queue outlives its caller"
+    SHED = "the cheapest refusal first: an overloaded process must not do work to say no"
+    ADDRESS_LIMIT = "before credentials are looked at: guessing them is limited too"
+    ROUTE = "what follows is configured per route"
+    AUTHENTICATE = "limits and rights below are a principal's"
+    PRINCIPAL_LIMIT = "keyed by who was proven, not by who was claimed"
+    AUTHORISE = "before a body is read for somebody who may not send it"
+    BIND = "reads and checks the body only for those who may"
+    IDEMPOTENCY = "a repeated key answers from the record, before any effect"
+    TRANSACTION = "commits before the response; all effects are inside"
+    FALLBACK = "outside everything that can fail, and not an attempt itself"
+    SERVICE_BREAKER = "outside the retry: an open one costs no attempt and no budget"
+    RETRY = "outside the breaker below, so that each attempt is recorded"
+    BALANCE = "inside the retry: another attempt picks another endpoint"
+    BREAKER = "outside the timeout, so that slowness counts as failure"
+    BULKHEAD = "inside the breaker: nobody queues for what is known to be down"
+    TIMEOUT = "the time of the work alone, not that of a queue before it"
+    DRILL = "innermost: an injected fault meets every protection"
+
+
+INBOUND: Final = (
+    Place.OBSERVE,
+    Place.DEADLINE,
+    Place.SHED,
+    Place.ADDRESS_LIMIT,
+    Place.ROUTE,
+    Place.AUTHENTICATE,
+    Place.PRINCIPAL_LIMIT,
+    Place.AUTHORISE,
+    Place.BIND,
+    Place.IDEMPOTENCY,
+    Place.TRANSACTION,
+)
+
+OUTBOUND: Final = (
+    Place.OBSERVE,
+    Place.FALLBACK,
+    Place.SERVICE_BREAKER,
+    Place.RETRY,
+    Place.BALANCE,
+    Place.BREAKER,
+    Place.BULKHEAD,
+    Place.TIMEOUT,
+    Place.DRILL,
+)
+
+
+class Part(NamedTuple):
+    """One protection at its place: a gate, a retry, a timeout, or a layer that wraps."""
+
+    place: Place
+    what: Gate | Retry | Timeout | Layer
+
+
+class Stack:
+    """A handler behind its protections, which knows how it was built."""
+
+    def __init__(
+        self, name: str, order: tuple[Place, ...], parts: list[Part], run: Handler[Any, Any]
+    ) -> None:
+        self.name = name
+        self.order = order
+        self.parts = parts
+        self.run = run
+
+    def describe(self) -> str:
+        """Draw the stack, outermost first: the place, what stands there, and the reason."""
+        return _draw(self.name, [(part.place, _words(part.what)) for part in self.parts])
+
+
+def _words(what: object) -> str:
+    if isinstance(what, Retry):
+        return _words(what.schedule)
+    if isinstance(what, Timeout):
+        return f"at most {what.limit:g} s and {what.share:.0%} of what remains"
+    name = getattr(what, "name", None) or getattr(what, "__name__", None)
+    return f"{type(what).__name__.lower()} {name!r}" if name else type(what).__name__.lower()
+
+
+def _draw(title: str, rows: list[tuple[Place, str]]) -> str:
+    width = max((len(words) for _, words in rows), default=0)
+    lines = [
+        f"  {place.name.lower():<16} {words:<{width}}  {place.value}".rstrip()
+        for place, words in rows
+    ]
+    return "\n".join([title, *lines])
+
+
+def describe(order: tuple[Place, ...], title: str) -> str:
+    """Draw the whole order with its reasons, whatever of it a stack uses."""
+    return _draw(title, [(place, "") for place in order])
+
+
+def stack(
+    name: str,
+    order: tuple[Place, ...],
+    parts: Iterable[Part],
+    handler: Handler[Any, Any],
+    *,
+    observe: Observer | None = None,
+    judge: Judge | None = None,
+    clock: Clock = FINE,
+) -> Stack:
+    """Put `parts` before `handler` in `order` and compile them.
+
+    Gates next to each other, with the timeout or retry that they stand before, become one frame.
+    Raises ValueError for a part whose place is not in the order, and for a second retry or timeout.
+    """
+    parts = list(parts)
+    for part in parts:
+        if part.place not in order:
+            raise ValueError(
+                f"stack {name!r}: {part.place.name} has no place here;"
+                f" the order is {', '.join(place.name for place in order)}"
+            )
+    parts.sort(key=lambda part: order.index(part.place))  # stable: equal places keep their order
+    for kind in (Retry, Timeout):
+        if sum(isinstance(part.what, kind) for part in parts) > 1:
+            raise ValueError(f"stack {name!r}: more than one {kind.__name__.lower()}")
+    kit = Kit(name, observe, judge, clock)
+    return Stack(name, order, parts, _compile(kit, parts, handler))
+
+
+def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler[Any, Any]:
+    """Fold the parts from the innermost outwards, gathering gates until something closes them."""
+    gates: list[Gate] = []
+    timeout: Timeout | None = None
+    pending = False  # an attempt frame that still gathers the gates before it
+
+    def close() -> Handler[Any, Any]:
+        return attempt(kit, tuple(reversed(gates)), timeout, handler) if pending else handler
+
+    retry: Retry | None = None
+    for part in reversed(parts):
+        what = part.what
+        if isinstance(what, Timeout):
+            timeout, pending = what, True
+        elif isinstance(what, Retry):
+            handler = close()
+            gates, timeout, pending, retry = [], None, False, what
+        elif callable(what):
+            handler = what(_outer(kit, gates, retry, handler) if retry else close())
+            gates, timeout, pending, retry = [], None, False, None
+        else:
+            gates.append(what)
+            pending = retry is None
+    return _outer(kit, gates, retry, handler) if retry else close()
+
+
+def _outer(
+    kit: Kit, gates: list[Gate], retry: Retry, handler: Handler[Any, Any]
+) -> Handler[Any, Any]:
+    return retried(kit, tuple(reversed(gates)), retry, handler)

@@ -1,0 +1,103 @@
+"""The sweep: one coarse timer for every deadline of an event loop.
+
+A timer per request costs a microsecond and a heap entry; a deadline that is nearly always
+disarmed needs neither. Alarms sit in the set of the tick in which they are due: arming and
+disarming are one set operation each, and the loop's one timer stands at the earliest tick.
+"""
+
+import asyncio
+from contextvars import Context
+from math import inf
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary
+
+from switchgear.core.clock import FINE, Clock
+
+__all__ = ["Alarm", "Sweep", "sweep_of"]
+
+TICK: Final = 0.01  # seconds; alarms ring up to this much late, never early
+
+
+class Alarm(Protocol):
+    """What can be armed: hashable by identity, and told when its instant has come."""
+
+    def ring(self) -> None: ...
+
+
+class Sweep:
+    """Ring alarms at their instants on one event loop.
+
+    `arm` returns the slot, a set; `slot.discard(alarm)` disarms. An alarm is rung at most
+    once, within a tick after its instant.
+    """
+
+    __slots__ = ("__weakref__", "_clock", "_loop", "_next", "_slots", "_tick", "_timer")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock = FINE, tick: float = TICK
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._tick = tick
+        self._slots: dict[int, set[Alarm]] = {}
+        self._next: float = inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def arm(self, at: float, alarm: Alarm) -> set[Alarm]:
+        """Ring `alarm` once at the instant `at`, unless it is discarded from the slot before."""
+        if at == inf:
+            return set()
+        due = int(at / self._tick) + 1
+        slot = self._slots.get(due)
+        if slot is None:
+            slot = self._slots[due] = set()
+            if due < self._next:
+                self._plan(due)
+        slot.add(alarm)
+        return slot
+
+    @property
+    def armed(self) -> int:
+        """How many alarms are armed now."""
+        return sum(map(len, self._slots.values()))
+
+    def _plan(self, due: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next = due
+        wait = max(0.0, due * self._tick - self._clock())
+        # An empty Context: the timer outlives the call that happened to arm it.
+        self._timer = self._loop.call_later(wait, self._run, context=Context())
+
+    def _run(self) -> None:
+        self._timer = None
+        self._next = inf
+        reached = int(self._clock() / self._tick)
+        for due in sorted(tick for tick in self._slots if tick <= reached):
+            slot = self._slots.pop(due)
+            while slot:
+                alarm = slot.pop()
+                try:
+                    alarm.ring()
+                except Exception as error:  # noqa: BLE001 - one alarm's defect is not the others'
+                    self._loop.call_exception_handler(
+                        {"message": f"an alarm failed: {alarm!r}", "exception": error}
+                    )
+        if self._slots:
+            earliest = min(self._slots)
+            if earliest < self._next:
+                self._plan(earliest)
+
+
+_sweeps: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Clock, Sweep]] = WeakKeyDictionary()
+
+
+def sweep_of(loop: asyncio.AbstractEventLoop, clock: Clock = FINE) -> Sweep:
+    """Return the one sweep of a loop (and clock), made at first use."""
+    made = _sweeps.get(loop)
+    if made is None:
+        made = _sweeps[loop] = {}
+    sweep = made.get(clock)
+    if sweep is None:
+        sweep = made[clock] = Sweep(loop, clock)
+    return sweep

@@ -1,0 +1,118 @@
+"""Faults: every failure that crosses a boundary, and what the caller may conclude from it.
+
+A `Fault` says what kind of failure it is (`code`), whether the work may have taken effect
+(`effect`), and whether somebody on the way refused to try (`refusal`). Anything else that
+is raised is a defect: no retry, a traceback, a 500.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal"]
+
+
+class Code(StrEnum):
+    """The gRPC canonical codes in lower snake case, the one closed set of failure kinds.
+
+    Source: https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+    """
+
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    INVALID_ARGUMENT = "invalid_argument"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    NOT_FOUND = "not_found"
+    ALREADY_EXISTS = "already_exists"
+    PERMISSION_DENIED = "permission_denied"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+    FAILED_PRECONDITION = "failed_precondition"
+    ABORTED = "aborted"
+    OUT_OF_RANGE = "out_of_range"
+    UNIMPLEMENTED = "unimplemented"
+    INTERNAL = "internal"
+    UNAVAILABLE = "unavailable"
+    DATA_LOSS = "data_loss"
+    UNAUTHENTICATED = "unauthenticated"
+
+
+class Effect(StrEnum):
+    """Whether the failed work took effect: surely not, nobody knows, surely yes."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"
+    DONE = "done"
+
+
+class Refusal(StrEnum):
+    """Why a hop declined to try. A declared refusal says nothing about a dependency's health."""
+
+    OPEN = "open"  # a breaker stood open
+    FULL = "full"  # a bulkhead or queue had no room
+    LIMITED = "limited"  # a rate limit was spent
+    SHED = "shed"  # load was shed to stay alive
+    HURRIED = "hurried"  # the caller left less time than the work needs
+    DRAINING = "draining"  # the process is on its way out
+
+
+PUBLIC: Final[Mapping[Code, str]] = {
+    Code.CANCELLED: "The request was cancelled.",
+    Code.UNKNOWN: "The request failed.",
+    Code.INVALID_ARGUMENT: "The request is not valid.",
+    Code.DEADLINE_EXCEEDED: "The request took too long.",
+    Code.NOT_FOUND: "There is nothing here.",
+    Code.ALREADY_EXISTS: "It exists already.",
+    Code.PERMISSION_DENIED: "You may not do this.",
+    Code.RESOURCE_EXHAUSTED: "Too many requests; try again later.",
+    Code.FAILED_PRECONDITION: "The request does not fit the present state.",
+    Code.ABORTED: "The request lost a race; try again.",
+    Code.OUT_OF_RANGE: "The request asks for something out of range.",
+    Code.UNIMPLEMENTED: "This is not supported.",
+    Code.INTERNAL: "Something went wrong on our side.",
+    Code.UNAVAILABLE: "The service is unavailable; try again later.",
+    Code.DATA_LOSS: "Data was lost.",
+    Code.UNAUTHENTICATED: "Credentials are missing or not valid.",
+}
+
+
+class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not error
+    """Carry one failure across a boundary, with what may safely be concluded from it.
+
+    `detail` is for operators and never leaves the trust boundary; `public` is the sentence a
+    stranger sees (by default the code's own), `extra` the further public members of its
+    problem document (a list of wrong fields, say). `retry_after` is in seconds. `origin` names
+    where it arose (a dependency or endpoint), `hops` the services it has crossed since,
+    nearest to the origin first.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str = "",
+        *,
+        effect: Effect = Effect.UNKNOWN,
+        refusal: Refusal | None = None,
+        retry_after: float | None = None,
+        origin: str = "",
+        hops: tuple[str, ...] = (),
+        public: str | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail or PUBLIC[code])
+        self.code = code
+        self.detail = detail or PUBLIC[code]
+        self.effect = effect
+        self.refusal = refusal
+        self.retry_after = retry_after
+        self.origin = origin
+        self.hops = hops
+        self.public = public or PUBLIC[code]
+        self.extra: Mapping[str, object] = extra or {}
+
+    def __repr__(self) -> str:
+        parts = [self.code.value, repr(self.detail), f"effect={self.effect.value}"]
+        if self.refusal is not None:
+            parts.append(f"refusal={self.refusal.value}")
+        if self.origin:
+            parts.append(f"origin={self.origin!r}")
+        return f"Fault({', '.join(parts)})"

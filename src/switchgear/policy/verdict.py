@@ -1,0 +1,106 @@
+"""Verdicts: what one ended attempt says about its dependency, and whether another may help."""
+
+from asyncio import CancelledError
+from enum import Enum
+from typing import Final, NamedTuple
+
+from switchgear.policy.fault import Code, Effect, Fault
+
+__all__ = [
+    "BAD",
+    "BAD_AGAIN",
+    "GOOD",
+    "NEUTRAL",
+    "NEUTRAL_AGAIN",
+    "Health",
+    "Verdict",
+    "effect_of",
+    "judge",
+    "worse",
+]
+
+
+class Health(Enum):
+    """Is the dependency well? NEUTRAL: this ending says nothing about it."""
+
+    GOOD = "good"
+    NEUTRAL = "neutral"
+    BAD = "bad"
+
+
+class Verdict(NamedTuple):
+    """The dependency's `health`, whether another attempt may help, and `after` how many seconds."""
+
+    health: Health
+    again: bool = False
+    after: float | None = None
+
+
+GOOD: Final = Verdict(Health.GOOD)
+NEUTRAL: Final = Verdict(Health.NEUTRAL)
+NEUTRAL_AGAIN: Final = Verdict(Health.NEUTRAL, again=True)
+BAD: Final = Verdict(Health.BAD)
+BAD_AGAIN: Final = Verdict(Health.BAD, again=True)
+
+# A code that is missing here means that the dependency answered: it is well.
+_BY_CODE: Final = {
+    Code.UNAVAILABLE: BAD_AGAIN,
+    Code.DEADLINE_EXCEEDED: BAD_AGAIN,
+    Code.RESOURCE_EXHAUSTED: BAD_AGAIN,
+    Code.ABORTED: Verdict(Health.GOOD, again=True),
+    Code.INTERNAL: BAD,
+    Code.UNKNOWN: BAD,
+    Code.DATA_LOSS: BAD,
+    Code.CANCELLED: NEUTRAL,
+}
+
+
+def judge(error: BaseException) -> Verdict:
+    """Say what an attempt that ended by `error` means.
+
+    A declared refusal is NEUTRAL, ours or a farther hop's. Only the hop nearest the origin
+    retries, so a fault that has already crossed one asks for no other attempt. Connection and
+    timeout errors of the standard library count as the dependency's; any other exception is
+    a defect.
+    """
+    if isinstance(error, Fault):
+        verdict = NEUTRAL_AGAIN if error.refusal is not None else _BY_CODE.get(error.code, GOOD)
+        if len(error.hops) > 1:  # it has crossed a hop that could have retried
+            return verdict._replace(again=False)
+        if error.retry_after is not None:
+            return verdict._replace(after=error.retry_after)
+        return verdict
+    if isinstance(error, CancelledError):
+        return NEUTRAL
+    if isinstance(error, BaseExceptionGroup):
+        return _judge_group(error)
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return BAD_AGAIN
+    return BAD
+
+
+def _judge_group(group: BaseExceptionGroup[BaseException]) -> Verdict:
+    """Judge a group by its worst member; another attempt helps only where it helps them all."""
+    verdicts = [judge(member) for member in group.exceptions]
+    worst = verdicts[0]
+    for verdict in verdicts[1:]:
+        worst = worse(worst, verdict)
+    return Verdict(worst.health, all(verdict.again for verdict in verdicts))
+
+
+def effect_of(error: BaseException) -> Effect:
+    """Say whether work that ended by `error` may have taken effect."""
+    if isinstance(error, Fault):
+        return error.effect
+    if isinstance(error, ConnectionRefusedError):
+        return Effect.NONE
+    return Effect.UNKNOWN
+
+
+def worse(first: Verdict, second: Verdict) -> Verdict:
+    """Join two verdicts on one attempt (its head's and its end's): BAD wins, then NEUTRAL."""
+    if first.health is Health.BAD:
+        return first
+    if second.health is Health.BAD:
+        return second
+    return first if first.health is Health.NEUTRAL else second
