@@ -1,0 +1,83 @@
+"""A sliding window: how often things happened during the last seconds."""
+
+from typing import Final
+
+import msgspec
+
+from switchgear.policy import ranges
+
+__all__ = ["Window", "WindowSettings"]
+
+
+class WindowSettings(msgspec.Struct, frozen=True):
+    """How far a window looks back, in seconds, and in how many buckets it forgets."""
+
+    span: float = 10.0
+    buckets: int = 10
+
+    def __post_init__(self) -> None:
+        ranges.above(self, "span", 0)
+        ranges.between(self, "buckets", 1, 1000)
+
+
+_DEFAULTS: Final = WindowSettings()
+
+
+class Window:
+    """Count events of a few kinds (numbered from 0) over the last `span` seconds.
+
+    ::
+
+        | b0 | b1 | b2 | ... | b9 |   each `span / buckets` wide, on multiples of that width;
+                     ^ now            turning on empties what is older than `span`
+
+    A total covers the bucket of `now` and the `buckets - 1` before it: between 90 and 100 % of the
+    span with ten buckets. Recording adds to two integers and allocates nothing; a
+    bucket is emptied once per turn. An instant before the newest one seen counts as the newest.
+    """
+
+    __slots__ = ("_buckets", "_edge", "_first", "_kinds", "_place", "_ring", "_totals", "_width")
+
+    def __init__(self, kinds: int = 1, settings: WindowSettings = _DEFAULTS) -> None:
+        self._kinds = kinds
+        self._buckets = settings.buckets
+        self._width = settings.span / settings.buckets
+        self._ring = [0] * (kinds * settings.buckets)
+        self._totals = [0] * kinds
+        self._place = -(2**62)  # the newest bucket's number on the clock's own scale
+        self._first = 0  # where the newest bucket begins in the ring
+        self._edge = float("-inf")  # the instant at which the newest bucket ends
+
+    def add(self, kind: int, now: float, count: int = 1) -> None:
+        """Record `count` events of a kind at `now`."""
+        if now >= self._edge:
+            self._turn(now)
+        self._totals[kind] += count
+        self._ring[self._first + kind] += count
+
+    def total(self, kind: int, now: float) -> int:
+        """Return how many events of a kind the window holds at `now`."""
+        if now >= self._edge:
+            self._turn(now)
+        return self._totals[kind]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._ring[:] = [0] * len(self._ring)
+        self._totals[:] = [0] * self._kinds
+
+    def _turn(self, now: float) -> None:
+        """Move on to the bucket of `now`, emptying each bucket that fell out of the span."""
+        place = int(now // self._width)
+        steps = place - self._place
+        if steps >= self._buckets:
+            self.clear()
+        else:
+            for passed in range(self._place + 1, place + 1):
+                first = passed % self._buckets * self._kinds
+                for kind in range(self._kinds):
+                    self._totals[kind] -= self._ring[first + kind]
+                    self._ring[first + kind] = 0
+        self._place = max(self._place, place)
+        self._first = self._place % self._buckets * self._kinds
+        self._edge = (self._place + 1) * self._width

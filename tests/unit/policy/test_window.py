@@ -1,0 +1,63 @@
+"""The sliding window, in situations."""
+
+import pytest
+
+from switchgear.policy.window import Window, WindowSettings
+
+
+def test_what_happened_within_the_span_is_counted_by_kind() -> None:
+    window = Window(2)
+    window.add(0, 100.0)
+    window.add(1, 104.0, 3)
+    assert window.total(0, 109.0) == 1
+    assert window.total(1, 109.0) == 3
+
+
+def test_each_bucket_is_forgotten_as_it_leaves_the_span() -> None:
+    window = Window()
+    for second in range(100, 110):
+        window.add(0, second + 0.5)
+    assert window.total(0, 109.9) == 10
+    assert window.total(0, 110.0) == 9
+    assert window.total(0, 114.0) == 5
+    assert window.total(0, 119.0) == 0
+
+
+def test_a_long_silence_empties_the_window() -> None:
+    window = Window()
+    window.add(0, 100.0)
+    assert window.total(0, 1e9) == 0
+    window.add(0, 1e9)
+    assert window.total(0, 1e9) == 1
+
+
+def test_an_instant_from_the_past_counts_as_the_newest() -> None:
+    window = Window()
+    window.add(0, 105.0)
+    window.add(0, 42.0)
+    assert window.total(0, 105.0) == 2
+    assert window.total(0, 115.0) == 0
+
+
+def test_clear_forgets_and_counting_goes_on() -> None:
+    window = Window()
+    window.add(0, 100.0)
+    window.clear()
+    assert window.total(0, 100.0) == 0
+    window.add(0, 100.0)
+    assert window.total(0, 109.0) == 1
+
+
+def test_the_clock_may_start_below_zero() -> None:
+    window = Window()
+    window.add(0, -3.5)
+    assert window.total(0, -3.5) == 1
+    assert window.total(0, 5.5) == 1
+    assert window.total(0, 7.0) == 0
+
+
+def test_wrong_settings_say_what_where_and_what_would_be_right() -> None:
+    with pytest.raises(ValueError, match=r"WindowSettings\.span is 0, where .* above 0 would be"):
+        WindowSettings(span=0)
+    with pytest.raises(ValueError, match=r"WindowSettings\.buckets is 0, where .* 1 to 1000"):
+        WindowSettings(buckets=0)
