@@ -81,8 +81,8 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
     `detail` is for operators and never leaves the trust boundary; `public` is the sentence a
     stranger sees (by default the code's own), `extra` the further public members of its
     problem document (a list of wrong fields, say). `retry_after` is in seconds. `origin` names
-    where it arose (a dependency or endpoint), `hops` the services it has crossed since,
-    nearest to the origin first.
+    where it arose (a dependency or endpoint), `hops` the services that passed it on since, nearest
+    to the origin first: empty while only its maker and that maker's caller have seen it.
     """
 
     def __init__(

@@ -58,15 +58,15 @@ _BY_CODE: Final = {
 def judge(error: BaseException) -> Verdict:
     """Say what an attempt that ended by `error` means.
 
-    A declared refusal is NEUTRAL, ours or a farther hop's. Only the hop nearest the origin
-    retries, so a fault that has already crossed one asks for no other attempt. Connection and
-    timeout errors of the standard library count as the dependency's; any other exception is
-    a defect.
+    A declared refusal is NEUTRAL. So is a fault that another hop passed on: who passed it on
+    is well (its database's failure must not open the breaker before it), and only the hop
+    nearest the origin retries. Connection and timeout errors of the standard library count as the
+    dependency's; any other exception is a defect.
     """
     if isinstance(error, Fault):
+        if error.hops:
+            return NEUTRAL
         verdict = NEUTRAL_AGAIN if error.refusal is not None else _BY_CODE.get(error.code, GOOD)
-        if len(error.hops) > 1:  # it has crossed a hop that could have retried
-            return verdict._replace(again=False)
         if error.retry_after is not None:
             return verdict._replace(after=error.retry_after)
         return verdict

@@ -1,0 +1,138 @@
+"""The app: what a team declares. It builds nothing; roles read it and run their part of it."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from switchgear.consumers.subscription import Subscription
+from switchgear.policy.duration import seconds
+from switchgear.services.endpoint import Endpoint, Mount
+
+__all__ = ["App"]
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+
+
+class App:
+    """Everything an application declares: endpoints, consumers, mounted ASGI applications.
+
+    `folder` is where its `migrations/` stands; by default the folder of the file that makes the app.
+    Every declaration is checked when it is made and raises ValueError or TypeError at its line.
+    """
+
+    def __init__(self, name: str, *, folder: str | Path | None = None) -> None:
+        if not name or not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"app name {name!r}: write letters, digits, - and _")
+        self.name = name
+        self.folder = Path(folder) if folder is not None else _caller()
+        self.endpoints: list[Endpoint] = []
+        self.mounts: list[Mount] = []
+        self.subscriptions: list[Subscription] = []
+
+    def get(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
+        return self.endpoint("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Declare a handler for POST. Options as for `endpoint`."""
+        return self.endpoint("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Declare a handler for PUT. Options as for `endpoint`."""
+        return self.endpoint("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Declare a handler for PATCH. Options as for `endpoint`."""
+        return self.endpoint("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Declare a handler for DELETE. Options as for `endpoint`."""
+        return self.endpoint("DELETE", path, **options)
+
+    def endpoint(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str = "",
+        public: bool = False,
+        deadline: float | str = 3.0,
+        priority: int = 5,
+        status: int = 0,
+    ) -> Callable[[Function], Function]:
+        """Declare an HTTP handler.
+
+        Without `public` the caller needs a valid token, with `scope` one that bears it. `deadline` is
+        seconds or "2s". `priority` 0 is the first to be shed under load, 8 the last. `status` is the
+        success status: by default 201 for POST, 204 for None, else 200.
+        """
+
+        def declare(function: Function) -> Function:
+            _must_be_async(function, f"{method} {path}")
+            endpoint = Endpoint(
+                method, path, function, scope, public, seconds(deadline), priority, status
+            )
+            if any(one.name == endpoint.name for one in self.endpoints):
+                raise ValueError(f"{endpoint.name} is declared twice")
+            self.endpoints.append(endpoint)
+            return function
+
+        return declare
+
+    def consumer(
+        self,
+        topic: str,
+        *,
+        lanes: int = 8,
+        attempts: int = 10,
+        deadline: float | str = 30.0,
+        at_least_once: bool = False,
+    ) -> Callable[[Function], Function]:
+        """Declare a consumer of `topic`.
+
+        It takes the message and a `Transaction` (effects commit with the message, once) or an
+        `IdempotencyKey` (effects elsewhere); one that takes neither must say `at_least_once`.
+        """
+
+        def declare(function: Function) -> Function:
+            _must_be_async(function, f"consumer {topic}")
+            subscription = Subscription(
+                topic, function, lanes, attempts, seconds(deadline), at_least_once
+            )
+            if any(one.topic == topic for one in self.subscriptions):
+                raise ValueError(f"consumer {topic} is declared twice")
+            self.subscriptions.append(subscription)
+            return function
+
+        return declare
+
+    def mount(
+        self,
+        path: str,
+        application: Callable[..., Any],
+        *,
+        scope: str = "",
+        public: bool = True,
+        deadline: float | str = 3.0,
+        priority: int = 5,
+    ) -> None:
+        """Put an ASGI application (FastAPI, Starlette, Django, ...) under a path.
+
+        It is public by default, since it has its own sign-in; `public=False` or a `scope` puts ours
+        before it.
+        """
+        public = public and not scope
+        self.mounts.append(Mount(path, application, scope, public, seconds(deadline), priority))
+
+
+def _must_be_async(function: Callable[..., Any], where: str) -> None:
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{where}: {getattr(function, '__name__', function)!r} must be `async def`")
+
+
+def _caller() -> Path:
+    """Return the folder of the file that called App()."""
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
+    return Path(caller.f_code.co_filename).resolve().parent if caller is not None else Path.cwd()

@@ -1,0 +1,1 @@
+"""Consumers: typed handlers behind a queue. Subscriptions are declared here and run here."""

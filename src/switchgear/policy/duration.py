@@ -1,0 +1,26 @@
+"""Durations as people write them: "250ms", "2s", "5min", "1h", or seconds as a number."""
+
+import re
+from typing import Final
+
+__all__ = ["seconds"]
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+_FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)")
+
+
+def seconds(written: float | str) -> float:
+    """Read a duration as seconds.
+
+    Raises ValueError for another form, and for a duration that is not positive.
+    """
+    if isinstance(written, str):
+        found = _FORM.fullmatch(written.strip())
+        if found is None:
+            raise ValueError(f"{written!r} is no duration: write 250ms, 2s, 5min or 1h")
+        value = float(found[1]) * _UNITS[found[2]]
+    else:
+        value = float(written)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{written!r} is no duration: it must be more than nothing")
+    return value

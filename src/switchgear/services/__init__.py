@@ -1,0 +1,1 @@
+"""Services: typed handlers behind HTTP. Endpoints are declared here and hosted here."""
