@@ -1,0 +1,197 @@
+"""The log's way out: lines gathered by the loop, written in batches by a thread of its own.
+
+The loop only appends. The thread sleeps while there is nothing to write, lets a batch gather for
+50 ms or 64 KiB, and may block on a slow pipe for as long as it likes: what is held is bounded,
+and what does not fit is counted, not waited for. A thread, because the shell that started us
+shares our file description: making that non-blocking would make it so for the shell.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from select import select
+from typing import Final, Protocol
+from weakref import WeakMethod
+
+__all__ = ["DescriptorSink", "LogWriter", "RotatingFile", "Sink"]
+
+_PIPE_ATOMIC: Final = 4096  # PIPE_BUF: what several writers of one pipe may write unmixed
+_FOR_GOOD: Final = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET})
+_GATHER: Final = 0.05
+_BATCH_BYTES: Final = 64 * 1024
+
+
+class Sink(Protocol):
+    """Where batches of whole lines go. It may block; it raises OSError when it cannot go on."""
+
+    def write(self, lines: list[bytes]) -> None: ...
+
+
+class DescriptorSink:
+    """Write to a descriptor that other processes may be writing to as well."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+
+    def write(self, lines: list[bytes]) -> None:
+        """Write every line, on a pipe in pieces that do not mix with other writers' lines."""
+        for piece in _pieces(lines, _PIPE_ATOMIC if self._pipe else _BATCH_BYTES):
+            self._write(piece)
+
+    def _write(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:  # somebody else made the description non-blocking
+                select((), (self._descriptor,), ())
+
+
+class RotatingFile:
+    """Append to a file of our own, keeping it and one predecessor (`.1`) below a size each."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        self._path = path
+        self._most = most_bytes
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._open()
+
+    def write(self, lines: list[bytes]) -> None:
+        """Append every line, turning the page first when the file is full."""
+        for piece in _pieces(lines, _BATCH_BYTES):
+            if self._size and self._size + len(piece) > self._most:
+                self.close()
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+                self._open()
+            self._file.write(piece)
+            self._size += len(piece)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _open(self) -> None:
+        self._file = self._path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+
+class LogWriter:
+    """Take encoded lines from any thread and hand them to a sink, in batches and in order.
+
+    `written` and `dropped` count lines. A batch whose write fails counts as dropped, and `failure`
+    says why: a log that cannot be written is no reason to stop serving. A full disk may get room
+    again, so the next batch is tried; a pipe whose reader has gone is used no more.
+    """
+
+    def __init__(self, sink: Sink, *, bound_bytes: int = 8 * 1024 * 1024) -> None:
+        self.written = 0
+        self.dropped = 0
+        self.failure: OSError | None = None
+        self._dead = False
+        self._sink = sink
+        self._bound = bound_bytes
+        self._begin()
+        # A forked child has our memory but not our thread, and perhaps a lock held by it.
+        weak = WeakMethod(self._begin)
+
+        def revive() -> None:
+            begin = weak()
+            if begin is not None:
+                begin()
+
+        os.register_at_fork(after_in_child=revive)
+
+    def _begin(self) -> None:
+        self._lines: list[bytes] = []
+        self._held = 0  # bytes that no write has finished with
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._hurry = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> bool:
+        """Take one line, without its newline; False when it had to be dropped."""
+        size = len(line)
+        with self._lock:
+            if self._held + size > self._bound or self._closing or self._dead:
+                self.dropped += 1
+                return False
+            if not self._lines:
+                self._idle.clear()
+                self._some.set()
+            self._lines.append(line)
+            self._held += size
+            if self._held >= _BATCH_BYTES:
+                self._hurry.set()
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was put is written; False when `timeout` ran out first."""
+        self._hurry.set()
+        return self._idle.wait(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is held, for at most `timeout`, and end. The rest counts as dropped."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        self._hurry.set()
+        self._some.set()
+        self._thread.join(timeout)
+        with self._lock:
+            self.dropped += len(self._lines)
+            self._lines = []
+
+    def _run(self) -> None:
+        while True:
+            self._some.wait()
+            if not self._closing:
+                self._hurry.wait(_GATHER)
+            with self._lock:
+                self._some.clear()
+                self._hurry.clear()
+                lines, self._lines = self._lines, []
+            if lines:
+                self._write(lines)
+            with self._lock:
+                if self._lines:
+                    self._some.set()
+                    continue
+                self._idle.set()
+                if self._closing:
+                    return
+
+    def _write(self, lines: list[bytes]) -> None:
+        failure = None
+        try:
+            self._sink.write(lines)
+        except OSError as error:
+            failure = error
+        with self._lock:
+            self._held -= sum(map(len, lines))
+            self.failure = failure
+            if failure is None:
+                self.written += len(lines)
+                return
+            self.dropped += len(lines)
+            self._dead = failure.errno in _FOR_GOOD
+
+
+def _pieces(lines: list[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Join whole lines into pieces of at most `most_bytes`; a longer line is a piece alone."""
+    start = size = 0
+    for index, line in enumerate(lines):
+        if size and size + len(line) + 1 > most_bytes:
+            yield b"\n".join(lines[start:index]) + b"\n"
+            start, size = index, 0
+        size += len(line) + 1
+    yield b"\n".join(lines[start:]) + b"\n"

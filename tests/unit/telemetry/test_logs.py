@@ -1,0 +1,132 @@
+"""One event, one line; and the bridges that bring others in."""
+
+import logging
+import warnings
+
+import msgspec
+import pytest
+import structlog
+
+from switchgear.telemetry.bridge import bridge
+from switchgear.telemetry.logs import Log, console_line, json_line
+
+
+class Lines:
+    """A writer's place in a unit test: keeps what it was given."""
+
+    def __init__(self):
+        self.lines = []
+
+    def put(self, line):
+        self.lines.append(line)
+        return True
+
+    def events(self):
+        return [msgspec.json.decode(line) for line in self.lines]
+
+
+@pytest.fixture
+def lines():
+    return Lines()
+
+
+@pytest.fixture
+def log(lines):
+    return Log(lines, "gateway-1", wall=lambda: 1_700_000_000.0426)
+
+
+@pytest.fixture
+def bridged(log):
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    bridge(log)
+    yield log
+    root.handlers, root.level = before
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+class Served(msgspec.Struct, frozen=True):
+    at: str
+    level: str
+    process: str
+    event: str
+    route: str
+    status: int
+
+
+def test_a_line_opens_with_when_how_grave_who_and_what(log, lines):
+    log.info("ready", url="http://127.0.0.1:8080")
+    assert lines.lines == [
+        (
+            b'{"at":"2023-11-14T22:13:20.042Z","level":"info","process":"gateway-1",'
+            b'"event":"ready","url":"http://127.0.0.1:8080"}'
+        )
+    ]
+
+
+def test_a_struct_is_one_line(log, lines):
+    log.event(Served(log.stamp(), "info", "gateway-1", "request", "/users", 200))
+    assert lines.events()[0]["status"] == 200
+
+
+def test_what_is_below_the_level_is_not_written(log, lines):
+    log.debug("noise")
+    assert lines.lines == []
+
+
+def test_an_error_brings_its_traceback(log, lines):
+    try:
+        raise KeyError("gone")
+    except KeyError as error:
+        log.error("failed", error=error)
+    event = lines.events()[0]
+    assert event["level"] == "error"
+    assert event["exception"].endswith("KeyError: 'gone'\n")
+
+
+@pytest.mark.parametrize("value", [object(), "\ud800", {1: {(): 2}}, {"a": float("nan")}])
+def test_no_value_can_make_a_line_fail(log, lines, value):
+    log.info("odd", value=value)
+    assert msgspec.json.decode(lines.lines[0])["event"] in ("odd", "unloggable")
+
+
+@pytest.mark.parametrize("value", [object(), "\ud800", {1: 2}, "two\nlines"])
+def test_a_readable_line_has_the_same_content(value):
+    line = console_line({"at": "2023-11-14T22:13:20.042Z", "event": "odd", "value": value})
+    assert line.startswith(b"22:13:20.042")
+    assert b"odd" in line
+
+
+def test_stdlib_records_come_out_as_events(bridged, lines):
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        logging.getLogger("user.code").exception("no %s", "luck", extra={"order": 7, "level": "x"})
+    event = lines.events()[0]
+    assert (event["event"], event["logger"], event["order"]) == ("no luck", "user.code", 7)
+    assert (event["level"], event["level_"]) == ("error", "x")
+    assert "ValueError: bad" in event["exception"]
+
+
+def test_structlog_comes_out_as_events_and_its_level_holds(bridged, lines, capsys):
+    structlog.get_logger().bind(order=7).warning("low stock", left=2)
+    structlog.get_logger().debug("noise")
+    assert [(e["event"], e["level"], e["order"], e["left"]) for e in lines.events()] == [
+        ("low stock", "warning", 7, 2)
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_warnings_come_out_as_events(bridged, lines):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("old ways", stacklevel=1)
+    logging.captureWarnings(capture=False)
+    assert "old ways" in lines.events()[0]["event"]
+
+
+def test_json_line_is_what_msgspec_writes():
+    assert json_line({"a": 1}) == b'{"a":1}'

@@ -1,0 +1,151 @@
+"""The log's way out: order, batches, bounds, and sinks that fail."""
+
+import errno
+import os
+import threading
+
+import pytest
+
+from switchgear.telemetry.writer import DescriptorSink, LogWriter, RotatingFile
+
+PATIENCE = 30.0
+
+
+class Held:
+    """A sink that blocks until released, as a pipe does whose reader sleeps."""
+
+    def __init__(self):
+        self.release = threading.Event()
+        self.entered = threading.Event()
+        self.batches = []
+
+    def write(self, lines):
+        self.entered.set()
+        self.release.wait(PATIENCE)
+        self.batches.append(lines)
+
+
+class Failing:
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.lines = []
+
+    def write(self, lines):
+        if self.errors:
+            raise OSError(self.errors.pop(0), "no")
+        self.lines += lines
+
+
+def test_lines_come_out_whole_and_in_order(tmp_path):
+    target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    writer = LogWriter(DescriptorSink(target))
+    for number in range(5000):
+        writer.put(b"line %d" % number)
+    writer.close(PATIENCE)
+    os.close(target)
+    assert (tmp_path / "log").read_bytes() == b"".join(b"line %d\n" % n for n in range(5000))
+    assert (writer.written, writer.dropped) == (5000, 0)
+
+
+def test_a_blocked_sink_costs_lines_and_never_the_caller():
+    sink = Held()
+    writer = LogWriter(sink, bound_bytes=1000)
+    writer.put(b"x" * 100)
+    writer.flush(0)
+    assert sink.entered.wait(PATIENCE)
+    taken = sum(writer.put(b"y" * 100) for _ in range(50))
+    assert (taken, writer.dropped) == (9, 41)
+    sink.release.set()
+    writer.close(PATIENCE)
+    assert writer.written == 10
+    assert not writer.put(b"late")
+
+
+def test_close_gives_up_on_a_blocked_sink_and_counts_what_is_lost():
+    sink = Held()
+    writer = LogWriter(sink)
+    writer.put(b"first")
+    writer.flush(0)
+    assert sink.entered.wait(PATIENCE)
+    writer.put(b"second")
+    writer.close(0.01)
+    assert writer.dropped == 1
+    sink.release.set()
+
+
+def test_a_full_disk_loses_a_batch_and_the_next_is_tried():
+    sink = Failing(errno.ENOSPC)
+    writer = LogWriter(sink)
+    writer.put(b"lost")
+    assert writer.flush(PATIENCE)
+    assert isinstance(writer.failure, OSError)
+    writer.put(b"kept")
+    writer.close(PATIENCE)
+    assert sink.lines == [b"kept"]
+    assert (writer.written, writer.dropped, writer.failure) == (1, 1, None)
+
+
+def test_a_pipe_without_a_reader_is_used_no_more():
+    sink = Failing(errno.EPIPE)
+    writer = LogWriter(sink)
+    writer.put(b"lost")
+    assert writer.flush(PATIENCE)
+    assert not writer.put(b"refused")
+    writer.close(PATIENCE)
+    assert (sink.lines, writer.dropped) == ([], 2)
+
+
+def test_on_a_pipe_no_write_is_longer_than_what_is_atomic(monkeypatch):
+    reader, target = os.pipe()
+    sizes = []
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or real(fd, data))
+    DescriptorSink(target).write([b"z" * 999] * 20)
+    monkeypatch.undo()
+    os.close(target)
+    with open(reader, "rb") as lines:
+        assert lines.read() == (b"z" * 999 + b"\n") * 20
+    assert max(sizes) <= 4096
+    assert all(size % 1000 == 0 for size in sizes)
+
+
+def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path):
+    path = tmp_path / "logs" / "gateway-1.jsonl"
+    sink = RotatingFile(path, 4096)
+    for letter in b"abcdef":
+        sink.write([bytes([letter]) * 1500])
+    sink.close()
+    assert path.read_bytes() == b"e" * 1500 + b"\n" + b"f" * 1500 + b"\n"
+    assert path.with_name("gateway-1.jsonl.1").read_bytes()[:1] == b"c"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_forked_child_logs_through_a_thread_of_its_own(tmp_path):
+    target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    writer = LogWriter(DescriptorSink(target))
+    writer.put(b"parent")
+    assert writer.flush(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        writer.put(b"child")
+        os._exit(0 if writer.flush(PATIENCE) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    writer.close(PATIENCE)
+    os.close(target)
+    assert (tmp_path / "log").read_bytes() == b"parent\nchild\n"
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_descriptor_that_somebody_made_nonblocking_loses_nothing(flag):
+    reader, target = os.pipe()
+    os.set_blocking(target, not flag)
+    writer = LogWriter(DescriptorSink(target))
+    for _ in range(200):
+        writer.put(b"w" * 999)
+    total = b""
+    while len(total) < 200_000:
+        total += os.read(reader, 65536)
+    writer.close(PATIENCE)
+    os.close(target)
+    os.close(reader)
+    assert total == (b"w" * 999 + b"\n") * 200
