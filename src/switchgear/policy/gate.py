@@ -37,8 +37,9 @@ class Permit(msgspec.Struct, eq=False, gc=False):
 
     `at` is the instant of admission, `generation` the state it was given in: a gate ignores the
     verdict of a permit from an older generation. `answered` is the instant at which the head of
-    an answer that streams was there: slowness is measured to it, not to the stream's end. (A struct because one is made per call: 50 ns
-    instead of the 170 of a class. It compares by identity.)
+    an answer that streams was there: slowness is measured to it, not to the stream's end.
+    (A struct because one is made per call: 50 ns instead of the 170 of a class. It compares by
+    identity.)
     """
 
     at: float

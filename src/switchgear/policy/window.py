@@ -32,11 +32,12 @@ class Window:
                      ^ now            turning on empties what is older than `span`
 
     A total covers the bucket of `now` and the `buckets - 1` before it: between 90 and 100 % of the
-    span with ten buckets. Recording adds to two integers and allocates nothing; a
-    bucket is emptied once per turn. An instant before the newest one seen counts as the newest.
+    span with ten buckets. Recording adds to two integers and allocates nothing; a bucket is
+    emptied once per turn. An instant before the newest one seen counts as the newest. `edge` is the
+    instant at which the newest bucket ends.
     """
 
-    __slots__ = ("_buckets", "_edge", "_first", "_kinds", "_place", "_ring", "_totals", "_width")
+    __slots__ = ("_buckets", "_first", "_kinds", "_place", "_ring", "_totals", "_width", "edge")
 
     def __init__(self, kinds: int = 1, settings: WindowSettings = _DEFAULTS) -> None:
         self._kinds = kinds
@@ -46,18 +47,18 @@ class Window:
         self._totals = [0] * kinds
         self._place = -(2**62)  # the newest bucket's number on the clock's own scale
         self._first = 0  # where the newest bucket begins in the ring
-        self._edge = float("-inf")  # the instant at which the newest bucket ends
+        self.edge = float("-inf")  # the instant at which the newest bucket ends
 
     def add(self, kind: int, now: float, count: int = 1) -> None:
         """Record `count` events of a kind at `now`."""
-        if now >= self._edge:
+        if now >= self.edge:
             self._turn(now)
         self._totals[kind] += count
         self._ring[self._first + kind] += count
 
     def total(self, kind: int, now: float) -> int:
         """Return how many events of a kind the window holds at `now`."""
-        if now >= self._edge:
+        if now >= self.edge:
             self._turn(now)
         return self._totals[kind]
 
@@ -80,4 +81,4 @@ class Window:
                     self._ring[first + kind] = 0
         self._place = max(self._place, place)
         self._first = self._place % self._buckets * self._kinds
-        self._edge = (self._place + 1) * self._width
+        self.edge = (self._place + 1) * self._width

@@ -1,0 +1,438 @@
+"""The breaker, in situations: each trap is a test that bears its words."""
+
+from functools import partial
+
+import pytest
+
+from switchgear.policy.breaker import Breaker, BreakerSettings, State, Transition
+from switchgear.policy.fault import Refusal
+from switchgear.policy.gate import ANYONE, Permit, Refused, Waiting
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
+
+
+def middling() -> float:
+    """No jitter: the middle of the range."""
+    return 0.5
+
+
+def make(settings: BreakerSettings | None = None) -> Breaker:
+    return Breaker("mail", settings or BreakerSettings(), jitter=middling)
+
+
+def admitted(breaker: Breaker, now: float) -> Permit:
+    permit = breaker.admit(ANYONE, now)
+    assert isinstance(permit, Permit), permit
+    return permit
+
+
+def refused(breaker: Breaker, now: float) -> Refused:
+    refusal = breaker.admit(ANYONE, now)
+    assert isinstance(refusal, Refused), refusal
+    return refusal
+
+
+def run(breaker: Breaker, verdict: Verdict, now: float, took: float = 0.0) -> None:
+    permit = admitted(breaker, now - took)
+    assert breaker.settle(permit, verdict, now) == ()
+
+
+def opened(now: float = 0.0, settings: BreakerSettings | None = None) -> Breaker:
+    breaker = make(settings)
+    for _ in range(5):
+        run(breaker, BAD, now)
+    assert breaker.state is State.OPEN
+    return breaker
+
+
+def closed_again(now: float = 0.0) -> Breaker:
+    """A breaker that opened at `now` and whose ramp starts at `now` + 5."""
+    breaker = opened(now)
+    for _ in range(3):
+        run(breaker, GOOD, now + 5.0)
+    assert breaker.state is State.CLOSED
+    return breaker
+
+
+# -- opening
+
+
+def test_five_failures_in_a_row_open_a_quiet_route() -> None:
+    breaker = make()
+    for second in range(4):
+        run(breaker, BAD, second * 60.0)
+    assert breaker.state is State.CLOSED
+    run(breaker, BAD, 240.0)
+    assert breaker.state is State.OPEN
+
+
+def test_one_success_in_ten_does_not_hide_ninety_percent_failure() -> None:
+    settings = BreakerSettings(consecutive=1000)
+    breaker = make(settings)
+    run(breaker, GOOD, 1.0)
+    for _ in range(8):
+        run(breaker, BAD, 1.0)
+    assert breaker.state is State.CLOSED, "below ten calls nothing is concluded"
+    run(breaker, BAD, 1.0)
+    assert breaker.state is State.OPEN
+
+
+def test_half_of_the_calls_failing_opens_and_less_does_not() -> None:
+    breaker = make()
+    for second in range(40):
+        run(breaker, GOOD if second % 5 < 3 else BAD, second / 4)
+    assert breaker.state is State.CLOSED
+    for turn in range(20):
+        if breaker.state is State.CLOSED:
+            run(breaker, BAD if turn % 2 else GOOD, 30.0)
+    assert breaker.state is State.OPEN
+
+
+def test_failures_that_left_the_window_are_forgotten() -> None:
+    breaker = make()
+    for _ in range(4):
+        run(breaker, BAD, 1.0)
+    run(breaker, GOOD, 1.0)
+    for _ in range(4):
+        run(breaker, BAD, 1.0)
+    run(breaker, GOOD, 30.0)
+    run(breaker, BAD, 30.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_good_calls_of_every_bucket_weigh_against_failures() -> None:
+    breaker = make()
+    for tenth in range(80):
+        run(breaker, GOOD, tenth / 10)
+    for _ in range(4):
+        run(breaker, BAD, 8.0)
+    run(breaker, GOOD, 8.0)
+    for _ in range(4):
+        run(breaker, BAD, 8.0)
+    assert breaker.state is State.CLOSED
+    assert breaker.statistics()["settled"] == 89
+
+
+def test_sixty_percent_slow_calls_open() -> None:
+    breaker = make(BreakerSettings(slow_after=0.8))
+    for turn in range(9):
+        run(breaker, GOOD, 10.0, took=1.0 if turn % 3 else 0.1)
+    assert breaker.state is State.CLOSED
+    run(breaker, GOOD, 10.0, took=1.0)
+    assert breaker.state is State.OPEN
+
+
+def test_slowness_is_off_by_default() -> None:
+    breaker = make()
+    for _ in range(50):
+        run(breaker, GOOD, 1000.0, took=900.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_stream_is_slow_by_its_head_not_by_its_end() -> None:
+    breaker = make(BreakerSettings(slow_after=0.8))
+    for _ in range(20):
+        permit = admitted(breaker, 100.0)
+        permit.answered = 100.1
+        breaker.settle(permit, GOOD, 900.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_neutral_is_no_call_at_all() -> None:
+    breaker = make()
+    for _ in range(4):
+        run(breaker, BAD, 1.0)
+        run(breaker, NEUTRAL, 1.0)
+    assert breaker.state is State.CLOSED
+    run(breaker, BAD, 1.0)
+    assert breaker.state is State.OPEN, "a NEUTRAL between failures does not break the row"
+
+
+# -- open
+
+
+def test_open_refuses_with_the_time_that_is_left() -> None:
+    breaker = opened()
+    refusal = refused(breaker, 2.0)
+    assert refusal.refusal is Refusal.OPEN
+    assert refusal.retry_after == pytest.approx(3.0)
+    assert refusal.detail == "breaker 'mail' is open for 3 s more"
+    assert not breaker.available(2.0)
+    assert breaker.available(5.0)
+
+
+def test_open_time_doubles_up_to_its_most() -> None:
+    breaker = opened()
+    now, waits = 0.0, []
+    for _ in range(6):
+        wait = refused(breaker, now).retry_after
+        assert wait is not None
+        waits.append(wait)
+        now += wait
+        run(breaker, BAD, now)
+    assert waits == pytest.approx([5.0, 10.0, 20.0, 40.0, 60.0, 60.0])
+
+
+def test_jitter_spreads_the_open_time_by_a_fifth_either_way() -> None:
+    waits = []
+    for draw in (0.0, 0.5, 0.75):
+        breaker = Breaker("mail", jitter=partial(float, draw))
+        for _ in range(5):
+            run(breaker, BAD, 0.0)
+        waits.append(refused(breaker, 0.0).retry_after)
+    assert waits == pytest.approx([4.0, 5.0, 5.5])
+
+
+def test_a_recovered_breaker_starts_from_the_shortest_open_time() -> None:
+    breaker = closed_again()
+    for _ in range(5):
+        run(breaker, BAD, 15.0)
+    assert refused(breaker, 15.0).retry_after == pytest.approx(5.0)
+
+
+def test_opening_again_on_the_ramp_doubles_the_open_time() -> None:
+    breaker = closed_again()
+    now = 5.0
+    while breaker.state is State.CLOSED:
+        now += 0.5
+        permit = breaker.admit(ANYONE, now)
+        if isinstance(permit, Permit):
+            breaker.settle(permit, BAD, now)
+    assert refused(breaker, now).retry_after == pytest.approx(10.0)
+
+
+# -- half open
+
+
+def test_half_open_admits_its_probes_and_no_more() -> None:
+    breaker = opened()
+    for _ in range(3):
+        probe = admitted(breaker, 5.0)
+        for _ in range(10):
+            assert "its probe is out" in refused(breaker, 5.0).detail
+        assert not breaker.available(5.0)
+        breaker.settle(probe, GOOD, 5.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_failed_probe_opens_again() -> None:
+    breaker = opened()
+    run(breaker, GOOD, 5.0)
+    run(breaker, BAD, 5.0)
+    assert breaker.state is State.OPEN
+
+
+def test_a_cancelled_probe_does_not_leave_the_breaker_stuck_half_open() -> None:
+    breaker = opened()
+    run(breaker, NEUTRAL, 5.0)
+    assert breaker.state is State.HALF_OPEN
+    for _ in range(3):
+        run(breaker, GOOD, 5.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_lost_probe_does_not_leave_the_breaker_stuck_half_open() -> None:
+    breaker = opened()
+    admitted(breaker, 5.0)
+    assert refused(breaker, 14.9).retry_after == pytest.approx(0.1)
+    for _ in range(3):
+        run(breaker, GOOD, 15.0)
+    assert breaker.state is State.CLOSED
+    assert breaker.statistics()["lapsed"] == 1
+
+
+def test_a_stale_probe_does_not_free_the_place_of_the_next() -> None:
+    breaker = opened()
+    stale = admitted(breaker, 5.0)
+    admitted(breaker, 15.0)
+    breaker.settle(stale, NEUTRAL, 16.0)
+    assert not breaker.available(16.0)
+    refused(breaker, 16.0)
+
+
+def test_a_dependency_slower_than_the_lease_can_still_close_its_breaker() -> None:
+    breaker = opened()
+    probes = [admitted(breaker, 5.0 + 10.0 * turn) for turn in range(3)]
+    for turn, probe in enumerate(probes):
+        breaker.settle(probe, GOOD, 40.0 + turn)
+    assert breaker.state is State.CLOSED
+
+
+def test_slow_probes_open_again() -> None:
+    breaker = opened(settings=BreakerSettings(slow_after=0.8))
+    run(breaker, GOOD, 7.0)
+    for now in (10.0, 12.0):
+        permit = admitted(breaker, now)
+        breaker.settle(permit, GOOD, now + 1.0)
+    assert breaker.state is State.OPEN
+
+
+# -- the ramp
+
+
+def test_the_ramp_admits_a_growing_share_evenly() -> None:
+    breaker = closed_again()
+    shares = []
+    for second in range(10):
+        passed = 0
+        for call in range(100):
+            answer = breaker.admit(ANYONE, 5.0 + second + call / 100)
+            if isinstance(answer, Permit):
+                breaker.settle(answer, GOOD, 5.0 + second + call / 100)
+                passed += 1
+        shares.append(passed)
+    assert shares == pytest.approx([5, 15, 25, 35, 45, 55, 65, 75, 85, 95], abs=2)
+    assert all(isinstance(breaker.admit(ANYONE, 15.0), Permit) for _ in range(100))
+
+
+def test_a_refusal_on_the_ramp_says_how_much_is_admitted() -> None:
+    breaker = closed_again()
+    run(breaker, GOOD, 7.5)
+    refusal = refused(breaker, 7.5)
+    assert refusal.detail == "breaker 'mail' has just closed and admits 25 % of the calls"
+    assert refusal.retry_after == 1.0
+
+
+def test_no_ramp_admits_all_at_once() -> None:
+    breaker = opened(settings=BreakerSettings(ramp=0.0))
+    for _ in range(3):
+        run(breaker, GOOD, 5.0)
+    for _ in range(100):
+        run(breaker, GOOD, 5.0)
+
+
+# -- generations
+
+
+def test_a_late_result_of_an_older_state_changes_nothing() -> None:
+    breaker = make()
+    late_bad = [admitted(breaker, 0.0) for _ in range(20)]
+    late_good = [admitted(breaker, 0.0) for _ in range(20)]
+    for _ in range(5):
+        run(breaker, BAD, 0.0)
+    for permit in late_good:
+        breaker.settle(permit, GOOD, 1.0)
+    assert breaker.state is State.OPEN
+    run(breaker, GOOD, 5.0)
+    for permit in late_bad[:10]:
+        breaker.settle(permit, BAD, 5.0)
+    assert breaker.state is State.HALF_OPEN
+    for _ in range(2):
+        run(breaker, GOOD, 5.0)
+    for permit in late_bad[10:]:
+        breaker.settle(permit, BAD, 6.0)
+    assert breaker.state is State.CLOSED
+    assert breaker.statistics()["late"] == 40
+    assert breaker.statistics()["out"] == 0
+
+
+@pytest.mark.parametrize("verdict", [GOOD, BAD, NEUTRAL])
+def test_a_double_settle_raises_and_changes_nothing(verdict: Verdict) -> None:
+    breaker = make()
+    for _ in range(4):
+        run(breaker, BAD, 0.0)
+    permit = admitted(breaker, 0.0)
+    breaker.settle(permit, NEUTRAL, 0.0)
+    before = breaker.statistics()
+    with pytest.raises(RuntimeError, match="'mail' was settled twice"):
+        breaker.settle(permit, verdict, 0.0)
+    assert breaker.statistics() == before
+    assert breaker.state is State.CLOSED
+
+
+# -- the operator, the observer
+
+
+def test_an_operator_holds_it_open_and_lets_go() -> None:
+    breaker = make()
+    breaker.force_open(0.0)
+    refusal = refused(breaker, 1e6)
+    assert refusal.detail == "breaker 'mail' is held open by an operator"
+    assert refusal.retry_after is None
+    assert not breaker.available(1e6)
+    breaker.reset(1e6)
+    for _ in range(100):
+        run(breaker, GOOD, 1e6)
+
+
+def test_an_operator_holds_it_closed_whatever_fails() -> None:
+    breaker = opened()
+    breaker.force_closed(1.0)
+    for _ in range(100):
+        run(breaker, BAD, 1.0)
+    assert breaker.state is State.CLOSED
+    breaker.reset(1.0)
+    for _ in range(5):
+        run(breaker, BAD, 1.0)
+    assert breaker.state is State.OPEN
+
+
+def test_reset_while_half_open_admits_all_at_once() -> None:
+    breaker = opened()
+    run(breaker, GOOD, 5.0)
+    breaker.reset(5.0)
+    for _ in range(100):
+        run(breaker, GOOD, 5.0)
+
+
+def test_reset_on_the_ramp_admits_all_at_once() -> None:
+    breaker = closed_again()
+    breaker.reset(6.0)
+    for _ in range(100):
+        run(breaker, GOOD, 6.0)
+
+
+def test_every_live_transition_is_observable() -> None:
+    seen: list[Transition] = []
+    breaker = Breaker("mail", jitter=middling, on_transition=seen.append)
+    for _ in range(5):
+        run(breaker, BAD, 0.0)
+    run(breaker, BAD, 5.0)
+    for _ in range(3):
+        run(breaker, GOOD, 15.0)
+    breaker.reset(16.0)
+    assert seen == [
+        Transition("mail", State.CLOSED, State.OPEN, 0.0, "5 failures in a row"),
+        Transition("mail", State.OPEN, State.HALF_OPEN, 5.0, "open for 5 s, now probing"),
+        Transition("mail", State.HALF_OPEN, State.OPEN, 5.0, "a probe failed"),
+        Transition("mail", State.OPEN, State.HALF_OPEN, 15.0, "open for 10 s, now probing"),
+        Transition("mail", State.HALF_OPEN, State.CLOSED, 15.0, "3 probes succeeded"),
+    ]
+
+
+def test_the_reason_names_the_figures() -> None:
+    seen: list[Transition] = []
+    breaker = Breaker(
+        "mail", BreakerSettings(consecutive=100), jitter=middling, on_transition=seen.append
+    )
+    for turn in range(10):
+        run(breaker, BAD if turn % 2 else GOOD, 0.0)
+    assert [transition.why for transition in seen] == ["5 of 10 calls failed within 10 s"]
+
+
+def test_a_breaker_gives_out_no_waiting_places() -> None:
+    with pytest.raises(RuntimeError, match="no waiting places"):
+        make().abandon(Waiting(ANYONE, 0.0, 1.0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ({"failures": 0}, r"failures is 0, where a finite number above 0 would be right"),
+        ({"failures": 1.5}, r"failures is 1\.5, where a number from 0 to 1 would be right"),
+        ({"slow": float("nan")}, "slow is nan"),
+        ({"calls": 0}, "calls is 0, where a finite number of at least 1"),
+        ({"consecutive": 0}, "consecutive is 0"),
+        ({"slow_after": -1.0}, "slow_after is -1"),
+        ({"open_for": 0}, "open_for is 0"),
+        ({"open_for": 90.0}, r"open_most is 60\.0, where a finite number of at least 90"),
+        ({"jitter": 1.0}, r"jitter is 1\.0"),
+        ({"probes": 0}, "probes is 0"),
+        ({"probe_lease": 0}, "probe_lease is 0"),
+        ({"ramp": -1.0}, "ramp is -1"),
+    ],
+)
+def test_wrong_settings_say_what_where_and_what_would_be_right(
+    wrong: dict[str, float], right: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"BreakerSettings\.{right}"):
+        BreakerSettings(**wrong)
