@@ -20,6 +20,7 @@ __all__ = ["RANKS", "Form", "Log", "console_line", "json_line", "trace_of"]
 
 RANKS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
+_MILLIS: Final = tuple(f"{milli:03d}Z" for milli in range(1000))
 _HEAD: Final = ("at", "level", "process", "event")
 
 
@@ -84,17 +85,21 @@ class Log:
         self.rank = RANKS[level]
         self._form = form
         self._wall = wall
-        self._second = -1
-        self._prefix = ""
+        self._second = self._milli = -1
+        self._prefix = self._stamp = ""
 
     def stamp(self) -> str:
         """Return the present instant as RFC 3339 in UTC, to the millisecond."""
-        now = self._wall()
-        second = int(now)
+        milli = int(self._wall() * 1000)
+        if milli == self._milli:
+            return self._stamp
+        second, rest = divmod(milli, 1000)
         if second != self._second:  # formatting a date costs more than the rest of the line
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
             self._second = second
-        return f"{self._prefix}{int((now - second) * 1000):03d}Z"
+        self._milli = milli
+        self._stamp = self._prefix + _MILLIS[rest]
+        return self._stamp
 
     def event(self, event: Any) -> None:
         """Write one finished event, whose own fields say when, what and how grave."""

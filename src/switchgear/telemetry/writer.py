@@ -108,6 +108,7 @@ class LogWriter:
     def _begin(self) -> None:
         self._lines: list[bytes] = []
         self._held = 0  # bytes that no write has finished with
+        self._gathered = 0  # bytes of `_lines`
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._hurry = threading.Event()
@@ -127,9 +128,11 @@ class LogWriter:
             if not self._lines:
                 self._idle.clear()
                 self._some.set()
+                self._gathered = 0
             self._lines.append(line)
             self._held += size
-            if self._held >= _BATCH_BYTES:
+            self._gathered += size
+            if self._gathered >= _BATCH_BYTES > self._gathered - size:
                 self._hurry.set()
         return True
 
