@@ -1,0 +1,233 @@
+"""A bulkhead: at most so many calls in one dependency, a short queue before it, no more."""
+
+from collections import OrderedDict
+from math import inf
+from typing import Final
+
+import msgspec
+
+from switchgear.policy import ranges
+from switchgear.policy.fault import Refusal
+from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.verdict import Verdict
+
+__all__ = ["Bulkhead", "BulkheadSettings"]
+
+
+class BulkheadSettings(msgspec.Struct, frozen=True):
+    """How many may be inside and how many may wait. Durations are in seconds.
+
+    A waiter is refused when it has waited `patience`, a share of the time from its asking to
+    its deadline. Once the queue has stood for `standing` without ever being empty, that patience
+    shrinks to its `hurried` share, in favour of those who came later. A permit whose work has not
+    answered by its deadline, or within `permit_age`, counts as overdue.
+    """
+
+    permits: int = 64
+    queue: int = 64
+    patience: float = 0.1
+    standing: float = 0.1
+    hurried: float = 0.5
+    permit_age: float = 300.0
+
+    def __post_init__(self) -> None:
+        ranges.at_least(self, "permits", 1)
+        ranges.at_least(self, "queue", 0)
+        ranges.between(self, "patience", 0, 1)
+        ranges.at_least(self, "standing", 0)
+        ranges.between(self, "hurried", 0, 1)
+        ranges.above(self, "permit_age", 0)
+
+
+_DEFAULTS: Final = BulkheadSettings()
+_PRIORITIES: Final = 10
+
+
+class Bulkhead:
+    r"""Admit up to `permits` at once; let a few more wait, the highest priority first.
+
+    ::
+
+        admit --> [ permits: 64 ] --> settle: the place goes to the next in line
+             \--> [ queue: 64   ]      9 9 5 5 5 0   by priority, then in order of arrival
+              \-> refused
+
+    A permit is out until its work has really ended: overdue work is counted, but its
+    place is never given to another, because the dependency is still doing it. A waiter that
+    needs more weight than is free holds the line; were lighter ones let past, it might wait for
+    ever. The sleeper arms its own alarm at `Waiting.until` and then calls `abandon`, which
+    writes the refusal into `answer`.
+    """
+
+    def __init__(self, name: str, settings: BulkheadSettings = _DEFAULTS) -> None:
+        self.name = name
+        self._settings = settings
+        self._free = settings.permits
+        self._queued = 0
+        self._seen = -inf
+        self._stands_since = inf  # since when the queue has not been empty
+        # Ordered dictionaries, because any waiter may leave at any time.
+        self._lines = tuple(OrderedDict[Waiting, None]() for _ in range(_PRIORITIES))
+        self._out: dict[Permit, float] = {}  # to the deadline of its ask
+        self._admitted = self._refused = self._expired = self._hurried = self._abandoned = 0
+
+    def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
+        """Let one call in, give it a place in the queue, or refuse it because both are full."""
+        weight = ask.weight
+        if self._queued or not 0 < weight <= self._free:
+            return self._admit_when_full(ask, now)
+        self._free -= weight
+        self._admitted += 1
+        permit = Permit(now, 0, weight)
+        self._out[permit] = ask.deadline
+        return permit
+
+    def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+        """Take back a permit and answer those waiting places that it makes room for.
+
+        Raises:
+            RuntimeError: this permit was settled before, or is another gate's.
+        """
+        try:
+            del self._out[permit]
+        except KeyError:
+            how = "settled twice" if permit.spent else "never given out by it"
+            raise RuntimeError(f"a permit of bulkhead '{self.name}' was {how}") from None
+        permit.spent = True
+        self._free += permit.weight
+        return self._serve(now) if self._queued else ()
+
+    def abandon(self, waiting: Waiting, now: float) -> None:
+        """Leave the queue: the time to wait is over, or the caller has left.
+
+        Raises:
+            RuntimeError: it holds a permit, which must be settled, or never waited here.
+        """
+        if isinstance(waiting.answer, Refused):
+            return
+        line = self._line(waiting.ask)
+        if waiting not in line:
+            how = "holds a permit: settle it" if waiting.answer else "does not wait here"
+            raise RuntimeError(f"a waiter of bulkhead '{self.name}' {how}")
+        if now >= waiting.until:
+            self._expire(waiting, now)
+        else:
+            self._abandoned += 1
+            self._dismiss(waiting, f"a waiter of bulkhead '{self.name}' left the queue")
+
+    def overdue(self, now: float) -> int:
+        """Count the zombies: permits whose work should have answered by now and has not."""
+        oldest = now - self._settings.permit_age
+        return sum(
+            permit.answered is None and (deadline < now or permit.at < oldest)
+            for permit, deadline in self._out.items()
+        )
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return what is out, free, waiting, overdue (at the last full moment), and was refused.
+
+        Of those who waited, `expired` had no patience left, `hurried` made room in a standing
+        queue, and `abandoned` left of their own accord.
+        """
+        return {
+            "permits": self._settings.permits,
+            "free": self._free,
+            "out": len(self._out),
+            "overdue": self.overdue(self._seen),
+            "waiting": self._queued,
+            "admitted": self._admitted,
+            "settled": self._admitted - len(self._out),
+            "refused": self._refused,
+            "expired": self._expired,
+            "hurried": self._hurried,
+            "abandoned": self._abandoned,
+        }
+
+    # -- the queue
+
+    def _admit_when_full(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
+        settings = self._settings
+        self._seen = now
+        self._line(ask)
+        if ask.weight > settings.permits:
+            return self._refuse(f"a weight of {ask.weight} never fits {settings.permits} permits")
+        if ask.weight <= self._free and not any(self._lines[ask.priority :]):
+            return self._grant(ask, now)  # what waits is heavier, and less urgent
+        if self._queued >= settings.queue:
+            return self._refuse("is full")
+        if ask.deadline <= now:
+            return self._refuse("is full, and the deadline is past", Refusal.HURRIED)
+        if not self._queued:
+            self._stands_since = now
+        waiting = Waiting(ask, now, now + settings.patience * (ask.deadline - now))
+        self._lines[ask.priority][waiting] = None
+        self._queued += 1
+        return waiting
+
+    def _serve(self, now: float) -> tuple[Waiting, ...]:
+        """Answer waiters while there is room: first in line first, the aged with a refusal."""
+        answered = []
+        self._seen = now
+        while self._queued:
+            line = next(line for line in reversed(self._lines) if line)
+            waiting = next(iter(line))
+            if now >= waiting.until:
+                self._expire(waiting, now)
+            elif self._should_hurry(waiting, now):
+                self._hurried += 1
+                self._dismiss(waiting, f"bulkhead '{self.name}' has a standing queue")
+            elif waiting.ask.weight <= self._free:
+                self._leave(waiting)
+                waiting.answer = self._grant(waiting.ask, now)
+            else:
+                break
+            answered.append(waiting)
+        return tuple(answered)
+
+    def _should_hurry(self, waiting: Waiting, now: float) -> bool:
+        """Say whether a waiter makes room for fresher ones (never the last: nobody would gain).
+
+        After Nichols and Jacobson, Controlling Queue Delay (ACM Queue, 2012).
+        """
+        if self._queued == 1 or now - self._stands_since < self._settings.standing:
+            return False
+        patience = (waiting.until - waiting.since) * self._settings.hurried
+        return now - waiting.since > patience
+
+    def _grant(self, ask: Ask, now: float) -> Permit:
+        self._free -= ask.weight
+        self._admitted += 1
+        permit = Permit(now, 0, ask.weight)
+        self._out[permit] = ask.deadline
+        return permit
+
+    def _expire(self, waiting: Waiting, now: float) -> None:
+        self._expired += 1
+        waited = f"{now - waiting.since:.3g} s"
+        self._dismiss(waiting, f"a waiter of bulkhead '{self.name}' was not served in {waited}")
+
+    def _dismiss(self, waiting: Waiting, detail: str) -> None:
+        self._leave(waiting)
+        waiting.answer = Refused(Refusal.FULL, detail)
+
+    def _leave(self, waiting: Waiting) -> None:
+        del self._lines[waiting.ask.priority][waiting]
+        self._queued -= 1
+        if not self._queued:
+            self._stands_since = inf
+
+    def _line(self, ask: Ask) -> OrderedDict[Waiting, None]:
+        """Return the line of an ask.
+
+        Raises:
+            ValueError: its weight or priority is out of range.
+        """
+        if ask.weight < 1 or not 0 <= ask.priority < _PRIORITIES:
+            raise ValueError(f"{ask!r}: a weight from 1 and a priority from 0 to 9 would be right")
+        return self._lines[ask.priority]
+
+    def _refuse(self, what: str, refusal: Refusal = Refusal.FULL) -> Refused:
+        self._refused += 1
+        permits = self._settings.permits
+        taken = f"{permits - self._free} of {permits} permits out, {self._queued} waiting"
+        return Refused(refusal, f"bulkhead '{self.name}' {what}: {taken}")
