@@ -1,0 +1,62 @@
+"""A retry budget: retries and hedges stay a fraction of the traffic, whatever fails."""
+
+from typing import Final
+
+import msgspec
+
+from switchgear.policy import ranges
+from switchgear.policy.window import Window, WindowSettings
+
+__all__ = ["BudgetSettings", "RetryBudget"]
+
+
+class BudgetSettings(msgspec.Struct, frozen=True):
+    """How much may be spent: `ratio` of the requests plus `floor` a second, over `window`."""
+
+    ratio: float = 0.2
+    floor: float = 3.0
+    window: WindowSettings = WindowSettings()
+
+    def __post_init__(self) -> None:
+        ranges.between(self, "ratio", 0, 1)
+        ranges.at_least(self, "floor", 0)
+
+
+_DEFAULTS: Final = BudgetSettings()
+# The kinds that the window counts.
+_REQUESTS: Final = 0
+_SPENT: Final = 1
+
+
+class RetryBudget:
+    """Allow extra attempts as a ratio of requests, not of calls in flight, plus a floor.
+
+    One budget per dependency, shared by its retries and hedges: each request is deposited once,
+    each further attempt withdrawn first. When everything fails, a dependency sees at most
+    1 + `ratio` times the requests, plus the floor, which lets a quiet route retry at all. A ratio
+    of calls in flight would grow with the very slowness that it should contain.
+    """
+
+    def __init__(self, settings: BudgetSettings = _DEFAULTS) -> None:
+        self._ratio = settings.ratio
+        self._reserve = settings.floor * settings.window.span
+        self._window = Window(2, settings.window)
+        self._granted = self._denied = 0
+
+    def deposit(self, now: float) -> None:
+        """Record one request (its first attempt)."""
+        self._window.add(_REQUESTS, now)
+
+    def withdraw(self, now: float) -> bool:
+        """Take one further attempt out of the budget; False says that it is spent."""
+        allowed = self._ratio * self._window.total(_REQUESTS, now) + self._reserve
+        if self._window.total(_SPENT, now) + 1 > allowed:
+            self._denied += 1
+            return False
+        self._window.add(_SPENT, now)
+        self._granted += 1
+        return True
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how many further attempts were granted and denied so far."""
+        return {"granted": self._granted, "denied": self._denied}
