@@ -1,0 +1,126 @@
+"""The settings tree: one frozen value that says everything about a running system.
+
+Each part is owned by the room that uses it and only gathered here. The defaults are a complete
+system with an embedded database and every protection on.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from switchgear.assembly.secret import Secret, SecretUrl
+from switchgear.telemetry.settings import LogSettings
+
+__all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=256)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Processes(msgspec.Struct, frozen=True):
+    """How many processes of each role."""
+
+    gateways: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    services: Count = 2
+    workers: Count = 1
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where clients reach us. Port 0 lets the system choose one."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    backlog: Annotated[int, msgspec.Meta(ge=1)] = 4096
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where operators reach us."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9080
+
+
+class Database(msgspec.Struct, frozen=True):
+    """Which PostgreSQL: that of `url`, else one embedded in the data folder.
+
+    `account` is the system account to which root drops: the embedded server refuses to run as root.
+    """
+
+    url: SecretUrl | None = None
+    account: str = ""
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """What processes that no common supervisor started share: the key of internal tokens."""
+
+    internal_key: Secret | None = None
+
+
+class Supervision(msgspec.Struct, frozen=True):
+    """When a process counts as late, as hung, as stable; how fast it is started again.
+
+    Durations are seconds. A process beats every `beat`; without one for `unroutable` nothing is
+    sent to it, for `hung` its stacks are written down (within `dump`) and it is killed. Until it
+    is ready, `start` stands in for `hung`. Restarts wait `restart_first`, growing to
+    `restart_most`, and from the start again after it was up for `stable`. `drain` bounds an
+    orderly end, `drain_least` is what each later stage has of it at the least.
+    """
+
+    beat: Seconds = 1.0
+    unroutable: Seconds = 3.0
+    hung: Seconds = 30.0
+    start: Seconds = 60.0
+    dump: Seconds = 1.0
+    restart_first: Seconds = 0.1
+    restart_most: Seconds = 10.0
+    stable: Seconds = 30.0
+    drain: Seconds = 20.0
+    drain_least: Seconds = 2.0
+
+    def problems(self) -> Iterator[str]:
+        """Yield what contradicts itself."""
+        if self.unroutable < 2 * self.beat:
+            yield (
+                f"unroutable ({self.unroutable:g} s) must be at least two beats of {self.beat:g} "
+                "s, or one lost beat takes a healthy process out"
+            )
+        if self.hung <= self.unroutable:
+            yield (
+                f"hung ({self.hung:g} s) must be longer than unroutable ({self.unroutable:g} s), "
+                "or a process is killed before anything is sent elsewhere"
+            )
+        if self.restart_most < self.restart_first:
+            yield (
+                f"restart_most ({self.restart_most:g} s) must not be below restart_first "
+                f"({self.restart_first:g} s)"
+            )
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The whole tree.
+
+    `data` is the folder that holds everything that outlives the system. `debug` shows tracebacks
+    to clients: development only. `peers` names, by role, the addresses of processes that no
+    supervisor of ours starts (a cluster): "tcp:10.0.0.7:8081" or "unix:/path".
+    """
+
+    data: str = ".switchgear"
+    debug: bool = False
+    processes: Processes = Processes()
+    listen: Listen = Listen()
+    admin: Address = Address()
+    database: Database = Database()
+    trust: Trust = Trust()
+    supervisor: Supervision = Supervision()
+    log: LogSettings = LogSettings()
+    peers: dict[str, list[str]] = {}
+
+    def problems(self) -> Iterator[str]:
+        """Yield what contradicts itself between the parts."""
+        same = self.listen.port == self.admin.port and self.listen.port != 0
+        if same and self.listen.host == self.admin.host:
+            yield f"listen and admin both want port {self.listen.port}; give one of them another"
+        if not self.data:
+            yield "data must name a folder"

@@ -1,0 +1,252 @@
+"""The settings tree: precedence, provenance, and what a wrong configuration says."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from switchgear.assembly.decode import SettingsError
+from switchgear.assembly.load import (
+    describe,
+    environment_layer,
+    file_layer,
+    flag_layer,
+    load,
+    validate,
+)
+from switchgear.assembly.secret import Secret, SecretUrl, revealed
+from switchgear.assembly.settings import Settings
+
+
+class Limit(msgspec.Struct, frozen=True):
+    rate: float
+    burst: float
+
+    def __post_init__(self):
+        if self.rate <= 0:
+            raise ValueError(f"rate is {self.rate:g}, above nothing would be right")
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    url: str
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+
+class Toy(msgspec.Struct, frozen=True):
+    """A tree with one of everything that a room may use."""
+
+    name: str = "toy"
+    on: bool = False
+    size: Annotated[int, msgspec.Meta(ge=1, le=9)] = 3
+    wait: float = 2.0
+    form: Literal["json", "console"] = "json"
+    tags: tuple[str, ...] = ()
+    limit: Limit = Limit(10, 20)
+    key: Secret | None = None
+    url: SecretUrl | None = None
+    upstreams: dict[str, Upstream] = {}
+    peers: dict[str, list[str]] = {}
+
+
+def from_file(tmp_path, text, kind=Toy):
+    path = tmp_path / "switchgear.toml"
+    path.write_text(text)
+    return load(kind, [file_layer(path)])
+
+
+def from_environment(kind=Toy, **variables):
+    return load(kind, [environment_layer({f"SWITCHGEAR_{k}": v for k, v in variables.items()})])
+
+
+def from_flags(*pairs, kind=Toy):
+    return load(kind, [flag_layer([(key, value, "--set") for key, value in pairs])])
+
+
+def complaint(call, *args, **kwargs):
+    with pytest.raises(SettingsError) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)
+
+
+def test_nothing_is_a_complete_valid_system():
+    loaded = validate(load(Settings, []))
+    assert loaded.settings == Settings()
+    assert loaded.sources == {}
+
+
+def test_later_sources_win_and_each_value_knows_where_it_is_from(tmp_path):
+    path = tmp_path / "switchgear.toml"
+    path.write_text("[processes]\ngateways = 3\nservices = 4\nworkers = 5\n")
+    loaded = load(
+        Settings,
+        [
+            file_layer(path),
+            environment_layer(
+                {"SWITCHGEAR_PROCESSES__SERVICES": "6", "SWITCHGEAR_PROCESSES__WORKERS": "7"}
+            ),
+            flag_layer([("processes.workers", "8", "--workers")]),
+        ],
+    )
+    processes = loaded.settings.processes
+    assert (processes.gateways, processes.services, processes.workers) == (3, 6, 8)
+    told = {path: (value, source) for path, value, source in describe(loaded)}
+    assert told["processes.gateways"] == ("3", str(path))
+    assert told["processes.services"] == ("6", "SWITCHGEAR_PROCESSES__SERVICES")
+    assert told["processes.workers"] == ("8", "--workers")
+    assert told["listen.port"] == ("8080", "default")
+
+
+def test_a_part_of_a_part_keeps_the_rest_of_its_default():
+    assert from_flags(("limit.rate", "5")).settings.limit == Limit(5, 20)
+
+
+@pytest.mark.parametrize(
+    ("pair", "attribute", "value"),
+    [
+        (("on", "yes"), "on", True),
+        (("on", "false"), "on", False),
+        (("wait", "250ms"), "wait", 0.25),
+        (("wait", "7"), "wait", 7.0),
+        (("name", "{odd} = text"), "name", "{odd} = text"),
+        (("name", "12"), "name", "12"),
+        (("tags", "a, b"), "tags", ("a", "b")),
+        (("tags", '["a", "b"]'), "tags", ("a", "b")),
+        (("tags", ""), "tags", ()),
+        (("limit", "{rate = 1, burst = 2}"), "limit", Limit(1, 2)),
+        (("key", '{env = "X"}'), "key", Secret(env="X")),
+        (("key.file", "/k"), "key", Secret(file="/k")),
+        (("url", "postgresql://u@h/d"), "url", SecretUrl(value="postgresql://u@h/d")),
+        (("upstreams.mail.url", "http://m"), "upstreams", {"mail": Upstream("http://m")}),
+        (("peers.service", "tcp:a:1,tcp:b:1"), "peers", {"service": ["tcp:a:1", "tcp:b:1"]}),
+    ],
+)
+def test_text_becomes_what_the_setting_wants(pair, attribute, value):
+    assert getattr(from_flags(pair).settings, attribute) == value
+
+
+def test_a_file_may_write_durations_as_people_do(tmp_path):
+    assert from_file(tmp_path, 'wait = "2min"').settings.wait == 120.0
+
+
+def test_tables_merge_by_name_across_sources(tmp_path):
+    path = tmp_path / "switchgear.toml"
+    path.write_text('[upstreams.mail]\nurl = "http://m"\n')
+    flags = flag_layer(
+        [("upstreams.mail.timeout", "3", "--set"), ("upstreams.pay.url", "http://p", "--set")]
+    )
+    assert load(Toy, [file_layer(path), flags]).settings.upstreams == {
+        "mail": Upstream("http://m", 3.0),
+        "pay": Upstream("http://p"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[procesess]\ngateways = 3", "procesess: there is no such setting; did you mean 'pro"),
+        ("[processes]\ngatewys = 3", "processes.gatewys: there is no such setting; did you mean"),
+        ("[processes]\nzzz = 3", "there are: gateways, services, workers"),
+        ('[processes]\ngateways = "two"', "found the text 'two', where a whole number from 1 to"),
+        ("[processes]\ngateways = true", "processes.gateways: found true, where a whole number"),
+        ("processes = 3", "processes: found 3, where a group of settings would be right: gateways"),
+        ("[supervisor]\nbeat = -1.0", "supervisor.beat: found -1.0, where a number above 0"),
+        ('[log]\nlevel = "loud"', "where one of 'debug', 'error', 'info', 'warning' would be"),
+        ("debug = 1", "debug: found 1, where true or false would be right"),
+        ("data = {}", "data: found a table, where a text would be right"),
+        ("[listen\nport=1", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_names_the_place_the_source_and_what_would_be_right(tmp_path, text, said):
+    message = complaint(from_file, tmp_path, text, Settings)
+    assert said in message
+    assert str(tmp_path / "switchgear.toml") in message
+    assert "\n" not in message
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    message = complaint(from_file, tmp_path, 'size = 10\nwiat = 1\nform = "x"\n')
+    assert len(message.splitlines()) == 3
+    assert "size: found 10, where a whole number from 1 to 9 would be right" in message
+
+
+def test_a_variable_or_flag_is_named_as_it_was_written():
+    assert "(from SWITCHGEAR_SIZE)" in complaint(from_environment, SIZE="0")
+    assert "(from SWITCHGEAR_LIMT__RATE)" in complaint(from_environment, LIMT__RATE="0")
+    assert "(from --set)" in complaint(from_flags, ("limit.rte", "1"))
+
+
+def test_a_parts_own_refusal_carries_its_path():
+    assert complaint(from_flags, ("limit.rate", "-1")).startswith("limit: rate is -1, above")
+
+
+def test_a_missing_required_setting_is_told():
+    assert "'url'" in complaint(from_flags, ("upstreams.mail.timeout", "1"))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_whole_and_its_part_from_one_source_contradict(order):
+    pairs = [("limit", "{}"), ("limit.rate", "1")][::order]
+    assert "set" in complaint(from_flags, *pairs)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("hunter2", "a secret is not written here"),
+        ('{env = "A", file = "b"}', "not both"),
+        ('{value = "hunter2"}', "a secret is referred to by"),
+        ("{}", "a secret is referred to by"),
+    ],
+)
+def test_a_secret_is_referred_to_and_never_repeated(value, said):
+    message = complaint(from_flags, ("key", value))
+    assert said in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hunter2@h/d", "postgresql://h/d?password=hunter2", "h/d", "http://["]
+)
+def test_a_url_with_a_password_or_none_at_all_is_refused(url):
+    message = complaint(from_flags, ("url", url))
+    assert "hunter2" not in message
+    assert "URL" in message
+
+
+def test_a_secret_never_shows(monkeypatch, tmp_path):
+    monkeypatch.setenv("KEY", "hunter2")
+    loaded = from_flags(("key.env", "KEY"), ("url", "postgresql://u@h/d"))
+    assert loaded.settings.key.reveal() == "hunter2"
+    whole = revealed(loaded.settings)
+    assert whole.key.reveal() == "hunter2"
+    assert "hunter2" not in f"{whole!r} {describe(loaded)} {loaded!r}"
+    assert msgspec.json.decode(msgspec.json.encode(whole), type=Toy) == whole
+
+
+def test_validation_finds_secrets_that_are_not_there(monkeypatch, tmp_path):
+    monkeypatch.delenv("KEY", raising=False)
+    message = complaint(validate, from_flags(("key.env", "KEY"), ("url.file", f"{tmp_path}/no")))
+    assert "key: the environment variable KEY is not set" in message
+    assert f"url: cannot read the secret's file {tmp_path}/no" in message
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("supervisor.unroutable", "1.5"), "supervisor: unroutable (1.5 s) must be at least two"),
+        (("supervisor.hung", "2"), "hung (2 s) must be longer than unroutable (3 s)"),
+        (("supervisor.restart_most", "10ms"), "restart_most (0.01 s) must not be below"),
+        (("admin.port", "8080"), "listen and admin both want port 8080"),
+        (("data", ""), "data must name a folder"),
+    ],
+)
+def test_validation_finds_contradictions(pair, said):
+    assert said in complaint(validate, from_flags(pair, kind=Settings))
+
+
+def test_an_unreadable_file_is_one_sentence(tmp_path):
+    assert complaint(file_layer, tmp_path / "none.toml") == (
+        f"cannot read {tmp_path}/none.toml: No such file or directory"
+    )
+    (tmp_path / "latin.toml").write_bytes(b'data = "\xe9"')
+    assert "not UTF-8" in complaint(file_layer, tmp_path / "latin.toml")
