@@ -1,0 +1,71 @@
+"""A real PostgreSQL for tests: the embedded one, started once per session.
+
+Import the fixtures into a conftest: `from tests.support.postgres import *`. `postgres` is the
+server as its superuser, `database` an empty database of the test's own.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
+
+__all__ = ["data_folder", "database", "postgres"]
+
+_numbers = itertools.count(1)
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A folder that another account can walk through; pytest's own is closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="switchgear-test-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    with reachable_folder() as folder:
+        yield folder / "data"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Dsn]:
+    # Nothing here outlives the machine, so nothing needs the disk.
+    settings = EmbeddedSettings(options={"fsync": "off", "max_connections": "60"})
+    with reachable_folder() as folder:
+        server = EmbeddedPostgres(folder / "data", settings)
+        dsn = asyncio.run(server.start())
+        try:
+            yield dsn
+        finally:
+            asyncio.run(server.stop("immediate"))
+
+
+@pytest.fixture
+def database(postgres: Dsn) -> Iterator[Dsn]:
+    name = f"test_{next(_numbers)}"
+    asyncio.run(run(postgres, f"CREATE DATABASE {name}"))
+    yield msgspec.structs.replace(postgres, database=name)
+    asyncio.run(run(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def run(dsn: Dsn, *statements: str) -> None:
+    connection = await asyncpg.connect(**dsn.arguments())
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
