@@ -76,11 +76,13 @@ async def test_data_outlives_a_stop_and_a_start(data_folder: Path) -> None:
     dsn = await server.start()
     await run(dsn, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)")
     pid = server.pid
-    assert pid is not None and server.alive()
+    assert pid is not None
+    assert server.alive()
     assert await server.start() == dsn, "a second start of the same owner changes nothing"
     assert server.pid == pid
     await server.stop()
-    assert not server.alive() and server.pid is None
+    assert not server.alive()
+    assert server.pid is None
     async with running(data_folder) as again:
         assert await value(again, "SELECT n FROM kept") == 7
 
@@ -96,7 +98,8 @@ async def test_it_is_private_and_durable(data_folder: Path) -> None:
         assert await value(dsn, "SHOW fsync") == "on"
         assert await value(dsn, "SHOW data_checksums") == "on"
         assert await value(dsn, "SHOW server_encoding") == "UTF8"
-        assert dsn.password and dsn.password not in repr(dsn)
+        assert dsn.password
+        assert dsn.password not in repr(dsn)
         pid = members(home / "cluster")[0]
         assert dsn.password not in Path(f"/proc/{pid}/cmdline").read_text()
         with pytest.raises(asyncpg.InvalidPasswordError):
@@ -193,7 +196,8 @@ async def test_an_ordinary_user_runs_it_as_is(data_folder: Path) -> None:
     )
     out, _ = owner.communicate("", timeout=30)
     pid, url = out.split()
-    assert pid.isdigit() and f"switchgear-{user.pw_uid}-" in url
+    assert pid.isdigit()
+    assert f"switchgear-{user.pw_uid}-" in url
     assert (data_folder / "postgres" / "cluster").stat().st_uid == user.pw_uid
 
 
@@ -222,7 +226,8 @@ async def test_a_killed_postmaster_is_recovered_with_its_busy_backends(data_fold
 
 async def test_a_killed_owner_leaves_no_orphan(data_folder: Path) -> None:
     owner = owner_of(data_folder)
-    assert owner.stdout is not None and owner.stdin is not None
+    assert owner.stdout is not None
+    assert owner.stdin is not None
     pid, url = (await asyncio.to_thread(owner.stdout.readline)).split()
     dsn = Dsn.parse(url)
     await run(dsn, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)")
@@ -241,13 +246,15 @@ async def test_a_killed_owner_leaves_no_orphan(data_folder: Path) -> None:
 
 async def test_a_killed_owner_alone_ends_the_server(data_folder: Path) -> None:
     owner = owner_of(data_folder)
-    assert owner.stdout is not None and owner.stdin is not None
-    await asyncio.to_thread(owner.stdout.readline)
+    assert owner.stdout is not None
+    assert owner.stdin is not None
+    _, url = (await asyncio.to_thread(owner.stdout.readline)).split()
     assert members(data_folder / "postgres" / "cluster")
     owner.kill()
     owner.wait()
     await asyncio.wait_for(gone(data_folder), 10)
     assert not (data_folder / "postgres" / "cluster" / "postmaster.pid").exists(), "a clean end"
+    os.rmdir(Dsn.parse(url).host)
     owner.stdout.close()
     owner.stdin.close()
 
@@ -256,7 +263,8 @@ async def test_a_server_without_its_owner_is_ended_and_replaced(data_folder: Pat
     server = EmbeddedPostgres(data_folder)
     dsn = await server.start()
     await run(dsn, "CREATE TABLE kept (n int)")
-    assert server.pid is not None and server._lock is not None
+    assert server.pid is not None
+    assert server._lock is not None
     os.close(server._lock)  # as if the owner had died and its server had not been told
     server._lock = None
     async with running(data_folder) as again:
