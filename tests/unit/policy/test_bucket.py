@@ -1,0 +1,154 @@
+"""The token bucket, in situations."""
+
+import pytest
+
+from switchgear.policy.bucket import BucketSettings, TokenBucket
+from switchgear.policy.fault import Code, Refusal
+from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting
+from switchgear.policy.verdict import BAD, GOOD
+
+
+def make(rate: float = 2.0, burst: float = 4.0, keys: int = 100) -> TokenBucket:
+    return TokenBucket("sign-in", BucketSettings(rate=rate, burst=burst, keys=keys))
+
+
+def passes(bucket: TokenBucket, now: float, ask: Ask = ANYONE) -> int:
+    """Ask until refused, and return how often it went well."""
+    count = 0
+    while isinstance(bucket.admit(ask, now), Permit):
+        count += 1
+    return count
+
+
+def refused(bucket: TokenBucket, now: float, ask: Ask = ANYONE) -> Refused:
+    refusal = bucket.admit(ask, now)
+    assert isinstance(refusal, Refused), refusal
+    return refusal
+
+
+def test_a_burst_passes_then_the_rate() -> None:
+    bucket = make()
+    assert passes(bucket, 10.0) == 4
+    assert passes(bucket, 10.4) == 0
+    assert passes(bucket, 10.5) == 1
+    assert passes(bucket, 12.0) == 3
+    assert passes(bucket, 1000.0) == 4
+
+
+def test_a_refusal_says_exactly_how_long() -> None:
+    bucket = make(rate=3.0)
+    for start in (0.1, 7.7, 12345.678):
+        passes(bucket, start)
+        refusal = refused(bucket, start)
+        assert refusal.refusal is Refusal.LIMITED
+        assert refusal.retry_after == pytest.approx(1 / 3)
+        assert refusal.retry_after is not None
+        assert isinstance(bucket.admit(ANYONE, start + refusal.retry_after), Permit)
+
+
+def test_the_refusal_is_a_429_that_names_limit_and_key() -> None:
+    bucket = make()
+    passes(bucket, 0.0, Ask("ada"))
+    refusal = refused(bucket, 0.0, Ask("ada"))
+    assert refusal.detail == "limit 'sign-in' for 'ada' of 2/s is spent for 0.5 s"
+    assert refusal.fault().code is Code.RESOURCE_EXHAUSTED
+
+
+def test_each_key_has_a_bucket_of_its_own() -> None:
+    bucket = make()
+    assert passes(bucket, 0.0, Ask("ada")) == 4
+    assert passes(bucket, 0.0, Ask("bob")) == 4
+    assert passes(bucket, 0.0) == 4
+
+
+def test_weights_take_more_tokens() -> None:
+    bucket = make()
+    assert isinstance(bucket.admit(Ask(weight=3), 0.0), Permit)
+    assert refused(bucket, 0.0, Ask(weight=2)).retry_after == pytest.approx(0.5)
+    assert isinstance(bucket.admit(ANYONE, 0.0), Permit)
+
+
+def test_a_refusal_takes_no_token() -> None:
+    bucket = make()
+    passes(bucket, 0.0)
+    for _ in range(100):
+        refused(bucket, 0.0)
+    assert passes(bucket, 2.0) == 4
+
+
+def test_a_weight_beyond_the_burst_never_fits_and_says_so() -> None:
+    refusal = refused(make(), 0.0, Ask(weight=5))
+    assert refusal.retry_after is None
+    assert "a weight of 5 never fits a burst of 4" in refusal.detail
+
+
+def test_a_negative_weight_buys_nothing() -> None:
+    with pytest.raises(ValueError, match="a weight from 0 would be right"):
+        make().admit(Ask(weight=-1), 0.0)
+
+
+def test_what_is_left_can_be_told() -> None:
+    bucket = make()
+    assert bucket.left("ada", 0.0) == 4.0
+    bucket.admit(Ask("ada", weight=3), 0.0)
+    assert bucket.left("ada", 0.0) == 1.0
+    assert bucket.left("ada", 0.5) == 2.0
+    assert bucket.left("", 0.0) == 4.0
+
+
+def test_the_table_is_bounded() -> None:
+    bucket = make(keys=10)
+    for number in range(1000):
+        bucket.admit(Ask(f"key {number}"), float(number))
+    assert bucket.statistics()["keys"] == 10
+    assert bucket.statistics()["forgotten"] == 0, "each was full again when it left"
+
+
+def test_eviction_never_forgives_a_spent_bucket() -> None:
+    bucket = make(keys=10)
+    passes(bucket, 0.0, Ask("spender"))
+    for number in range(1000):
+        passes(bucket, 0.0, Ask(f"flood {number}"))
+    assert bucket.statistics()["forgotten"] != 0
+    assert passes(bucket, 0.0, Ask("spender")) == 0
+    assert passes(bucket, 0.5, Ask("spender")) <= 1
+
+
+def test_a_flood_of_light_keys_does_not_lock_newcomers_out() -> None:
+    bucket = make(keys=100)
+    for number in range(500):
+        bucket.admit(Ask(f"flood {number}"), 0.0)
+    newcomers = [bucket.admit(Ask(f"newcomer {number}"), 0.0) for number in range(100)]
+    assert sum(isinstance(answer, Permit) for answer in newcomers) > 50
+
+
+def test_who_is_held_off_stays_in_the_table() -> None:
+    bucket = make(keys=2)
+    passes(bucket, 0.0, Ask("hammering"))
+    for number in range(2):
+        bucket.admit(Ask(f"light {number}"), 0.0)
+        refused(bucket, 0.0, Ask("hammering"))
+    strangers = [bucket.left(f"stranger {number}", 0.0) for number in range(100)]
+    assert min(strangers) == 3.0, "what a light one owes, not what the hammering one does"
+
+
+def test_a_double_settle_raises() -> None:
+    bucket = make()
+    permit = bucket.admit(ANYONE, 0.0)
+    assert isinstance(permit, Permit)
+    assert bucket.settle(permit, BAD, 0.0) == ()
+    with pytest.raises(RuntimeError, match="'sign-in' was settled twice"):
+        bucket.settle(permit, GOOD, 0.0)
+    assert bucket.statistics()["settled"] == 1
+
+
+def test_a_bucket_gives_out_no_waiting_places() -> None:
+    with pytest.raises(RuntimeError, match="no waiting places"):
+        make().abandon(Waiting(ANYONE, 0.0, 1.0), 0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0.0}, {"burst": 0.5}, {"keys": 0}])
+def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
+    field = next(iter(wrong))
+    with pytest.raises(ValueError, match=rf"BucketSettings\.{field} is .*would be right"):
+        BucketSettings(**({"rate": 1.0, "burst": 1.0} | wrong))
