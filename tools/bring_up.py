@@ -18,7 +18,7 @@ LOCK = ".lock"
 STAMP = ".stamp"
 
 
-class Broken(Exception):
+class SetupError(Exception):
     """The environment cannot be set up; the message is for whoever typed the command."""
 
 
@@ -39,7 +39,7 @@ def holds(home: Path, wanted: bytes) -> bool:
 
 def runs(home: Path) -> bool:
     """Say whether the environment's Python starts and is new enough."""
-    probe = [home / "bin" / "python", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    probe = [str(home / "bin" / "python"), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     try:
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -47,21 +47,21 @@ def runs(home: Path) -> bool:
 
 
 def claim(home: Path) -> IO[str]:
-    """Take the lock, waiting for another `./dev` in the same checkout; keep it by keeping it open."""
+    """Take the lock, waiting for whoever has it; it is kept by keeping it open."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / LOCK).open("w")
     except PermissionError:
-        raise Broken(foreign(home)) from None
+        raise SetupError(foreign(home)) from None
     except OSError as error:
-        raise Broken(f"{home} cannot be set up: {error}") from None
+        raise SetupError(f"{home} cannot be set up: {error}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         say(f"waiting for another ./dev that is setting up {home}")
         fcntl.flock(lock, fcntl.LOCK_EX)
     if not os.access(home, os.W_OK):
-        raise Broken(foreign(home))
+        raise SetupError(foreign(home))
     return lock
 
 
@@ -113,7 +113,7 @@ def succeeds(command: list[str], *, quiet: bool = False) -> bool:
 def require(command: list[str], *, quiet: bool = False) -> None:
     """Run a command that has no alternative."""
     if not succeeds(command, quiet=quiet):
-        raise Broken(f"this command failed: {' '.join(command)}")
+        raise SetupError(f"this command failed: {' '.join(command)}")
 
 
 def say(text: str) -> None:
@@ -142,7 +142,7 @@ def main() -> int:
     """Run, and turn what cannot be helped into one line instead of a traceback."""
     try:
         bring_up(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
-    except Broken as error:
+    except SetupError as error:
         say(str(error))
         return 1
     return 0

@@ -1,0 +1,1 @@
+"""What tests of an app need: time that jumps instead of passing."""

@@ -1,0 +1,170 @@
+"""Virtual time: it jumps, it never waits, and it says when nothing can wake."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+
+from switchgear.testing import virtual
+from switchgear.testing.virtual import START, Stuck, VirtualLoop, clock
+
+
+def test_a_day_passes_at_once() -> None:
+    async def sleeper() -> float:
+        await asyncio.sleep(86_400)
+        return clock()
+
+    began = time.process_time()
+    assert virtual.run(sleeper()) == START + 86_400
+    assert time.process_time() - began < 5  # CPU seconds: it did not spin through the day either
+
+
+def test_the_clock_stands_still_while_callbacks_run() -> None:
+    async def busy() -> set[float]:
+        seen = set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+            seen.add(clock())
+        return seen
+
+    assert virtual.run(busy()) == {START}
+
+
+def test_timers_fire_in_order_and_never_early() -> None:
+    async def main() -> list[tuple[float, float]]:
+        loop = asyncio.get_running_loop()
+        fired: list[tuple[float, float]] = []
+        for delay in (0.3, 0.1, 0.1 + 0.2, 7e7, 0.2):
+            at = loop.time() + delay
+            loop.call_at(at, lambda at=at: fired.append((at, loop.time())))
+        await asyncio.sleep(1e8)
+        return fired
+
+    fired = virtual.run(main())
+    assert len(fired) == 5
+    assert fired == sorted(fired)
+    assert all(0 <= seen - at < 1e-7 for at, seen in fired)
+
+
+def test_timeouts_end_in_virtual_time() -> None:
+    async def main() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await asyncio.Event().wait()
+        return clock()
+
+    assert virtual.run(main()) == START + 30
+
+
+def test_a_cancelled_timer_is_no_reason_to_jump() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(5, print).cancel()
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stuck):
+        virtual.run(main())
+
+
+def test_stuck_names_every_task_and_where_it_waits() -> None:
+    async def inner() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inner(), name="left")
+            group.create_task(inner(), name="right")
+
+    with pytest.raises(Stuck) as stuck:
+        virtual.run(main())
+    text = str(stuck.value)
+    assert "left in Event.wait, locks.py:" in text
+    assert "right in Event.wait, locks.py:" in text
+    assert "TaskGroup.__aexit__, taskgroups.py:" in text
+
+
+def test_stuck_ends_the_tasks_that_waited() -> None:
+    ended = []
+
+    async def main() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(Stuck):
+        virtual.run(main())
+    assert ended == [True]
+
+
+def test_a_thread_is_waited_for_and_takes_no_virtual_time() -> None:
+    gate = threading.Event()
+
+    async def main() -> tuple[str, float]:
+        loop = asyncio.get_running_loop()
+        loop.call_later(3600, gate.set)  # a timer must not be jumped to while a thread works
+        loop.call_soon(gate.set)
+        word = await asyncio.to_thread(lambda: "done" if gate.wait(30) else "starved")
+        return word, clock()
+
+    assert virtual.run(main()) == ("done", START)
+
+
+def test_a_call_from_another_thread_wakes_the_loop() -> None:
+    async def main() -> float:
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        other = threading.Thread(target=loop.call_soon_threadsafe, args=(woken.set,))
+        other.start()
+        other.join()
+        await woken.wait()
+        return clock()
+
+    assert virtual.run(main()) == START
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loop, _: loop.create_connection(asyncio.Protocol, "127.0.0.1", 1),
+        lambda loop, _: loop.create_server(asyncio.Protocol, "127.0.0.1", 0),
+        lambda loop, _: loop.create_unix_connection(asyncio.Protocol, "nowhere"),
+        lambda loop, _: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
+        lambda loop, sock: loop.sock_recv(sock, 1),
+        lambda loop, sock: loop.add_reader(sock, print),
+        lambda loop, _: loop.getaddrinfo("localhost", 80),
+        lambda loop, _: loop.add_signal_handler(10, print),
+        lambda loop, sock: loop._add_reader(sock.fileno(), print),
+    ],
+)
+def test_the_real_world_is_refused(use) -> None:
+    left, right = socket.socketpair()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="is of the real world"):
+            await use(asyncio.get_running_loop(), left)
+
+    with left, right:
+        virtual.run(main())
+
+
+def test_the_clock_refuses_a_real_loop() -> None:
+    async def main() -> float:
+        return clock()
+
+    with pytest.raises(RuntimeError, match="virtual time"):
+        asyncio.run(main())
+
+
+@pytest.mark.virtual
+async def test_a_marked_test_runs_on_the_virtual_loop() -> None:
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(1e6)
+    assert clock() == START + 1e6
+
+
+async def test_an_async_test_runs_on_each_loop(loop_factory) -> None:
+    expected = loop_factory()
+    expected.close()
+    assert type(asyncio.get_running_loop()) is type(expected)
