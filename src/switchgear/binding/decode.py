@@ -1,0 +1,69 @@
+"""Body decoders: bytes in, a typed value out, or a fault that lists every wrong field."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from switchgear.binding.explain import Wrong, explain, invalid, malformed, wording
+from switchgear.binding.shape import shape_of
+from switchgear.binding.strict import Scrutiny
+
+__all__ = ["Decode", "body_decoder"]
+
+Decode = Callable[[bytes], Any]
+
+
+def body_decoder(annotation: Any, subject: str, *, lenient: bool = False) -> Decode:
+    """Compile the decoder of one JSON body: strict types, no unknown or repeated names.
+
+    `subject` names the function in the fault's detail. Types with pydantic models are decoded by
+    pydantic, which is imported only for them. A `lenient` decoder lets unknown and repeated
+    names pass.
+
+    Raises TypeError for an annotation that no decoder can serve.
+    """
+    from switchgear.binding import models  # beside its peer: it knows what pydantic's types are
+
+    if models.holds_model(annotation):
+        return models.model_decoder(annotation, subject, lenient=lenient)
+    return _msgspec_decoder(annotation, subject, lenient=lenient)
+
+
+def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
+    node = shape_of(annotation)
+    decode = msgspec.json.Decoder(annotation).decode
+    scrutiny = Scrutiny(node)
+    suspects, colons = scrutiny.suspects, scrutiny.colons
+
+    def refusal(body: bytes, error: Exception) -> Exception:
+        """Say all that is wrong; where the slow look finds nothing, what msgspec said."""
+        wrongs = explain(node, body)
+        if lenient:
+            wrongs = [wrong for wrong in wrongs if not wrong.pedantic]
+        if not wrongs:
+            if isinstance(error, RecursionError):
+                return malformed("it is nested too deeply")
+            wrongs = [Wrong(*wording(str(error)))]
+        return invalid([wrong.member() for wrong in wrongs], subject)
+
+    def loose(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise refusal(body, error) from None
+
+    def strict(body: bytes) -> Any:
+        try:
+            value = decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise refusal(body, error) from None
+        if body.count(b":") == colons and b"\\" not in body:
+            return value
+        if suspects(body, value):
+            wrongs = explain(node, body)
+            if wrongs:
+                raise invalid([wrong.member() for wrong in wrongs], subject)
+        return value
+
+    return loose if lenient else strict

@@ -1,0 +1,96 @@
+"""Pydantic models, for whoever brings them: pydantic is imported only when one is bound."""
+
+import sys
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any, get_args
+
+from switchgear.binding.explain import explain, invalid, malformed, pointer
+from switchgear.binding.shape import bare, shape_of
+from switchgear.binding.strict import Scrutiny
+
+__all__ = ["holds_model", "is_model", "model_decoder", "model_encoder", "model_schema"]
+
+
+def is_model(annotation: Any) -> bool:
+    """Say whether `annotation` is a class of pydantic's (a model or its kind of dataclass)."""
+    return (
+        "pydantic" in sys.modules
+        and isinstance(annotation, type)
+        and hasattr(annotation, "__pydantic_validator__")
+    )
+
+
+def holds_model(annotation: Any) -> bool:
+    """Say whether `annotation` is, or contains as an argument, a class of pydantic's."""
+    stripped, _ = bare(annotation)
+    return is_model(stripped) or any(holds_model(argument) for argument in get_args(stripped))
+
+
+def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[bytes], Any]:
+    """Compile a decoder by pydantic, with our rules where pydantic is laxer.
+
+    The model's own configuration decides on coercion (pydantic's default reads "1" as an
+    integer). Unknown names are refused where the installed pydantic can be told so per call
+    (2.12), else as the model says.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(annotation)
+    validate = adapter.validate_json
+    told = not lenient and "extra" in signature(validate).parameters
+    options: dict[str, Any] = {"extra": "forbid"} if told else {}
+    anything = shape_of(Any)
+    suspects = Scrutiny(anything).suspects
+
+    def decode(body: bytes) -> Any:
+        # The free-form look comes first: pydantic reads NaN, lone surrogates and repeated names.
+        if suspects(body, None):
+            wrongs = [
+                wrong for wrong in explain(anything, body) if not (lenient and wrong.pedantic)
+            ]
+            if wrongs:
+                raise invalid([wrong.member() for wrong in wrongs], subject)
+        try:
+            return validate(body, **options)
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            raise _fault(details, subject) from None
+
+    return decode
+
+
+def _fault(details: list[Any], subject: str) -> Exception:
+    if details and details[0]["type"] == "json_invalid":
+        return malformed(details[0]["msg"].removeprefix("Invalid JSON: "))
+    errors = []
+    for detail in details:
+        place = ""
+        for step in detail["loc"]:
+            place = pointer(place, str(step))
+        message: str = detail["msg"]
+        errors.append({"pointer": place, "detail": message[:1].lower() + message[1:]})
+    return invalid(errors, subject)
+
+
+def model_encoder(annotation: Any) -> Callable[[Any], bytes]:
+    """Compile an encoder by pydantic, which writes the fields of `annotation` and no others."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(annotation)
+
+    def encode(value: Any) -> bytes:
+        return adapter.dump_json(adapter.validate_python(value, from_attributes=True))
+
+    return encode
+
+
+def model_schema(annotation: Any, mode: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return the JSON Schema of `annotation` and its components; `mode` as pydantic names it."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(annotation).json_schema(
+        mode="serialization" if mode == "serialization" else "validation",
+        ref_template="#/components/schemas/{model}",
+    )
+    return schema, schema.pop("$defs", {})

@@ -1,0 +1,291 @@
+"""Shapes: what an annotation admits as JSON, as a small tree of our own.
+
+The decoder of msgspec stops at the first wrong field and, for types that do not say
+otherwise, passes over unknown names. To list everything that is wrong, and to refuse
+unknown names for every type, the tree names each object's fields and which of them must be there.
+"""
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Set as AbstractSet
+from typing import (
+    Annotated,
+    Any,
+    NewType,
+    NotRequired,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import msgspec
+from msgspec import inspect, structs
+
+__all__ = ["Array", "Choice", "Field", "Leaf", "Node", "Object", "Table", "bare", "shape_of"]
+
+_LISTS = (list, set, frozenset, Sequence, MutableSequence, AbstractSet)
+_DICTS = (dict, Mapping, MutableMapping)
+
+
+class Leaf:
+    """What msgspec judges as a whole.
+
+    `integer`: may hold an int without bounds of its own. `nested`: may hold objects. `expected`:
+    the type's own words for what it admits, from `Meta(extra={"expected": "an email address"})`.
+    """
+
+    __slots__ = ("annotation", "decode", "expected", "integer", "nested")
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(annotation).decode
+        metas = (extra.extra for extra in bare(annotation)[1] if isinstance(extra, msgspec.Meta))
+        words = [f"expected {meta['expected']}" for meta in metas if meta and "expected" in meta]
+        self.expected = words[-1] if words else ""
+        info = inspect.type_info(annotation)
+        if foreign := _foreign(info):
+            raise TypeError(f"no JSON is known for {foreign}")
+        kinds = _kinds(info)
+        self.integer = any(isinstance(kind, inspect.IntType) and _endless(kind) for kind in kinds)
+        self.nested = not all(isinstance(kind, _PLAIN) for kind in kinds)
+
+
+class Field:
+    """One named member of an object."""
+
+    __slots__ = ("attribute", "name", "node", "required")
+
+    def __init__(self, name: str, attribute: str, node: "Node", required: bool) -> None:
+        self.name = name
+        self.attribute = attribute
+        self.node = node
+        self.required = required
+
+
+class Object:
+    """A JSON object with known names."""
+
+    __slots__ = ("annotation", "fields", "tag", "title")
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+        self.title: str = getattr(annotation, "__name__", str(annotation))
+        self.fields: dict[str, Field] = {}  # filled later: a type may contain itself
+        self.tag: tuple[str, str | int] | None = None
+
+
+class Array:
+    """A JSON array whose items share one shape; `whole` judges its length."""
+
+    __slots__ = ("item", "whole")
+
+    def __init__(self, annotation: Any, item: "Node") -> None:
+        self.item = item
+        self.whole = Leaf(_emptied(annotation, list[msgspec.Raw]))
+
+
+class Table:
+    """A JSON object with free names; `whole` judges their number and form."""
+
+    __slots__ = ("value", "whole")
+
+    def __init__(self, annotation: Any, value: "Node", key: Any) -> None:
+        self.value = value
+        self.whole = Leaf(_emptied(annotation, dict[key, msgspec.Raw]))
+
+
+class Choice:
+    """A union: objects are told apart by their tag, everything else by its JSON type."""
+
+    __slots__ = ("array", "leaf", "nullable", "objects", "tag_field")
+
+    def __init__(self, annotation: Any) -> None:
+        self.leaf = Leaf(annotation)
+        self.nullable = False
+        self.tag_field = ""
+        self.objects: dict[str | int | None, Node] = {}
+        self.array: Node | None = None
+
+
+Node = Leaf | Object | Array | Table | Choice
+
+_PLAIN = (
+    inspect.NoneType,
+    inspect.BoolType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.DateTimeType,
+    inspect.DateType,
+    inspect.TimeType,
+    inspect.TimeDeltaType,
+    inspect.UUIDType,
+    inspect.DecimalType,
+    inspect.EnumType,
+    inspect.LiteralType,
+)
+
+
+def bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Strip names and wrappers from an annotation: the type beneath, and its `Annotated` extras."""
+    extras: tuple[Any, ...] = ()
+    while True:
+        origin = get_origin(annotation)
+        if origin is Annotated:
+            annotation, *own = get_args(annotation)
+            extras = (*own, *extras)
+        elif origin in (Required, NotRequired):
+            (annotation,) = get_args(annotation)
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":  # `type X = ...` of Python 3.12
+            annotation = annotation.__value__
+        else:
+            return annotation, extras
+
+
+def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
+    """Build the shape of `annotation`, a type that msgspec can decode.
+
+    Raises TypeError where msgspec cannot.
+    """
+    known = {} if known is None else known
+    stripped, extras = bare(annotation)
+    try:
+        seen = known.get(stripped) if not extras else None
+    except TypeError:  # an unhashable annotation (a Literal of lists, say) is never shared
+        seen = None
+    if seen is not None:
+        return seen
+    origin = get_origin(stripped) or stripped
+    arguments = get_args(stripped)
+    if origin in (Union, types.UnionType):
+        return _choice(annotation, arguments, known)
+    if origin in _LISTS and arguments:
+        return Array(annotation, shape_of(arguments[0], known))
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return Array(annotation, shape_of(arguments[0], known))
+    if origin in _DICTS and arguments and bare(arguments[0])[0] is str:
+        return Table(annotation, shape_of(arguments[1], known), arguments[0])
+    if isinstance(origin, type):
+        if issubclass(origin, msgspec.Struct) and not origin.__struct_config__.array_like:
+            return _struct(stripped, origin, known)
+        if dataclasses.is_dataclass(origin) or is_typeddict(origin):
+            return _record(stripped, origin, known)
+    return Leaf(annotation)
+
+
+def _struct(annotation: Any, origin: type[msgspec.Struct], known: dict[Any, Node]) -> Object:
+    node = known[annotation] = Object(annotation)
+    config = origin.__struct_config__
+    if config.tag is not None and config.tag_field is not None:
+        node.tag = (config.tag_field, config.tag)
+    for field in structs.fields(annotation):
+        child = shape_of(_present(field.type), known)
+        name = field.encode_name
+        node.fields[name] = Field(name, field.name, child, field.required)
+    return node
+
+
+def _record(annotation: Any, origin: type, known: dict[Any, Node]) -> Object:
+    """Build the shape of a dataclass or a TypedDict, also of a generic one."""
+    node = known[annotation] = Object(annotation)
+    filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(annotation), strict=False))
+    hints = {
+        name: _filled_in(hint, filled)
+        for name, hint in get_type_hints(origin, include_extras=True).items()
+    }
+    if is_typeddict(origin):
+        always: frozenset[str] = vars(origin)["__required_keys__"]
+        required = {name: name in always for name in hints}
+    else:
+        missing = dataclasses.MISSING
+        required = {
+            field.name: field.default is missing and field.default_factory is missing
+            for field in dataclasses.fields(origin)
+            if field.init
+        }
+    for name, must in required.items():
+        node.fields[name] = Field(name, name, shape_of(hints[name], known), must)
+    return node
+
+
+def _filled_in(hint: Any, filled: dict[Any, Any]) -> Any:
+    """Put a generic type's arguments in the place of its variables."""
+    if isinstance(hint, TypeVar):
+        return filled.get(hint, Any)
+    variables = getattr(hint, "__parameters__", ())
+    if variables and not isinstance(hint, type):
+        return hint[tuple(filled.get(variable, Any) for variable in variables)]
+    return hint
+
+
+def _choice(annotation: Any, arguments: tuple[Any, ...], known: dict[Any, Node]) -> Node:
+    kinds = [kind for kind in arguments if kind is not types.NoneType]
+    nullable = len(kinds) < len(arguments)
+    if len(kinds) == 1 and not nullable:
+        return shape_of(kinds[0], known)
+    choice = Choice(annotation)
+    choice.nullable = nullable
+    for kind in kinds:
+        node = shape_of(kind, known)
+        if isinstance(node, Object):
+            choice.objects[node.tag[1] if node.tag else None] = node
+            choice.tag_field = node.tag[0] if node.tag else ""
+        elif isinstance(node, Table):
+            choice.objects[None] = node
+        elif isinstance(node, Array):
+            choice.array = node
+    return choice if choice.objects or choice.array else choice.leaf
+
+
+def _present(annotation: Any) -> Any:
+    """Drop `UnsetType` from a field's type: it says that the field may be absent, no more."""
+    stripped, extras = bare(annotation)
+    if get_origin(stripped) not in (Union, types.UnionType):
+        return annotation
+    kinds = tuple(kind for kind in get_args(stripped) if kind is not msgspec.UnsetType)
+    kept: Any = Union[kinds]  # noqa: UP007 - the members are known only now
+    for extra in extras:
+        kept = Annotated[kept, extra]
+    return kept
+
+
+def _emptied(annotation: Any, container: Any) -> Any:
+    """Keep an annotation's constraints and drop what it says about the members."""
+    for extra in bare(annotation)[1]:
+        container = Annotated[container, extra]
+    return container
+
+
+def _kinds(info: inspect.Type) -> list[inspect.Type]:
+    """Return the alternatives of a type, without their annotations."""
+    if isinstance(info, inspect.Metadata):
+        return _kinds(info.type)
+    if isinstance(info, inspect.UnionType):
+        return [kind for member in info.types for kind in _kinds(member)]
+    return [info]
+
+
+def _foreign(info: inspect.Type) -> str:
+    """Return the name of a class that msgspec knows no JSON for, or nothing."""
+    if isinstance(info, inspect.CustomType):
+        return getattr(info.cls, "__qualname__", str(info.cls))
+    members = [
+        getattr(info, name, None) for name in ("item_type", "key_type", "value_type", "type")
+    ]
+    members += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
+    found = (_foreign(member) for member in members if isinstance(member, inspect.Type))
+    return next((name for name in found if name), "")
+
+
+def _endless(kind: inspect.IntType) -> bool:
+    low = kind.ge if kind.ge is not None else kind.gt
+    high = kind.le if kind.le is not None else kind.lt
+    return low is None or high is None

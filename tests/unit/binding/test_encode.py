@@ -1,0 +1,110 @@
+"""Encoders: the declared fields and no others."""
+
+import dataclasses
+from typing import Any, TypedDict
+
+import pytest
+from msgspec import Struct
+from pydantic import BaseModel
+
+from switchgear.binding import ABSENT, encoder
+
+
+class User(Struct):
+    id: int
+    name: str
+
+
+class Row(User):
+    password: str = "hash"
+
+
+class Wrapped(Struct):
+    user: User | None
+    others: list[User] = []
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+@dataclasses.dataclass
+class Secret(Point):
+    y: int = 1
+
+
+class Shown(TypedDict, total=False):
+    user: User
+
+
+class Model(BaseModel):
+    id: int
+
+
+class ModelRow(Model):
+    password: str = "hash"
+
+
+class Cat(Struct, tag=True):
+    lives: int
+
+
+class Kitten(Cat, tag="Kitten"):
+    password: str = "hash"
+
+
+class Dog(Struct, tag=True):
+    name: str
+
+
+class Link(Struct):
+    next: "Link | None" = None
+
+
+class LinkRow(Link):
+    password: str = "hash"
+
+
+ROW = Row(1, "Ada")
+SAFE = b'{"id":1,"name":"Ada"}'
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "written"),
+    [
+        (User, User(1, "Ada"), SAFE),
+        (User, ROW, SAFE),
+        (User | None, ROW, SAFE),
+        (list[User], [ROW], b"[" + SAFE + b"]"),
+        (list[User], (User(1, "Ada"),), b"[" + SAFE + b"]"),
+        (dict[str, User], {"a": ROW}, b'{"a":' + SAFE + b"}"),
+        (Wrapped, Wrapped(ROW), b'{"user":' + SAFE + b',"others":[]}'),
+        (Wrapped, Wrapped(None, [ROW]), b'{"user":null,"others":[' + SAFE + b"]}"),
+        (Point, Secret(1), b'{"x":1}'),
+        (Shown, {"user": ROW}, b'{"user":' + SAFE + b"}"),
+        (Shown, {"user": User(1, "Ada"), "password": "hash"}, b'{"user":' + SAFE + b"}"),
+        (Link, Link(LinkRow()), b'{"next":{"next":null}}'),
+        (Model, ModelRow(id=1), b'{"id":1}'),
+        (list[Model], [ModelRow(id=1)], b'[{"id":1}]'),
+        (Model, ROW, b'{"id":1}'),
+        (Cat | Dog, Cat(9), b'{"type":"Cat","lives":9}'),
+        (list[Cat | Dog | int], [Kitten(9), 3], b'[{"type":"Cat","lives":9},3]'),
+        (int, 3, b"3"),
+        (Any, {"a": 1}, b'{"a":1}'),
+        (ABSENT, [1], b"[1]"),
+    ],
+)
+def test_only_declared_fields_are_written(annotation: Any, value: Any, written: bytes) -> None:
+    assert encoder(annotation, "f")(value) == written
+
+
+@pytest.mark.parametrize("annotation", [None, type(None), User | None, User, Any, ABSENT, Model])
+def test_none_is_no_content(annotation: Any) -> None:
+    assert encoder(annotation, "f")(None) is None
+
+
+@pytest.mark.parametrize(("annotation", "value"), [(None, 1), (User, 3), (User, {"id": 1})])
+def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^f "):
+        encoder(annotation, "f")(value)
