@@ -26,6 +26,7 @@ from switchgear.binding.given import (
 )
 from switchgear.binding.parameters import ABSENT, Parameter, Place, Unbindable
 from switchgear.binding.plan import Plan, bind
+from switchgear.binding.schema import Operation, Problem, openapi
 
 __all__ = [
     "ABSENT",
@@ -39,14 +40,17 @@ __all__ = [
     "Given",
     "Header",
     "Offer",
+    "Operation",
     "Parameter",
     "Parts",
     "Place",
     "Plan",
+    "Problem",
     "Provider",
     "Query",
     "Unbindable",
     "bind",
     "body_decoder",
     "encoder",
+    "openapi",
 ]
