@@ -1,0 +1,1 @@
+"""Accounts: who may sign in, their tokens, and the keys that sign them."""

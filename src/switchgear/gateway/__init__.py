@@ -1,0 +1,1 @@
+"""The gateway: authenticate, limit, route, balance, break, shed. The one door to the outside."""

@@ -1,0 +1,102 @@
+"""What crosses the gateway: which headers go in, which come out, and what we add."""
+
+from secrets import token_hex
+from typing import Final
+
+from switchgear.http.headers import Headers
+from switchgear.policy.call import Trace
+
+__all__ = ["PROTECTIVE", "inwards", "outwards", "request_id_of", "trace_of"]
+
+# Source: OWASP HTTP Headers Cheat Sheet, for an API that serves no documents of its own.
+PROTECTIVE: Final = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "geolocation=(), camera=(), microphone=()"),
+)
+
+# What tells an attacker which software to look up.
+_REVEALING: Final = frozenset(
+    {
+        "server",
+        "x-powered-by",
+        "x-aspnet-version",
+        "x-aspnetmvc-version",
+        "x-generator",
+        "x-runtime",
+        "x-sourcemap",
+    }
+)
+
+_ZERO_TRACE: Final = "0" * 32
+_ZERO_SPAN: Final = "0" * 16
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+def trace_of(traceparent: str | None) -> Trace:
+    """Continue a W3C trace with a span of our own, or begin one.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    span = token_hex(8)
+    if traceparent is not None and len(traceparent) >= 55:
+        version, trace_id, parent, flags = (
+            traceparent[:2],
+            traceparent[3:35],
+            traceparent[36:52],
+            traceparent[53:55],
+        )
+        dashes = traceparent[2] == traceparent[35] == traceparent[52] == "-"
+        exact = len(traceparent) == 55 or (version != "00" and traceparent[55] == "-")
+        digits = _HEX.issuperset(version + trace_id + parent + flags)
+        named = trace_id != _ZERO_TRACE and parent != _ZERO_SPAN
+        if dashes and exact and digits and named and version != "ff":
+            return Trace(trace_id, span, bool(int(flags, 16) & 1))
+    return Trace(token_hex(16), span, sampled=True)
+
+
+def request_id_of(given: str | None, trace: Trace) -> str:
+    """Take a client's request id if it is plain and short, else name the request by its span."""
+    if given is not None and 8 <= len(given) <= 64 and given.replace("-", "").isalnum():
+        if given.isascii():
+            return given
+    return f"{trace.trace_id[:16]}{trace.span_id}"
+
+
+def inwards(
+    headers: Headers, *, client: str, scheme: str, request_id: str, trace: Trace
+) -> list[tuple[str, str]]:
+    """Return the fields that go to a service: the client's own, cleaned, and ours last."""
+    host = headers.get("host") or ""
+    fields = [
+        pair
+        for pair in headers.forwardable()
+        if pair[0] not in ("traceparent", "x-request-id", "x-real-ip")
+    ]
+    flags = "01" if trace.sampled else "00"
+    fields += [
+        ("x-forwarded-for", client),
+        ("x-forwarded-host", host),
+        ("x-forwarded-proto", scheme),
+        ("x-request-id", request_id),
+        ("traceparent", f"00-{trace.trace_id}-{trace.span_id}-{flags}"),
+    ]
+    return fields
+
+
+def outwards(headers: Headers, added: list[tuple[str, str]]) -> Headers:
+    """Return the fields that go to the client: nothing internal or revealing, ours where missing."""
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in _REVEALING and not pair[0].startswith("switchgear")
+    ]
+    names = {name for name, _ in kept}
+    kept += [pair for pair in PROTECTIVE if pair[0] not in names]
+    kept += added
+    return Headers.parsed(kept, None)

@@ -1,0 +1,162 @@
+"""Lanes: one route on its way to one service, and everything that it learns there.
+
+What learns from failures does so per route: a handler that always fails opens its own
+route's breakers and no other's. What belongs to a process as a whole (its pool, its bulkhead,
+whether it beats) is shared by its routes.
+
+    service breaker -> retry -> balance -> [ breaker -> bulkhead -> timeout -> pool ] per process
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from switchgear.core.clock import Clock
+from switchgear.core.frames import Retry, Timeout, ends
+from switchgear.core.handler import Handler, Judge
+from switchgear.core.observe import Observer
+from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
+from switchgear.gateway.settings import GatewaySettings
+from switchgear.gateway.table import RouteEntry
+from switchgear.http.message import Request, Response
+from switchgear.policy.backoff import Backoff, BackoffSettings
+from switchgear.policy.balance import Balancer, PeakEwma
+from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.budget import RetryBudget
+from switchgear.policy.bulkhead import Bulkhead
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+
+__all__ = ["Lane", "Process", "Shared"]
+
+SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
+
+
+class Shared(NamedTuple):
+    """What all lanes to one service share."""
+
+    service: str
+    settings: GatewaySettings
+    balancer: Balancer
+    budget: RetryBudget
+    judge: Judge
+    random: Callable[[], float]
+    observe: Observer | None
+    clock: Clock
+
+
+class Process(Protocol):
+    """One process of the service: whether new calls may go there, and what sends them."""
+
+    name: str
+    routable: bool
+    bulkhead: Bulkhead
+
+    async def send(self, call: Call[Request], /) -> Response: ...
+
+
+class _Way:
+    """A lane's way to one process: what a balancer looks at, and the stacks of one attempt."""
+
+    def __init__(self, lane: "Lane", process: Process) -> None:
+        self.process = process
+        self.name = process.name
+        self.in_flight = 0
+        self.ewma = PeakEwma()
+        self.breaker = lane.breaker(f"{lane.route.name} at {process.name}")
+        gate = Part(Place.BREAKER, self.breaker)
+        rest = [Part(Place.BULKHEAD, process.bulkhead), Part(Place.TIMEOUT, lane.timeout)]
+        self.guarded = lane.stack(OUTBOUND, [gate, *rest], process.send)
+        self.panicking = lane.stack(OUTBOUND, rest, process.send)  # its breaker is to be passed by
+
+    def available(self, now: float) -> bool:
+        """Say whether the process beats and this route's breaker there lets calls through."""
+        return self.process.routable and self.breaker.available(now)
+
+
+class Lane:
+    """One route to one service. `run` is its handler; `follow` takes the present processes."""
+
+    def __init__(self, shared: Shared, route: RouteEntry) -> None:
+        self.route = route
+        self._shared = shared
+        self._ways: list[_Way] = []
+        self.timeout = Timeout(full=route.deadline, limit=shared.settings.attempt_timeout)
+        schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
+        retry = Retry(schedule, shared.budget.deposit, shared.budget.withdraw)
+        self._breaker = self.breaker(f"{route.name} at {shared.service}")
+        self.calls = self.stack(
+            OUTBOUND,
+            [Part(Place.SERVICE_BREAKER, self._breaker), Part(Place.RETRY, retry)],
+            self._balanced,
+        )
+        self.run: Handler[Request, Response] = self.calls.run
+
+    def follow(self, processes: Mapping[str, Process]) -> None:
+        """Keep the ways to processes that are still there, and open those to new ones."""
+        kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
+        self._ways = [kept.get(name) or _Way(self, process) for name, process in processes.items()]
+
+    def breaker(self, name: str) -> Breaker:
+        """Make a breaker for this route."""
+        allowed = self.timeout.allow(self.route.deadline, repeatable=self.route.repeatable)
+        shared = self._shared
+        settings = BreakerSettings(slow_after=SLOW * allowed)
+        return Breaker(name, settings, jitter=shared.random, on_transition=shared.observe)
+
+    def stack(
+        self, order: tuple[Place, ...], parts: list[Part], handler: Handler[Any, Any]
+    ) -> Stack:
+        """Compile a part of this lane."""
+        shared = self._shared
+        return stack(
+            self.route.name,
+            order,
+            parts,
+            handler,
+            observe=shared.observe,
+            judge=shared.judge,
+            clock=shared.clock,
+        )
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the state of the service's breaker and of the one at each process."""
+        return {
+            "breaker": self._breaker.statistics(),
+            "endpoints": {way.name: way.breaker.statistics() for way in self._ways},
+        }
+
+    async def _balanced(self, call: Call[Request]) -> Response:
+        """Send one attempt to the process that is likeliest to answer soon."""
+        clock, trail = self._shared.clock, call.trail
+        started = clock()
+        pick = self._shared.balancer.pick(self._ways, started, trail.endpoints)
+        if pick is None or not pick.endpoint.process.routable:
+            raise Fault(
+                Code.UNAVAILABLE,
+                f"no process of {self._shared.service} is ready",
+                effect=Effect.NONE,
+                refusal=Refusal.DRAINING,
+                retry_after=1.0,
+                origin=self._shared.service,
+            )
+        way = pick.endpoint
+        trail.endpoints.append(way.name)
+        way.in_flight += 1
+        answered = False
+        try:
+            answer: Response = await (way.panicking if pick.panic else way.guarded).run(call)
+            answered = answer.status < 500
+        finally:
+            now = clock()
+            spent = now - started
+            trail.upstream += spent
+            way.ewma.observe(spent if answered else self._shared.settings.attempt_timeout, now)
+            if not (answered and ends(answer)):
+                way.in_flight -= 1
+        if answered and ends(answer):
+            answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `ends` says so
+        return answer
+
+    @staticmethod
+    def _ended(way: _Way) -> None:
+        way.in_flight -= 1

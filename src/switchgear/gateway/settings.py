@@ -1,0 +1,36 @@
+"""The gateway's figures, each with its default."""
+
+import msgspec
+
+__all__ = ["GatewaySettings", "Limit"]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A token bucket: `rate` per second in the long run, `burst` at once."""
+
+    rate: float
+    burst: float
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.burst < 1:
+            raise ValueError(f"limit rate={self.rate:g} burst={self.burst:g}: rate > 0, burst >= 1")
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """What the gateway protects with. Durations are seconds, rates are per second.
+
+    The address and principal limits let one client run a benchmark; they stop one client from
+    being everybody's load. `sign_in` holds per address for routes that take credentials.
+    """
+
+    address: Limit = Limit(20_000, 40_000)
+    principal: Limit = Limit(5_000, 10_000)
+    sign_in: Limit = Limit(2, 30)
+    table: int = 65_536  # addresses or principals that are remembered at once
+    attempts: int = 3
+    attempt_timeout: float = 1.0
+    endpoint_permits: int = 256  # calls at once to one endpoint from one gateway process
+    shed_lag: float = 0.1  # seconds of event-loop lag from which load is shed
+    trusted_proxies: tuple[str, ...] = ()  # CIDRs; X-Forwarded-For is believed only from these
+    token_cache: int = 10_000
+    leeway: float = 10.0  # seconds of clock difference tolerated in tokens

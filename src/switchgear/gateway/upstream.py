@@ -1,0 +1,138 @@
+"""Upstreams: the processes behind one service, followed through the topology."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.observe import Observer
+from switchgear.gateway.lane import Lane, Shared
+from switchgear.gateway.settings import GatewaySettings
+from switchgear.gateway.table import RouteEntry
+from switchgear.http.message import Request, Response
+from switchgear.http.problem import judging
+from switchgear.policy.balance import Balancer
+from switchgear.policy.budget import RetryBudget
+from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.call import Call
+
+__all__ = ["Connector", "Member", "Pool", "Upstream"]
+
+
+class Pool(Protocol):
+    """Connections to one process: a handler that can be closed."""
+
+    async def __call__(self, call: Call[Request], /) -> Response: ...
+    async def close(self) -> None: ...
+
+
+Connector = Callable[[str, str], Pool]
+"""Makes the pool for a process's name and address ("unix:/path" or "tcp:host:port")."""
+
+
+class Member(NamedTuple):
+    """One process as the topology tells it: whether anything new may be sent there."""
+
+    name: str
+    address: str
+    generation: int
+    routable: bool
+
+
+class _Process:
+    """One process: its pool and its bulkhead, shared by every route."""
+
+    def __init__(self, member: Member, pool: Pool, permits: int) -> None:
+        self.name = member.name
+        self.member = member
+        self.pool = pool
+        self.routable = member.routable
+        self.bulkhead = Bulkhead(member.name, BulkheadSettings(permits=permits, queue=permits))
+
+    async def send(self, call: Call[Request], /) -> Response:
+        """Send one attempt."""
+        return await self.pool(call)
+
+
+class Upstream:
+    """All processes of one service. `update` follows the topology, `lane` serves a route."""
+
+    def __init__(
+        self,
+        service: str,
+        settings: GatewaySettings,
+        connect: Connector,
+        *,
+        random: Callable[[], float],
+        observe: Observer | None = None,
+        clock: Clock = FINE,
+    ) -> None:
+        self.service = service
+        self._settings = settings
+        self._connect = connect
+        self._shared = Shared(
+            service,
+            settings,
+            Balancer(random=random),
+            RetryBudget(),
+            judging(trusted=True),
+            random,
+            observe,
+            clock,
+        )
+        self._processes: dict[str, _Process] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def update(self, members: Iterable[Member]) -> None:
+        """Take the present members. A process that was started anew is another process."""
+        present = {member.name: member for member in members}
+        for name, process in list(self._processes.items()):
+            member = present.get(name)
+            same = member is not None and member[1:3] == process.member[1:3]
+            if same and member is not None:
+                process.routable = member.routable
+            else:
+                del self._processes[name]
+                self._retire(process.pool)
+        for name, member in present.items():
+            if name not in self._processes:
+                pool = self._connect(name, member.address)
+                self._processes[name] = _Process(member, pool, self._settings.endpoint_permits)
+        for lane in self._lanes.values():
+            lane.follow(self._processes)
+
+    def lane(self, route: RouteEntry) -> Lane:
+        """Open the way of one route to this service."""
+        lane = self._lanes[route.name] = Lane(self._shared, route)
+        lane.follow(self._processes)
+        return lane
+
+    @property
+    def serving(self) -> bool:
+        """Whether any process takes new calls."""
+        return any(process.routable for process in self._processes.values())
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what is known of every process, and of every route to them."""
+        return {
+            "endpoints": {
+                name: {"routable": process.routable, **process.bulkhead.statistics()}
+                for name, process in self._processes.items()
+            },
+            "routes": {name: lane.statistics() for name, lane in self._lanes.items()},
+            "retry_budget": self._shared.budget.statistics(),
+        }
+
+    async def close(self) -> None:
+        """Close every pool."""
+        for process in self._processes.values():
+            self._retire(process.pool)
+        self._processes.clear()
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
+    def _retire(self, pool: Pool) -> None:
+        task = asyncio.get_running_loop().create_task(pool.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
