@@ -1,0 +1,482 @@
+"""A server's side of one connection: receiving, its deadlines, and the order of exchanges.
+
+One request is in progress at a time; what arrives behind it waits, bounded, and is
+answered in order (rule 28). One alarm per connection looks after every deadline: it rings at the
+earliest that could be due, and looks again.
+"""
+
+import asyncio
+import select
+import socket
+import struct
+from asyncio import Future
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from switchgear.core.ambient import ambient
+from switchgear.core.delivery import dispatch
+from switchgear.core.drivers import Parked, step
+from switchgear.core.sweep import Alarm
+from switchgear.http.bodies import Chunks, Counted, Decoder
+from switchgear.http.exchange import Exchange, turned
+from switchgear.http.heads import RequestHead, incomplete, read_request
+from switchgear.http.incoming import DISCARDED, Incoming
+from switchgear.http.message import Request, Upgrade
+from switchgear.http.refusals import refuse
+from switchgear.http.stream import EMPTY, Body, Whole, too_large
+from switchgear.policy.fault import Fault
+
+if TYPE_CHECKING:
+    from switchgear.http.server import Server
+
+__all__ = ["Connection", "Protocol"]
+
+_RESET: Final = struct.pack("ii", 1, 0)
+AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
+
+
+class Protocol(asyncio.Protocol):
+    """What owns a connection's bytes after an upgrade, told by its server's connection."""
+
+    def drain(self) -> None:
+        """Be told that the process is on its way out."""
+
+
+class Connection(asyncio.Protocol):
+    """One client, from accept to close."""
+
+    __slots__ = ("_alarm", "_blocked_since", "_buffer", "_closing", "_due", "_head_since",
+                 "_idle_since", "_incoming", "_linger", "_parked", "_paused", "_pumping", "_scanned",
+                 "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked", "exchange",
+                 "loop", "lost", "peer", "server", "transport")  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+        self.loop = server.loop
+        self.peer = ""
+        self.lost = False
+        self.blocked = False  # the client reads slowly
+        self.exchange: Exchange | None = None
+        self._buffer = b""
+        self._scanned = 0  # bytes of the buffer that hold no end of a head
+        self._pumping = False
+        self._paused = False  # reading
+        self._closing = False
+        self._spoilt = False  # a body broke a rule: what follows is read for nobody
+        self._unread = 0  # bytes read for nobody
+        self._linger = 0.0
+        self._incoming: Incoming | None = None
+        self._parked: Parked | None = None
+        self._tunnel: Protocol | None = None
+        self._writers: list[Future[None]] = []
+        self._alarm: set[Alarm] | None = None
+        self._due = inf
+        self._head_since = 0.0
+        self._idle_since = 0.0
+        self._blocked_since = 0.0
+        self._unsent = 0
+
+    # Coming and going
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the new connection, or turn it away when there are too many."""
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is one by its methods
+        server = self.server
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else "unix"
+        self._idle_since = server.clock()
+        self.transport.set_write_buffer_limits(high=server.settings.buffer_bytes)
+        if server.enter(self):
+            self._watch(self._idle_since + server.settings.idle_timeout)
+        else:
+            self.lost = True
+            self.transport.write(server.full)
+            self.transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection, and call off what still works for it."""
+        alarm, self._alarm = self._alarm, None
+        if self._tunnel is not None:
+            tunnel, self._tunnel = self._tunnel, None
+            tunnel.connection_lost(exc if isinstance(exc, Exception) else None)
+        self._leave()
+        self._wake()
+        if alarm is not None:
+            alarm.discard(self)
+            self.server.leave(self)
+
+    def eof_received(self) -> bool:
+        """Take the end of what the client sends for its leaving (rule 16)."""
+        if self._tunnel is not None:
+            return bool(self._tunnel.eof_received())
+        self._leave()
+        return False
+
+    def _leave(self) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        exchange = self.exchange
+        if self._parked is not None:
+            self._parked.close()
+        elif exchange is not None and exchange.work is not None:
+            exchange.work.cancel()
+        if self._incoming is not None:
+            self._incoming.left()
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: of a body, of the next head, or of whatever the protocol is now."""
+        if self._incoming is not None:
+            self._body(data)
+        elif self._tunnel is not None:
+            self._tunnel.data_received(data)
+        elif self._closing or self.lost:
+            self._unread += len(data)
+            if self._unread > self.server.settings.body_bytes + DISCARDED:
+                self.transport.abort()
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self.exchange is None:
+                self._pump()
+            if len(self._buffer) > self.server.settings.buffer_bytes:
+                self.pause_reading()
+
+    def _pump(self) -> None:
+        """Start every request that is here, one after the other."""
+        if self._pumping:
+            return
+        self._pumping = True
+        buffer, self._buffer = self._buffer, b""
+        at, turns = 0, 0
+        try:
+            while at < len(buffer) and self.exchange is None and self._incoming is None:
+                if self.blocked or self._closing or self.lost:
+                    break
+                end = buffer.find(b"\r\n\r\n", at + self._scanned)
+                if end < 0 or buffer.startswith(b"\r\n", at):
+                    if not self._partial(buffer, at):
+                        break
+                    at += 2
+                    continue
+                at = self._start(buffer, at, end + 4)
+                turns += 1
+                if turns == AT_ONCE:
+                    self.loop.call_soon(self._again)
+                    break
+        finally:
+            self._pumping = False
+            if at < len(buffer):
+                self._buffer = buffer[at:] if at else buffer
+        if self._paused:
+            self._unpause()
+
+    def _unpause(self) -> None:
+        """Read on when what waits has become little, or is all that a head has so far."""
+        if self._incoming is None and not self.lost:
+            stuck = self.exchange is None and not self.blocked
+            if stuck or len(self._buffer) * 2 < self.server.settings.buffer_bytes:
+                self.resume_reading()
+
+    def _again(self) -> None:
+        if self.exchange is None and not self.lost:
+            self._pump()
+
+    def _partial(self, buffer: bytes, at: int) -> bool:
+        """Look at a head that is not complete; return whether an empty line was skipped."""
+        if not self._head_since:
+            self._head_since = self.server.clock()
+            if buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2: one is tolerated
+                return True
+            self._watch(self._head_since + self.server.settings.head_timeout)
+        fault = incomplete(buffer, at, self._scanned, self.server.settings)
+        if fault is not None:
+            self._turn(fault)
+        self._scanned = max(0, len(buffer) - at - 3)
+        return False
+
+    def _start(self, buffer: bytes, at: int, end: int) -> int:
+        """Begin the request whose head stands there; return where the rest begins."""
+        server = self.server
+        self._scanned = 0
+        self._head_since = 0.0
+        now = server.clock()
+        body: Body = EMPTY
+        try:
+            head = read_request(
+                buffer[at:end] if at or end < len(buffer) else buffer, server.settings
+            )
+            if head.length:
+                body, end = self._begin_body(head, buffer, end, now)
+            call = server.intake(
+                Request(
+                    head.method, head.path, head.query, head.headers, body, head.target, self.peer,
+                    server.scheme, head.minor,
+                ),
+                now,
+            )  # fmt: skip
+        except Fault as fault:
+            self._turn(fault)
+            return len(buffer)
+        server.counters.requests += 1
+        self.exchange = exchange = Exchange(self, call, head.minor, head.keep_alive, now)
+        if server.eager:
+            step(dispatch(server.handler, exchange))
+        else:
+            if self._parked is None:
+                self._parked = Parked(self.loop)
+            self._parked.run(self._user(exchange))
+        return end
+
+    async def _user(self, exchange: Exchange) -> None:
+        ambient.set(exchange.call)
+        await dispatch(self.server.handler, exchange)
+
+    def _begin_body(
+        self, head: RequestHead, buffer: bytes, at: int, now: float
+    ) -> tuple[Body, int]:
+        """Return the body, whole when it is here already, and where the next message begins."""
+        settings = self.server.settings
+        length = head.length
+        if length > settings.body_bytes:
+            raise too_large(settings.body_bytes)
+        if 0 < length <= len(buffer) - at:
+            return Whole(buffer[at : at + length]), at + length
+        decoder: Decoder = Counted(length) if length > 0 else Chunks()
+        data = buffer[at:]
+        payload, rest = decoder.feed(data)
+        if len(payload) > settings.body_bytes:
+            raise too_large(settings.body_bytes)
+        if decoder.done:
+            return Whole(payload), len(buffer) - len(rest)
+        incoming = Incoming(self, decoder, payload, expects=head.expects and not data, now=now)
+        assert incoming.stream is not None  # noqa: S101 - it was just made
+        self._incoming = incoming
+        self._watch(now + settings.body_grace)
+        return incoming.stream, len(buffer)
+
+    def _body(self, data: bytes) -> None:
+        assert self._incoming is not None  # noqa: S101 - the caller has looked
+        try:
+            rest = self._incoming.feed(data)
+        except Fault as fault:
+            self._spoil(fault)
+            return
+        if rest is not None:
+            self._incoming = None
+            self._buffer = rest
+            self._idle_since = self.server.clock()
+            if self.exchange is None:
+                self._pump()
+            elif self._paused:
+                self._unpause()
+
+    def _spoil(self, fault: Fault) -> None:
+        """Give up on a body: its reader gets the fault, and no next request is believed."""
+        incoming, self._incoming = self._incoming, None
+        self._closing = self._spoilt = True
+        self.server.counters.refused += 1
+        if incoming is not None:
+            incoming.fail(fault)
+        if self.exchange is None:
+            self._close()
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if not self._paused and not self.lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._paused and not self.lost:
+            self._paused = False
+            self.transport.resume_reading()
+
+    # Sending
+
+    def send(self, data: bytes) -> None:
+        """Send bytes of the present answer."""
+        if not self.lost:
+            self.server.counters.sent += len(data)
+            self.transport.write(data)
+
+    def keeps(self) -> bool:
+        """Say whether another request may follow the one that is being answered."""
+        if self.server.draining or self._closing:
+            return False
+        return self._incoming is None or self._incoming.short
+
+    def over(self, exchange: Exchange, now: float) -> None:
+        """Take the end of an exchange: go on to the next request, or close."""
+        self.exchange = None
+        if self.lost:
+            return
+        if not exchange.keep or self._closing:
+            self._close()
+            return
+        self._idle_since = now
+        if self._incoming is not None:
+            self._incoming.discard()
+        elif self._buffer:
+            self._pump()
+        elif self.server.draining:
+            self._close()
+
+    async def drained(self) -> None:
+        """Wait until the client has caught up."""
+        while self.blocked and not self.lost:
+            waiter: Future[None] = self.loop.create_future()
+            self._writers.append(waiter)
+            await waiter
+
+    def pause_writing(self) -> None:
+        """Take note that the client reads slowly: what feeds it is held."""
+        self.blocked = True
+        self._blocked_since = self.server.clock()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._watch(self._blocked_since + self.server.settings.write_timeout)
+        if self._tunnel is not None:
+            self._tunnel.pause_writing()
+        elif self.exchange is not None:
+            self.exchange.hold()
+
+    def resume_writing(self) -> None:
+        """Take note that the client has caught up."""
+        self.blocked = False
+        self._wake()
+        if self._tunnel is not None:
+            self._tunnel.resume_writing()
+        elif self.exchange is not None:
+            self.exchange.release()
+        elif not self.lost and self._incoming is None:
+            self._pump()
+
+    def _wake(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            if not writer.done():
+                writer.set_result(None)
+
+    async def tunnel(self, exchange: Exchange, response: Upgrade) -> None:
+        """Hand the connection over to what the upgrade speaks."""
+        raise NotImplementedError
+
+    # Ends
+
+    def _turn(self, fault: Fault) -> None:
+        """Turn bytes away that are no request: say so once, and close."""
+        self.server.counters.refused += 1
+        self._spoilt = True
+        self.send(turned(self.server, self.peer, fault))
+        self._close()
+
+    def _close(self) -> None:
+        """Close after what was written. Bytes that are still coming would reset the answer away."""
+        self._closing = True
+        if self.lost:
+            return
+        server, transport = self.server, self.transport
+        now = server.clock()
+        self._blocked_since = now
+        self._unsent = transport.get_write_buffer_size()
+        if (self._spoilt or self._incoming is not None) and transport.can_write_eof():
+            self._incoming = None
+            self._linger = now + server.settings.linger
+            self.resume_reading()
+            transport.write_eof()
+            self._watch(self._linger)
+        else:
+            self._incoming = None
+            transport.close()
+            self._watch(now + server.settings.write_timeout)
+
+    def cut(self) -> None:
+        """Break the connection so that nobody takes what was sent for complete."""
+        if self.lost:
+            return
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._closing = True
+        self.transport.abort()
+
+    def drain(self) -> None:
+        """Be told that the process is on its way out: no request after the present one."""
+        if self._tunnel is not None:
+            self._tunnel.drain()
+        else:
+            self._watch(self.server.drains_at + self.server.settings.drain_grace)
+
+    # Deadlines
+
+    def _watch(self, at: float) -> None:
+        """Have the alarm ring at `at` or before."""
+        if at >= self._due:
+            return
+        if self._alarm is not None:
+            self._alarm.discard(self)
+        self._due = at
+        self._alarm = self.server.sweep.arm(at, self)
+
+    def ring(self) -> None:
+        """Look at every deadline; do what is due, and arm for the next."""
+        self._due = inf
+        now = self.server.clock()
+        due = self._look(now)
+        if due is not None:
+            self._watch(due)
+
+    def _look(self, now: float) -> float | None:
+        """Enforce what is due at `now`; return when to look again, or None when it is over."""
+        settings = self.server.settings
+        unsent = self.transport.get_write_buffer_size()
+        if self.blocked or (self._closing and unsent):
+            if unsent < self._unsent:
+                self._blocked_since = now
+            self._unsent = unsent
+            due = self._blocked_since + settings.write_timeout
+        elif self._closing:
+            due = self._linger or now
+        elif self._incoming is not None:
+            try:
+                return self._incoming.look(now)
+            except Fault as fault:
+                self.server.counters.timeouts += 1
+                self._spoil(fault)
+                return now + settings.write_timeout
+        elif self.exchange is not None:
+            return now + settings.idle_timeout
+        elif self._head_since:
+            due = self._head_since + settings.head_timeout
+            if now >= due:
+                self.server.counters.timeouts += 1
+                self._turn(refuse("head-timeout", "the head did not arrive in time", status=408))
+                return None
+        else:
+            due = self._idle_since + settings.idle_timeout
+            if self.server.draining:
+                due = min(due, self.server.drains_at + settings.drain_grace)
+            if now >= due and not unsent:
+                if readable(self.transport):  # a request has just come in: it is answered
+                    return now + 0.01
+                self._close()
+                return None
+        if now < due:
+            return due
+        self.server.counters.timeouts += 1
+        self.transport.abort()
+        return None
+
+
+def readable(transport: asyncio.BaseTransport) -> bool:
+    """Say whether bytes, or an end, wait in the kernel."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or raw.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

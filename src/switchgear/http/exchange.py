@@ -1,0 +1,356 @@
+"""Exchanges: one request on a server's connection, and the writing of its answer.
+
+An `Exchange` is the delivery that `core.delivery.dispatch` runs: a value becomes a response, a
+fault a problem document, a defect a 500 with its traceback in the log. Framing is decided here
+and nowhere else: one Content-Length, one chunked, or none (rules 22 and 25).
+"""
+
+from asyncio import CancelledError, Future
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from switchgear.core.delivery import Done, Outcome
+from switchgear.core.drivers import Work
+from switchgear.http.bodies import chunk
+from switchgear.http.message import Request, Response, StreamResponse, Upgrade
+from switchgear.http.refusals import reason_of
+from switchgear.http.status import LINES, line
+from switchgear.http.stream import Body, Produced, Stream
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault
+
+if TYPE_CHECKING:
+    from switchgear.http.connection import Connection
+    from switchgear.http.server import Server
+
+__all__ = ["Exchange", "Exchanged", "Turned", "turned"]
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """One exchange has ended. `elapsed` runs from the head's arrival to the last byte, in seconds.
+
+    `left` says that the client did not stay for the end, `cut` that we could not complete the
+    body. `fault` is the code of the fault that was answered, `reason` its token.
+    """
+
+    call: Call[Request]
+    status: int
+    sent: int
+    elapsed: float
+    fault: str = ""
+    detail: str = ""
+    reason: str = ""
+    left: bool = False
+    cut: bool = False
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """Bytes that never became a request were turned away."""
+
+    peer: str
+    status: int
+    reason: str
+    detail: str
+
+
+_WHOLE: Final = b"content-length: %d\r\n\r\n"
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n\r\n"
+_CLOSE: Final = b"connection: close\r\n"
+_KEEP: Final = b"connection: keep-alive\r\n"
+
+
+class Exchange:
+    """One request of a connection, from its head to the last byte of its answer."""
+
+    __slots__ = ("_connection", "_cut", "_defect", "_ended", "_fault", "_framing", "_head", "_left",
+                 "_piped", "_sent", "_started", "_status", "call", "keep", "minor", "work")  # fmt: skip
+
+    def __init__(
+        self, connection: "Connection", call: Call[Request], minor: int, keep: bool, started: float
+    ) -> None:  # positional: it is made for every request
+        self.call = call
+        self.minor = minor
+        self.keep = keep
+        self.work: Work | None = None
+        self._connection = connection
+        self._started = started
+        self._status = 0
+        self._sent = 0
+        self._fault: Fault | None = None
+        self._cut = False
+        self._head = b""
+        self._framing = 0  # bytes still to come, or a negative marker
+        self._ended: Future[None] | None = None
+        self._piped: Stream | None = None
+
+    # The delivery
+
+    def begin(self, work: Work) -> None:
+        """Take the running work; the client may have left already."""
+        self.work = work
+        if self._connection.lost:
+            work.cancel()
+
+    async def settle(self, outcome: Outcome[Response]) -> None:
+        """Write the answer."""
+        connection = self._connection
+        if outcome.__class__ is Done:
+            response = outcome.value  # type: ignore[union-attr]  # the line above says so
+            try:
+                if response.__class__ is Response:
+                    self._whole(response)
+                    return
+                await self._flowing(response)
+                return
+            except CancelledError:
+                if not connection.lost:
+                    self._cut = True
+                    connection.cut()
+                self._over(left=not self._cut)
+                raise
+            except Exception as error:  # noqa: BLE001 - an answer that cannot be sent is a defect
+                failure: BaseException = error
+        else:
+            failure = outcome.error  # type: ignore[union-attr]
+        if connection.lost:
+            self._over(left=True)
+        elif self._status:
+            self._break(failure)
+        else:
+            self._fail(failure)
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer a failure: before the first byte of an answer was sent."""
+        server = self._connection.server
+        if isinstance(error, Fault):
+            self._fault = error
+        elif isinstance(error, CancelledError):
+            self._fault = Fault(Code.UNAVAILABLE, "the work was called off by us")
+        else:
+            server.counters.defects += 1
+            server.on_defect(error, self.call)
+            self._fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        self._whole(server.problem(self._fault))
+
+    def _break(self, error: BaseException) -> None:
+        """Cut the answer: part of it was sent, and it must not look complete (rule 25)."""
+        if isinstance(error, Fault):
+            self._fault = error
+        else:
+            server = self._connection.server
+            server.counters.defects += 1
+            server.on_defect(error, self.call)
+            self._fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        self._cut = True
+        self._connection.cut()
+        self._over()
+
+    # Writing
+
+    def _whole(self, response: Response) -> None:
+        connection = self._connection
+        if connection.lost:
+            self._over(left=True)
+            return
+        body = response.body
+        status = response.status
+        head = self._begin(response)
+        if status == 204 or status == 304 or status < 200:  # noqa: PLR1714 - quicker than a set
+            connection.send(head + b"\r\n")
+        elif self.call.payload.method == "HEAD":
+            length = _announced(response)
+            connection.send(head + (b"\r\n" if length is None else _WHOLE % length))
+        else:
+            self._sent = len(body)
+            connection.send(head + _WHOLE % len(body) + body)
+        self._over()
+
+    def _begin(self, response: Response) -> bytes:
+        """Return the head without its framing; from here on the answer has begun."""
+        connection = self._connection
+        headers = response.headers
+        head = (LINES.get(response.status) or line(response.status)) + headers.wire()
+        if headers.get("date") is None:
+            head += connection.server.date(self._started)
+        if self.keep and not connection.keeps():
+            self.keep = False
+        if not self.keep:
+            head += _CLOSE
+        elif self.minor == 0:
+            head += _KEEP
+        self._status = response.status
+        return head
+
+    async def _flowing(self, response: Response) -> None:
+        if isinstance(response, Upgrade):
+            await self._connection.tunnel(self, response)
+            return
+        if not isinstance(response, StreamResponse):
+            if isinstance(response, Response) and isinstance(response.body, bytes):
+                self._whole(response)
+                return
+            raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
+        try:
+            await self._stream(response)
+        finally:
+            response.abandon()
+            if isinstance(response.body, Produced):
+                await response.body.close()
+
+    async def _stream(self, response: StreamResponse) -> None:
+        connection = self._connection
+        if connection.lost:
+            self._over(left=True)
+            return
+        body: Body = response.body
+        if self.minor == 0 and body.length is None:
+            self.keep = False
+        head = self._begin(response)
+        if self.call.payload.method == "HEAD" or response.status in (204, 304):
+            connection.send(head + b"\r\n")
+            self._over()
+            return
+        if body.length is not None:
+            self._framing = body.length
+            self._head = head + _WHOLE % body.length
+        elif self.minor == 0:
+            self._framing = -2
+            self._head = head + b"\r\n"
+        else:
+            self._framing = -1
+            self._head = head + _CHUNKED
+        if isinstance(body, Stream):
+            await self._pipe(body)
+        else:
+            await self._pump(body)
+
+    async def _pipe(self, body: Stream) -> None:
+        connection = self._connection
+        self._ended = ended = connection.loop.create_future()
+        self._piped = body
+        if connection.blocked:
+            body.hold()
+        body.pipe(self)
+        if self._head:
+            if ended.done() and ended.exception() is not None:
+                self._status = 0  # nothing was sent yet: the answer can still be an honest one
+            head, self._head = self._head, b""
+            if self._status:
+                connection.send(head)
+        try:
+            await ended
+        finally:
+            self._piped = None
+
+    async def _pump(self, body: Body) -> None:
+        connection = self._connection
+        head, self._head = self._head, b""
+        connection.send(head)
+        while data := await body.chunk():
+            self.write(data)
+            if connection.blocked:
+                await connection.drained()
+        self._complete()
+
+    # The sink of a piped stream
+
+    def write(self, data: bytes) -> None:
+        """Send one piece of the body."""
+        self._sent += len(data)
+        if self._framing >= 0:
+            if len(data) > self._framing:
+                self._overrun()
+                return
+            self._framing -= len(data)
+        elif self._framing == -1:
+            data = chunk(data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._connection.send(data)
+
+    def end(self, fault: Fault | None) -> None:
+        """Take the end of the piped stream."""
+        ended = self._ended
+        if ended is None or ended.done():
+            return
+        if fault is not None:
+            ended.set_exception(fault)
+            return
+        try:
+            self._complete()
+        except ValueError as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    def _overrun(self) -> None:
+        error = ValueError("the body is longer than it was announced")
+        if self._ended is None:
+            raise error
+        if not self._ended.done():  # the feeder of a piped stream is not to blame
+            self._ended.set_exception(error)
+
+    def hold(self) -> None:
+        """Be told that the client reads slowly."""
+        if self._piped is not None:
+            self._piped.hold()
+
+    def release(self) -> None:
+        """Be told that the client has caught up."""
+        if self._piped is not None:
+            self._piped.release()
+
+    def _complete(self) -> None:
+        if self._framing > 0:
+            raise ValueError("the body is shorter than it was announced")
+        tail = b"0\r\n\r\n" if self._framing == -1 else b""
+        if self._head:
+            tail, self._head = self._head + tail, b""
+        if tail:
+            self._connection.send(tail)
+        self._over()
+
+    # The end
+
+    def _over(self, *, left: bool = False) -> None:
+        """Account for the exchange and hand the connection to the next one."""
+        connection = self._connection
+        if connection.exchange is not self:
+            return
+        server = connection.server
+        now = server.clock()
+        if server.observer is not None:
+            fault = self._fault
+            server.observer(
+                Exchanged(
+                    self.call,
+                    self._status,
+                    self._sent,
+                    now - self._started,
+                    "" if fault is None else fault.code.value,
+                    "" if fault is None else fault.detail,
+                    "" if fault is None else reason_of(fault),
+                    left,
+                    self._cut,
+                )
+            )
+        connection.over(self, now)
+
+
+def turned(server: "Server", peer: str, fault: Fault) -> bytes:
+    """Return the answer to bytes that are no request, and tell the observer."""
+    answer = server.problem(fault)
+    if server.observer is not None:
+        server.observer(Turned(peer, answer.status, reason_of(fault), fault.detail))
+    head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
+    head += server.date(server.clock()) + _CLOSE
+    return head + _WHOLE % len(answer.body) + bytes(answer.body)
+
+
+def _announced(response: Response) -> int | None:
+    """Return the length that a GET would have had."""
+    if response.body:
+        return len(response.body)
+    length = response.headers.get("content-length")
+    return int(length) if length is not None and length.isdigit() else None

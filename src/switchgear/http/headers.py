@@ -1,0 +1,166 @@
+"""Headers: an immutable list of fields, looked up by lower-case name, written once.
+
+What leaves us has been read by a strict reader: framing is ours and is never copied, and
+what belongs to one hop stays there (rules 22 and 23). So `wire` leaves those fields out.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+__all__ = ["HOP", "Headers"]
+
+HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content_length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "transfer_encoding",
+        "upgrade",
+    }
+)
+"""Fields of one hop or of its framing, with the underscore twins that CGI reads as them."""
+
+_IDENTITY: Final = re.compile(r"(?:x[-_]user|x[-_]forwarded|switchgear)(?:[-_].*)?|forwarded")
+_LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++: [\t\x20-\x7e\x80-\xff]*+\r\n")
+# Never dropped by nomination: a client must not unname what the message hangs on.
+_FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "content-type", ""})
+
+Pairs = Iterable[tuple[str, str]]
+
+
+class Headers:
+    """An ordered list of (name, value) pairs; names are in lower case, values in latin-1.
+
+    `get` joins repeated fields by a comma (cookies by a semicolon), as RFC 9110 section 5.3 has it.
+    """
+
+    __slots__ = ("_index", "_pairs", "_wire")
+
+    _pairs: tuple[tuple[str, str], ...] | list[tuple[str, str]]
+    _index: dict[str, str] | None
+    _wire: bytes | None
+
+    def __init__(self, pairs: Pairs | Mapping[str, str] = ()) -> None:
+        items = pairs.items() if isinstance(pairs, Mapping) else pairs
+        self._pairs = tuple((name.lower(), value) for name, value in items)
+        self._index = None
+        self._wire = None
+
+    @classmethod
+    def parsed(cls, pairs: list[tuple[str, str]], index: dict[str, str] | None) -> "Headers":
+        """Wrap what a strict parser has read, without looking at it again."""
+        headers = cls.__new__(cls)
+        headers._pairs = pairs
+        headers._index = index
+        headers._wire = None
+        return headers
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return a field's value by its name in lower case, or `default`."""
+        index = self._index
+        if index is None:
+            index = self._look()
+        return index.get(name, default)
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a field, in order."""
+        return [value for key, value in self._pairs if key == name]
+
+    def tokens(self, name: str) -> list[str]:
+        """Return a comma-separated list field as its members, in lower case."""
+        value = self.get(name)
+        return [part.strip().lower() for part in value.split(",")] if value else []
+
+    def _look(self) -> dict[str, str]:
+        index: dict[str, str] = {}
+        for name, value in self._pairs:
+            if name in index:
+                joint = "; " if name == "cookie" else ", "
+                index[name] = f"{index[name]}{joint}{value}"
+            else:
+                index[name] = value
+        self._index = index
+        return index
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and tuple(self._pairs) == tuple(other._pairs)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._pairs))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"
+
+    def also(self, pairs: Pairs | Mapping[str, str]) -> "Headers":
+        """Return these headers with `pairs` added, replacing fields of the same names."""
+        added = Headers(pairs)
+        names = {name for name, _ in added}
+        kept = [pair for pair in self._pairs if pair[0] not in names]
+        return Headers.parsed([*kept, *added], None)
+
+    def without(self, *names: str) -> "Headers":
+        """Return these headers without the fields of those names."""
+        return Headers.parsed([pair for pair in self._pairs if pair[0] not in names], None)
+
+    def nominated(self) -> frozenset[str]:
+        """Return the fields that `Connection` claims for this hop."""
+        return frozenset(self.tokens("connection")) - _FIRM
+
+    def forwardable(self) -> "Headers":
+        """Return what may cross the trust boundary inwards.
+
+        Hop-by-hop fields go, and every claim of identity or origin that a stranger could
+        make: X-User-*, X-Forwarded-*, Forwarded, switchgear-*, and their underscore twins.
+        """
+        dropped = HOP | self.nominated()
+        return Headers.parsed(
+            [
+                pair
+                for pair in self._pairs
+                if pair[0] not in dropped and _IDENTITY.fullmatch(pair[0]) is None
+            ],
+            None,
+        )
+
+    def wire(self) -> bytes:
+        """Return the field lines as they are sent, without framing and hop-by-hop fields.
+
+        Raises ValueError for a name or value that would break out of its line: a
+        handler must not be able to write a header by way of another's value.
+        """
+        wire = self._wire
+        if wire is None:
+            dropped = HOP
+            if self.get("connection") is not None:
+                dropped = HOP | self.nominated()
+            lines = [f"{name}: {value}\r\n" for name, value in self._pairs if name not in dropped]
+            for line in lines:
+                if _LINE.fullmatch(line) is None:
+                    raise ValueError(f"this header cannot be sent: {line[:80]!r}")
+            wire = self._wire = "".join(lines).encode("latin-1")
+        return wire

@@ -1,0 +1,343 @@
+"""Heads: strict parsing of what stands before the blank line.
+
+The first line is checked by us, the fields by httptools and once more by us, so that
+no leniency of a library version decides what we accept. A refusal is a `Fault` whose
+`extra` carries the HTTP `status` and a `reason` token. Source: RFC 9112, RFC 9110.
+"""
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import httptools
+
+from switchgear.http.headers import Headers
+from switchgear.http.refusals import refuse
+from switchgear.http.target import normalise
+from switchgear.policy.fault import Fault
+
+if TYPE_CHECKING:
+    from switchgear.http.settings import ServerSettings
+
+__all__ = [
+    "CHUNKED",
+    "UNTIL_CLOSE",
+    "RequestHead",
+    "ResponseHead",
+    "incomplete",
+    "read_fields",
+    "read_request",
+    "read_response",
+]
+
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
+
+_REQUEST_LINE: Final = re.compile(r"([A-Z][A-Z0-9_-]{0,31}) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n")
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n")
+_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+
+_TEXT: Final = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})
+_TOKEN: Final = b"!#$%&'*+-.^_`|~" + bytes(
+    {*range(0x30, 0x3A), *range(0x41, 0x5B), *range(0x61, 0x7B)}
+)
+_BREAKS: Final = b"\r\n" * 1024
+
+# Names seen before, in lower case. It stops growing: a stranger must not fill it.
+_NAMES: Final[dict[bytes, str]] = {}
+_NAMES_KEPT: Final = 512
+
+# Hosts that were found to be well formed; bounded like the names.
+_HOSTS: Final[set[str]] = set()
+_HOSTS_KEPT: Final = 256
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+_LINE_ROOM: Final = 48  # of a request line, beside its target
+_BARE_BREAK: Final = re.compile(rb"(?<!\r)\n")
+
+# Read once: framing and routing hang on these, and two of one kind are two opinions.
+_SINGLE: Final = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class RequestHead(NamedTuple):
+    """A request's head. `length` counts the body's bytes, or is CHUNKED."""
+
+    method: str
+    target: str
+    path: str
+    query: str
+    minor: int
+    headers: Headers
+    length: int
+    keep_alive: bool
+    expects: bool
+
+
+class ResponseHead(NamedTuple):
+    """A response's head. `length` counts the body's bytes, or is CHUNKED or UNTIL_CLOSE."""
+
+    status: int
+    minor: int
+    headers: Headers
+    length: int
+    keep_alive: bool
+
+
+class _Fields:
+    """The receiver of httptools' callbacks; a whole head is fed at once, so it can be shared."""
+
+    __slots__ = ("pairs", "parser")
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[bytes, bytes]] = []
+        self.parser = httptools.HttpResponseParser(self)
+        # One parser reads every head: "keep alive" is our decision, not its state.
+        self.parser.set_dangerous_leniencies(lenient_keep_alive=True)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.pairs.append((name, value))
+
+
+_fields = _Fields()
+
+# A 204 has no body whatever its fields say, so the parser is ready for the next head at once.
+_BODILESS: Final = b"HTTP/1.1 204 \r\n"
+
+
+def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
+    """Read field lines up to and with the blank line: names in lower case, values trimmed.
+
+    Raises Fault for anything that RFC 9112 section 5 forbids, and for more than `lines`.
+    """
+    global _fields  # noqa: PLW0603 - replaced when a parse failed halfway
+    fields = _fields
+    fields.pairs = pairs = []
+    try:
+        fields.parser.feed_data(_BODILESS + block)
+    except httptools.HttpParserError as error:
+        _fields = _Fields()
+        raise refuse(_why(block), f"malformed header fields: {error}") from None
+    if block.translate(None, _TEXT) != _BREAKS[: 2 * len(pairs) + 2]:
+        _fields = _Fields()
+        raise refuse(_why(block), "malformed header fields: stray control byte or line break")
+    if len(pairs) > lines:
+        raise refuse("too-many-headers", f"{len(pairs)} header lines, {lines} allowed", status=431)
+    read = []
+    for raw, value in pairs:
+        name = _NAMES.get(raw) or _name(raw)
+        read.append((name, value.decode("latin-1").strip(" \t")))
+    return read
+
+
+def _name(raw: bytes) -> str:
+    if not raw or raw.translate(None, _TOKEN):
+        raise refuse("header-name", f"the header name {raw[:40]!r} is no token")
+    name = raw.lower().decode("ascii")
+    if len(_NAMES) < _NAMES_KEPT and len(raw) <= 64:
+        _NAMES[raw] = name
+    return name
+
+
+def _why(block: bytes) -> str:
+    """Name what is wrong with fields that were refused; only run once they are."""
+    if re.search(rb"\r\n[ \t]|\A[ \t]", block):
+        return "folding"
+    if re.search(rb"\r(?!\n)|(?<!\r)\n", block):
+        return "line-break"
+    if re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", block):
+        return "control-byte"
+    names = [line.partition(b":")[0].lower() for line in block.split(b"\r\n") if line]
+    if any(name.endswith((b" ", b"\t")) for name in names):
+        return "space-before-colon"
+    if any(not name or name.translate(None, _TOKEN) for name in names):
+        return "header-name"
+    if b"transfer-encoding" in names:
+        return "transfer-encoding"
+    return "content-length" if b"content-length" in names else "malformed"
+
+
+def _index(pairs: list[tuple[str, str]]) -> Headers:
+    index = dict(pairs)
+    if len(index) == len(pairs):
+        return Headers.parsed(pairs, index)
+    seen = set()
+    for name, _ in pairs:
+        if name in seen and name in _SINGLE:
+            raise refuse(name, f"more than one {name} header")
+        seen.add(name)
+    return Headers.parsed(pairs, None)
+
+
+def _framing(headers: Headers, minor: int) -> int | None:
+    """Return the declared length of a body, CHUNKED, or None where neither is declared."""
+    coding = headers.get("transfer-encoding")
+    length = headers.get("content-length")
+    if coding is not None:
+        if length is not None:
+            raise refuse("transfer-encoding", "both Content-Length and Transfer-Encoding")
+        if coding != "chunked" or minor == 0:
+            raise refuse("transfer-encoding", f"Transfer-Encoding {coding!r} is not supported")
+        return CHUNKED
+    if length is None:
+        return None
+    if _LENGTH.fullmatch(length) is None:
+        raise refuse("content-length", f"Content-Length {length!r} is no number")
+    return int(length)
+
+
+def _keeps_alive(headers: Headers, minor: int) -> bool:
+    connection = headers.get("connection")
+    if connection is None:
+        return minor == 1
+    options = {option.strip() for option in connection.lower().split(",")}
+    return "close" not in options and (minor == 1 or "keep-alive" in options)
+
+
+def read_request(head: bytes, limits: "ServerSettings") -> RequestHead:
+    """Read one request head, up to and with its blank line.
+
+    Raises Fault for whatever two parsers could read differently: rules 20, 21 and 24.
+    """
+    if len(head) > limits.head_bytes:
+        raise _head_too_large(limits)
+    line_end = head.find(b"\r\n") + 2
+    line = head[:line_end].decode("latin-1").split(" ")
+    if len(line) == 3 and line[0] in _METHODS and line[2] == "HTTP/1.1\r\n":
+        method, target, _ = line
+        minor = 1
+    else:
+        method, target, minor = _odd_line(head[:line_end])
+    if len(target) > limits.target_bytes:
+        raise _target_too_large(limits)
+    headers = _index(read_fields(head[line_end:], limits.head_lines))
+    field = headers.get
+    host = field("host")
+    if host is None:
+        if minor:
+            raise refuse("host", "no Host header")
+    elif host not in _HOSTS:
+        _check_host(host)
+    if target[:1] == "/" and method != "CONNECT":
+        path, query = normalise(target)
+    else:
+        path, query = _odd_target(method, target, host, connect=limits.connect_method)
+    length = 0
+    if field("content-length") is not None or field("transfer-encoding") is not None:
+        length = _framing(headers, minor) or 0
+    keep = minor == 1 if field("connection") is None else _keeps_alive(headers, minor)
+    expects = False
+    expect = field("expect")
+    if expect is not None:
+        if expect.lower() != "100-continue":
+            raise refuse("expectation", f"the expectation {expect[:40]!r} is unknown", status=417)
+        expects = minor == 1
+    return RequestHead(method, target, path, query, minor, headers, length, keep, expects)
+
+
+def incomplete(
+    buffer: bytes, at: int, scanned: int, limits: "ServerSettings"
+) -> Fault | None:
+    """Return why the head that begins at `at` can never become a good one, if that shows already.
+
+    `scanned` bytes of it were looked at before.
+    """
+    size = len(buffer) - at
+    line_end = buffer.find(b"\n", at)
+    if (line_end - at if line_end >= 0 else size) > limits.target_bytes + _LINE_ROOM:
+        return _target_too_large(limits)
+    if size > limits.head_bytes:
+        return _head_too_large(limits)
+    if buffer.startswith(b"\r\n", at) or _BARE_BREAK.search(buffer, max(at, at + scanned - 1)):
+        return refuse("line-break", "a line of the head ends without CR, or is empty")
+    return None
+
+
+def _head_too_large(limits: "ServerSettings") -> Fault:
+    return refuse("head-too-large", f"a head over {limits.head_bytes} bytes", status=431)
+
+
+def _target_too_large(limits: "ServerSettings") -> Fault:
+    return refuse("target-too-large", f"a target over {limits.target_bytes} bytes", status=414)
+
+
+def _odd_line(head: bytes) -> tuple[str, str, int]:
+    """Read a request line that is not of the usual kind."""
+    line = _REQUEST_LINE.fullmatch(head.decode("latin-1"))
+    if line is None:
+        raise refuse("request-line", f"malformed request line {head[:60]!r}")
+    method, target, major, digit = line.groups()
+    if major != "1" or digit not in "01":
+        raise refuse("version", f"HTTP/{major}.{digit} is not spoken here", status=505)
+    return method, target, int(digit)
+
+
+def _check_host(host: str) -> None:
+    if _HOST.fullmatch(host) is None:
+        raise refuse("host", f"malformed Host {host[:60]!r}")
+    if len(_HOSTS) < _HOSTS_KEPT and len(host) <= 64:
+        _HOSTS.add(host)
+
+
+def _odd_target(
+    method: str, target: str, host: str | None, *, connect: bool
+) -> tuple[str, str]:
+    """Read a target that is not in origin form."""
+    if method == "CONNECT":
+        if not connect or _HOST.fullmatch(target) is None or ":" not in target:
+            raise refuse("connect", "CONNECT is not served here")
+        return target, ""
+    if target == "*":
+        if method != "OPTIONS":
+            raise refuse("target", f"{method} *: only OPTIONS may ask for *")
+        return "*", ""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise refuse("target", f"the target {target[:60]!r} is of no known form")
+    authority, rest = absolute.groups()
+    if _HOST.fullmatch(authority) is None:
+        raise refuse("target", f"malformed authority {authority[:60]!r} in the target")
+    if host is not None and _same(authority, host, target) is False:
+        raise refuse("host", f"Host {host!r} differs from the target's {authority!r}")
+    if not rest and method == "OPTIONS":
+        return "*", ""
+    return normalise(rest if rest.startswith("/") else "/" + rest)
+
+
+def _same(authority: str, host: str, target: str) -> bool:
+    """Compare two authorities, the scheme's default port filled in."""
+    port = ":443" if target[:5].lower() == "https" else ":80"
+    first, second = authority.lower(), host.lower()
+    return first.removesuffix(port) == second.removesuffix(port)
+
+
+def read_response(head: bytes, lines: int, method: str) -> ResponseHead:
+    """Read one response head to a request of `method`, up to and with its blank line.
+
+    Raises Fault for a malformed one: such a connection is never used again (rule 22).
+    """
+    line_end = head.find(b"\r\n") + 2
+    line = _STATUS_LINE.fullmatch(head[:line_end].decode("latin-1"))
+    if line is None:
+        raise refuse("status-line", f"malformed status line {head[:60]!r}")
+    minor, status = int(line[1]), int(line[2])
+    headers = _index(read_fields(head[line_end:], lines))
+    length = _framing(headers, minor)
+    keep = _keeps_alive(headers, minor)
+    if method == "HEAD" or status in (204, 304) or status < 200:
+        length = 0
+    elif length is None:
+        length, keep = UNTIL_CLOSE, False
+    return ResponseHead(status, minor, headers, length, keep)

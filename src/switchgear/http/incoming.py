@@ -1,0 +1,128 @@
+"""Incoming bodies: a request's body that was not all there when its head was.
+
+It feeds a `Stream`, asks a waiting client to go on (100-continue), holds the body to its limits of
+size and rate, and reads to its end what nobody wants, so that the connection lives on.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from switchgear.http.bodies import Counted, Decoder
+from switchgear.http.refusals import refuse
+from switchgear.http.stream import Stream, too_large
+from switchgear.policy.fault import Code, Fault
+
+if TYPE_CHECKING:
+    from switchgear.http.connection import Connection
+
+__all__ = ["DISCARDED", "Incoming"]
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than reconnect for
+
+
+class Incoming:
+    """The body of the present request, on its way. It is the feeder of its `stream`."""
+
+    __slots__ = ("_at", "_connection", "_count", "_decoder", "_expects", "_held", "_size", "stream")
+
+    def __init__(
+        self, connection: "Connection", decoder: Decoder, first: bytes, *, expects: bool, now: float
+    ) -> None:
+        self._connection = connection
+        self._decoder = decoder
+        self._expects = expects
+        self._size = len(first)
+        self._at = now  # the rate is measured from here
+        self._count = 0  # bytes since then
+        self._held = False  # whether it was we who paused since then
+        length = decoder.left + len(first) if isinstance(decoder, Counted) else None
+        self.stream: Stream | None = Stream(
+            self, length, connection.server.settings.buffer_bytes
+        )
+        if first:
+            self.stream.feed(first)
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take bytes; return what follows the body once it is complete.
+
+        Raises Fault for a body that broke a rule of framing or size.
+        """
+        payload, rest = self._decoder.feed(data)
+        self._count += len(data)
+        self._size += len(payload)
+        limit = self._connection.server.settings.body_bytes
+        if self._size > limit:
+            raise too_large(limit)
+        stream = self.stream
+        if payload and stream is not None:
+            stream.feed(payload)
+        if not self._decoder.done:
+            return None
+        if stream is not None:
+            stream.trailers = getattr(self._decoder, "trailers", [])
+            stream.finish()
+        return rest
+
+    def fail(self, fault: Fault) -> None:
+        """Cut the body: its reader, if any, gets the fault."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.fail(fault)
+
+    def left(self) -> None:
+        """Be told that the client has gone."""
+        self.fail(Fault(Code.CANCELLED, "the client left before its body was complete"))
+
+    def discard(self) -> None:
+        """Read what still comes for nobody."""
+        self.stream = None
+        self.resume()
+
+    @property
+    def short(self) -> bool:
+        """Whether reading the rest costs less than another connection."""
+        decoder = self._decoder
+        return isinstance(decoder, Counted) and decoder.left <= DISCARDED and not self._expects
+
+    # What the stream asks of its feeder
+
+    def pause(self) -> None:
+        """Stop reading: the body's taker is behind."""
+        self._held = True
+        self._connection.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._at = self._connection.server.clock()
+        self._count = 0
+        self._connection.resume_reading()
+
+    def wanted(self) -> None:
+        """Ask the client for its body if it waits to be asked, once (rule 25)."""
+        if self._expects:
+            self._expects = False
+            self._at = self._connection.server.clock()
+            self._connection.send(_CONTINUE)
+
+    def abandoned(self) -> None:
+        """Read the rest of the body for nobody."""
+        self.discard()
+
+    # The rate
+
+    def look(self, now: float) -> float:
+        """Return when to look again. It is the client's rate, so our own pauses do not count.
+
+        Raises Fault (408) when the body comes too slowly.
+        """
+        settings = self._connection.server.settings
+        behind = self.stream is not None and self.stream.idle
+        if self._held or behind or self._expects:
+            self._held = self.stream is not None and self.stream.paused
+            self._at, self._count = now, 0
+        elif now - self._at >= settings.body_grace:
+            if self._count < settings.body_rate * (now - self._at):
+                rate = settings.body_rate
+                raise refuse("body-timeout", f"the body came below {rate} B/s", status=408)
+            self._at, self._count = now, 0
+        return self._at + settings.body_grace

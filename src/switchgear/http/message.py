@@ -1,0 +1,121 @@
+"""Messages: what a call carries in and what it brings back.
+
+A `Request` is the payload of a call. A `Response` holds its body whole; a `StreamResponse` holds one
+on its way, and tells by `on_end` when and how it really ended.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from switchgear.http.headers import Headers
+from switchgear.http.stream import EMPTY, Body, Produced, Whole
+from switchgear.policy.verdict import Verdict
+
+__all__ = ["JSON", "NOTHING", "Request", "Response", "StreamResponse", "Upgrade", "json_response"]
+
+T = TypeVar("T")
+
+NOTHING: Final = Headers()
+JSON: Final = Headers({"content-type": "application/json"})
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request. `path` is the normal form of the `target`'s path and always what is routed.
+
+    `peer` is the address that the connection came from; `minor` the digit after "HTTP/1.".
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Headers = NOTHING
+    body: Body = EMPTY
+    target: str = ""
+    peer: str = ""
+    scheme: str = "http"
+    minor: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        target: str,
+        *,
+        headers: Headers | Mapping[str, str] = NOTHING,
+        body: Body | bytes = EMPTY,
+    ) -> "Request":
+        """Make a request to send. `target` is a path that is normal already, with its query."""
+        path, _, query = target.partition("?")
+        return cls(
+            method,
+            path,
+            query,
+            headers if isinstance(headers, Headers) else Headers(headers),
+            Whole(body) if isinstance(body, bytes) else body,
+            target,
+        )
+
+
+class Response(msgspec.Struct):
+    """One answer. A body of bytes is whole, and the work behind it has ended."""
+
+    status: int = 200
+    headers: Headers = NOTHING
+    body: Any = b""
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Return the whole body, at most `limit` bytes of it.
+
+        Raises Fault when it is longer, or was cut.
+        """
+        body = self.body
+        if isinstance(body, bytes):
+            return await Whole(body).read(limit)
+        whole: bytes = await body.read(limit)
+        return whole
+
+    async def json(self, kind: type[T], limit: int | None = None) -> T:
+        """Decode the body as JSON into `kind`."""
+        return msgspec.json.decode(await self.read(limit), type=kind)
+
+
+class StreamResponse(Response):
+    """An answer whose body is on its way: an `Ending`."""
+
+    @classmethod
+    def of(
+        cls,
+        chunks: AsyncIterator[bytes],
+        status: int = 200,
+        headers: Headers | Mapping[str, str] = NOTHING,
+        length: int | None = None,
+    ) -> "StreamResponse":
+        """Answer with what an async iterator yields; `length` is its size where it is known."""
+        given = headers if isinstance(headers, Headers) else Headers(headers)
+        return cls(status, given, Produced(chunks, length))
+
+    def on_end(self, done: Callable[[Verdict], None]) -> None:
+        """Call `done` when the body has ended: GOOD if complete, BAD if cut, else NEUTRAL."""
+        self.body.on_end(done)
+
+    def abandon(self) -> None:
+        """Take no more of the body: whoever sends it is told."""
+        self.body.abandon()
+
+
+class Upgrade(StreamResponse):
+    """An answer after which the connection speaks another protocol: 101, or 200 to CONNECT.
+
+    Its body is a `Tunnel`, which the server joins to the client's connection.
+    """
+
+
+def json_response(
+    value: object, status: int = 200, headers: Headers | None = None
+) -> Response:
+    """Answer with a value as JSON."""
+    return Response(status, JSON if headers is None else headers.also(JSON), _encode(value))

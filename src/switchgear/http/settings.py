@@ -1,0 +1,52 @@
+"""The figures of the edge: limits of size and of time, each with its default."""
+
+import msgspec
+
+__all__ = ["ClientSettings", "ServerSettings", "SocketSettings"]
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """What one server accepts from its clients. Durations are seconds.
+
+    `body_bytes` is the ceiling of any request body; a handler may ask for less when it reads.
+    """
+
+    deadline: float = 3.0  # of a call that nobody gave a shorter one
+    body_bytes: int = 1 << 20
+    head_bytes: int = 32 << 10
+    head_lines: int = 100
+    target_bytes: int = 8 << 10
+    head_timeout: float = 5.0  # from the first byte of a head to its last
+    body_grace: float = 2.0  # after this, a body must arrive at `body_rate`
+    body_rate: int = 1 << 10  # bytes per second
+    idle_timeout: float = 30.0  # between requests
+    write_timeout: float = 30.0  # without any progress
+    linger: float = 1.0  # for what a refused client still sends, so that it reads the answer
+    drain_grace: float = 0.5  # idle connections are kept this long when draining begins
+    buffer_bytes: int = 64 << 10  # unread bytes held per direction before the peer is paused
+    connections: int = 4096
+    connections_per_address: int = 1024
+    connect_method: bool = False  # whether CONNECT reaches the handler
+
+
+class ClientSettings(msgspec.Struct, frozen=True):
+    """How one pool treats its endpoint. Durations are seconds."""
+
+    connections: int = 256
+    connect_timeout: float = 1.0
+    idle_timeout: float = 15.0  # shorter than any sensible server's, so that we leave first
+    body_timeout: float = 30.0  # a body that brings nothing for this long is hung
+    write_timeout: float = 30.0
+    head_bytes: int = 32 << 10
+    head_lines: int = 100
+    buffer_bytes: int = 64 << 10
+
+
+class SocketSettings(msgspec.Struct, frozen=True):
+    """How a WebSocket treats its peer. Durations are seconds."""
+
+    message_bytes: int = 1 << 20
+    queue: int = 64  # undelivered messages before the peer is paused
+    ping_every: float = 20.0
+    pong_within: float = 20.0
+    close_timeout: float = 5.0
