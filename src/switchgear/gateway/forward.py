@@ -13,12 +13,14 @@ PROTECTIVE: Final = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("permissions-policy", "geolocation=(), camera=(), microphone=()"),
 )
+
+_CSP: Final = "default-src 'none'; frame-ancestors 'none'"
+# A page of a mounted application loads what it needs; it is framed by nobody all the same.
+_CSP_PAGE: Final = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'"
 
 # What tells an attacker which software to look up.
 _REVEALING: Final = frozenset(
@@ -62,9 +64,9 @@ def trace_of(traceparent: str | None) -> Trace:
 
 def request_id_of(given: str | None, trace: Trace) -> str:
     """Take a client's request id if it is plain and short, else name the request by its span."""
-    if given is not None and 8 <= len(given) <= 64 and given.replace("-", "").isalnum():
-        if given.isascii():
-            return given
+    plain = given is not None and given.isascii() and given.replace("-", "").isalnum()
+    if given is not None and plain and 8 <= len(given) <= 64:
+        return given
     return f"{trace.trace_id[:16]}{trace.span_id}"
 
 
@@ -89,8 +91,11 @@ def inwards(
     return fields
 
 
-def outwards(headers: Headers, added: list[tuple[str, str]]) -> Headers:
-    """Return the fields that go to the client: nothing internal or revealing, ours where missing."""
+def outwards(headers: Headers, added: list[tuple[str, str]], *, secure: bool) -> Headers:
+    """Return the fields that go to the client: nothing internal or revealing, ours where missing.
+
+    `secure` says that the client came over TLS, whoever ended it.
+    """
     kept = [
         pair
         for pair in headers
@@ -98,5 +103,10 @@ def outwards(headers: Headers, added: list[tuple[str, str]]) -> Headers:
     ]
     names = {name for name, _ in kept}
     kept += [pair for pair in PROTECTIVE if pair[0] not in names]
+    if "content-security-policy" not in names:
+        page = (headers.get("content-type") or "").startswith("text/html")
+        kept.append(("content-security-policy", _CSP_PAGE if page else _CSP))
+    if secure and "strict-transport-security" not in names:
+        kept.append(("strict-transport-security", "max-age=31536000; includeSubDomains"))
     kept += added
     return Headers.parsed(kept, None)

@@ -1,0 +1,168 @@
+"""Workers: subscriptions bound to their functions, and the loops that run them.
+
+A worker's handler is one more handler: bound by annotation, under its deadline, in a transaction in
+which the effect, the inbox row and the message's completion commit together.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import Context
+from math import inf
+from typing import Any, NewType
+
+from msgspec.structs import replace
+
+from switchgear.binding.given import EVENT, Parts, Provider
+from switchgear.binding.parameters import Unbindable
+from switchgear.binding.plan import Plan, bind
+from switchgear.consumers.subscription import Subscription
+from switchgear.core.ambient import ambient
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.consume import consume
+from switchgear.core.frames import Timeout
+from switchgear.core.handler import Handler
+from switchgear.core.observe import Observer
+from switchgear.core.stack import INBOUND, Part, Place, stack
+from switchgear.policy.backoff import Backoff, BackoffSettings
+from switchgear.policy.call import Call
+from switchgear.policy.verdict import BAD
+from switchgear.ports.broker import Broker, Intake, Reading, Received
+from switchgear.ports.tables import Tables, Transaction
+
+__all__ = ["IdempotencyKey", "Worker"]
+
+IdempotencyKey = NewType("IdempotencyKey", str)
+"""The message's own identity: hand it to what makes the effect outside, so that it is made once."""
+
+
+class Worker:
+    """Run subscriptions on a broker until told to drain.
+
+    A source that fails (its database is away) is opened again after a jittered pause; nothing is
+    lost, because what was leased comes back. Raises Unbindable at construction for a function that
+    cannot be bound, and for one that takes neither a Transaction nor an IdempotencyKey without
+    saying `at_least_once`.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Iterable[Subscription],
+        *,
+        broker: Broker,
+        tables: Tables,
+        providers: Mapping[Any, Provider],
+        random: Callable[[], float],
+        on_failure: Callable[[str, BaseException], None],
+        observe: Observer | None = None,
+        clock: Clock = FINE,
+    ) -> None:
+        self._broker = broker
+        self._tables = tables
+        self._providers = {
+            **providers,
+            Transaction: lambda given: given.scope,
+            IdempotencyKey: lambda given: IdempotencyKey(given.header("message-id")),
+        }
+        self._random = random
+        self._on_failure = on_failure
+        self._observe = observe
+        self._clock = clock
+        self._bound = [(one, self._handler(one)) for one in subscriptions]
+        self._open: dict[str, Intake] = {}
+        self._draining = asyncio.Event()
+
+    async def run(self) -> None:
+        """Consume every subscription; return when all are drained."""
+        loop = asyncio.get_running_loop()
+        # Contexts of their own: what runs for as long as the process belongs to no call.
+        tasks = [
+            loop.create_task(self._keep(one, handler), context=Context())
+            for one, handler in self._bound
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Take nothing more, finish what runs, hand back the rest."""
+        self._draining.set()
+        for intake in self._open.values():
+            intake.drain()
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Return each open subscription's figures."""
+        return {name: intake.statistics() for name, intake in self._open.items()}
+
+    async def _keep(self, one: Subscription, handler: Handler[Received, Any]) -> None:
+        """Consume one subscription, and again after its source failed."""
+        backoff = Backoff(
+            BackoffSettings(attempts=1_000_000, base=0.1, cap=2.0), random=self._random
+        )
+        failures = 0
+        while not self._draining.is_set():
+            reading = Reading(one.topic, one.name, 2 * one.lanes, one.attempts, one.deadline)
+            intake = self._open[one.name] = self._broker.source(reading)
+            try:
+                await consume(intake, handler, lanes=one.lanes, parked=one.lanes)
+            except Exception as error:  # noqa: BLE001 - told, and then opened again
+                failures += 1
+                self._on_failure(one.name, error)
+            else:
+                failures = 0
+            finally:
+                del self._open[one.name]
+                await intake.close()
+            pause = backoff.delay(min(failures, 8), BAD, None) if failures else 0.0
+            await self._pause(pause or 0.0)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+        except TimeoutError:
+            pass
+
+    def _handler(self, one: Subscription) -> Handler[Received, Any]:
+        plan = bind(one.function, injectors=self._providers, offer=EVENT)
+        safe = Transaction in plan.injected or IdempotencyKey in plan.injected
+        if not safe and not one.at_least_once:
+            raise Unbindable(
+                f"{plan.where}: the consumer of {one.topic} takes neither a Transaction nor an"
+                " IdempotencyKey, so its effect may happen twice: take one of them, or say"
+                " at_least_once=True"
+            )
+        work = self._committed(plan) if Transaction in plan.injected else self._outside(plan)
+        bound = Timeout(full=one.deadline, limit=inf, share=1.0)
+        parts = [Part(Place.DEADLINE, bound)]
+        return stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
+
+    def _committed(self, plan: Plan) -> Callable[[Call[Received]], Awaitable[None]]:
+        """Call with effect, inbox row and completion in one commit."""
+        tables = self._tables
+
+        async def run(call: Call[Received]) -> None:
+            received = call.payload
+            async with tables.transaction(deadline=call.deadline) as tx:
+                if not await received.claim(tx):
+                    return
+                ambient.set(replace(call, payload=None))
+                await plan.call(_parts(received, tx))
+
+        return run
+
+    def _outside(self, plan: Plan) -> Callable[[Call[Received]], Awaitable[None]]:
+        """Call for an effect elsewhere: the message is completed after it, by its settlement."""
+
+        async def run(call: Call[Received]) -> None:
+            ambient.set(replace(call, payload=None))
+            await plan.call(_parts(call.payload, None))
+
+        return run
+
+
+def _parts(received: Received, tx: Transaction | None) -> Parts:
+    message = received.message
+    return Parts(message.body, headers={"message-id": message.id}, scope=tx)

@@ -1,0 +1,26 @@
+"""What one HTTP call brings to be bound."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from switchgear.http.message import Request
+from switchgear.policy.call import Call
+
+__all__ = ["HttpGiven"]
+
+
+class HttpGiven:
+    """One request as the plain values that binding reads, and what providers need beside them."""
+
+    __slots__ = ("body", "call", "path", "query", "transaction")
+
+    def __init__(self, call: Call[Request], path: Mapping[str, str], body: bytes) -> None:
+        self.call = call
+        self.path = path
+        self.query = call.payload.query
+        self.body = body
+        self.transaction: Any = None
+
+    def header(self, name: str, /) -> str | None:
+        """Return a header by its name in lower case."""
+        return self.call.payload.headers.get(name)
