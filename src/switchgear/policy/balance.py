@@ -1,0 +1,119 @@
+"""Balancing: which of several endpoints gets the next call."""
+
+from collections.abc import Callable, Collection, Sequence
+from math import exp, inf
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from switchgear.policy.ejection import Ejection
+
+__all__ = ["Balancer", "Endpoint", "PeakEwma", "Pick"]
+
+
+class PeakEwma:
+    """Remember how long an endpoint takes: up at once with a slow answer, down by and by.
+
+    In `decay` seconds it sinks to a third (1/e), and does so while nothing is observed, too,
+    so that an endpoint that was slow once is tried again. Observe a failure as what a timeout
+    would have cost, never as its own time: an endpoint that fails fast would otherwise draw
+    all the traffic.
+
+    Source: Finagle, the PeakEwma load balancer.
+    """
+
+    __slots__ = ("_at", "_decay", "_seconds")
+
+    def __init__(self, decay: float = 10.0) -> None:
+        self._decay = decay
+        self._seconds = 0.0
+        self._at = -inf
+
+    def observe(self, elapsed: float, now: float) -> None:
+        """Take in one answer that took `elapsed` seconds."""
+        held = self.at(now)
+        if elapsed >= held:
+            self._seconds = elapsed
+        else:
+            weight = exp(-max(0.0, now - self._at) / self._decay)
+            self._seconds = self._seconds * weight + elapsed * (1.0 - weight)
+        self._at = max(self._at, now)
+
+    def at(self, now: float) -> float:
+        """Return the seconds to expect; 0 while nothing is known."""
+        if not self._seconds:
+            return 0.0
+        return self._seconds * exp(-max(0.0, now - self._at) / self._decay)
+
+
+class Endpoint(Protocol):
+    """One process or address that can answer: what a balancer has to know of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def ewma(self) -> PeakEwma: ...
+
+    def available(self, now: float) -> bool:
+        """Say whether its gate would let a call through."""
+        ...
+
+
+E = TypeVar("E", bound=Endpoint)
+
+
+class Pick(NamedTuple, Generic[E]):
+    """The endpoint to use. In a `panic` its gate may be shut, and is to be passed by."""
+
+    endpoint: E
+    panic: bool
+
+
+_UNKNOWN: Final = 1e6  # seconds that an endpoint with calls out and no answer yet is taken to need
+
+
+class Balancer:
+    """Pick the better of two random endpoints, by expected time x calls in flight.
+
+    Two choices come close to the best of all, and no herd runs to one endpoint that
+    looks idle. Endpoints that were tried before, for a retry, and those whose gate
+    is shut are left out, as far as there are others. `random` returns a number in [0, 1).
+
+    Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
+    """
+
+    def __init__(self, *, random: Callable[[], float], ejection: Ejection | None = None) -> None:
+        self._random = random
+        self._ejection = ejection or Ejection()
+
+    def pick(
+        self, endpoints: Sequence[E], now: float, tried: Collection[str] = ()
+    ) -> Pick[E] | None:
+        """Return the endpoint for the next attempt, or None when there is none at all.
+
+        `tried` are names. When all that are usable were tried, they are tried again.
+        """
+        usable, panic = self._ejection.roster(endpoints, now)
+        if tried:
+            usable = [each for each in usable if each.name not in tried] or usable
+        count = len(usable)
+        if not count:
+            return None
+        first = int(self._random() * count)
+        best = usable[first]
+        if count > 1:
+            second = int(self._random() * (count - 1))
+            rival = usable[second + (second >= first)]
+            if _load(rival, now) < _load(best, now):
+                best = rival
+        return Pick(best, panic)
+
+
+def _load(endpoint: Endpoint, now: float) -> float:
+    in_flight = endpoint.in_flight
+    expected = endpoint.ewma.at(now)
+    if expected == 0.0 and in_flight:
+        return _UNKNOWN + in_flight
+    return expected * (in_flight + 1)

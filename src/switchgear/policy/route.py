@@ -1,0 +1,188 @@
+"""Routing: from a method and a path to what answers them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, Generic, NamedTuple, TypeVar
+
+__all__ = ["Found", "NoMethod", "NoRoute", "Route", "Router"]
+
+T = TypeVar("T")
+
+
+class Route(NamedTuple, Generic[T]):
+    """One entry: `method` (or ``*`` for any) and `path` template lead to `value`.
+
+    A path segment is literal, ``{name}`` for any one segment that is not empty, or, at the
+    end only, ``{name...}`` for all the rest, which may be empty.
+    """
+
+    method: str
+    path: str
+    value: T
+
+
+class Found(NamedTuple, Generic[T]):
+    """The route that answers, and the parameters as they stand in the path, not decoded."""
+
+    route: Route[T]
+    params: Mapping[str, str]
+
+
+class NoMethod(NamedTuple):
+    """The path is known, not for this method (405): the methods for `Allow`, sorted."""
+
+    allow: tuple[str, ...]
+
+
+class NoRoute(NamedTuple):
+    """The path is not known (404)."""
+
+
+_NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_ROUTE: Final = NoRoute()
+
+
+class _Leaf(NamedTuple, Generic[T]):
+    found: Found[T]  # complete where there are no parameters
+    names: tuple[str, ...]
+
+
+class _Node(Generic[T]):
+    """One place in the tree: what ends here, by method, and how to go on."""
+
+    __slots__ = ("here", "literal", "param", "rest")
+
+    def __init__(self) -> None:
+        self.here: dict[str, _Leaf[T]] = {}
+        self.literal: dict[str, _Node[T]] = {}
+        self.param: _Node[T] | None = None
+        self.rest: _Node[T] | None = None
+
+
+class Router(Generic[T]):
+    """Find the route of a path, at a cost that does not grow with the number of routes.
+
+    Paths without parameters are one dictionary; the others a tree by segments. A literal segment
+    goes before a parameter, a parameter before a rest; where the more literal path ends in nothing
+    or lacks the method, the next is tried. GET answers HEAD. The path must have been normalised
+    and carry no query; ``/a`` and ``/a/`` are two paths.
+
+    Raises:
+        ValueError: a template is malformed, or two routes claim the same.
+    """
+
+    def __init__(self, routes: Iterable[Route[T]]) -> None:
+        self._fixed: dict[str, _Node[T]] = {}
+        self._root: _Node[T] = _Node()
+        self._depth = 0
+        for route in routes:
+            self._add(route)
+
+    def match(self, method: str, path: str) -> Found[T] | NoMethod | NoRoute:
+        """Return the route that answers, or why there is none."""
+        known: list[_Node[T]] = []  # the path leads here, but not by this method
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            leaf = _choose(fixed, method)
+            if leaf is not None:
+                return leaf.found
+            known.append(fixed)
+        # Split no further than the tree is deep: a path of slashes costs no more than another.
+        segments = path.split("/", self._depth + 1)
+        ways: list[tuple[_Node[T], int, tuple[str, ...]]] = [(self._root, 1, ())]
+        while ways:
+            node, place, values = ways.pop()
+            if place < len(segments):
+                _branch(ways, node, segments, place, values)
+            elif node.here:
+                leaf = _choose(node, method)
+                if leaf is not None:
+                    return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
+                known.append(node)
+        return NoMethod(_allow(known)) if known else _NO_ROUTE
+
+    def _add(self, route: Route[T]) -> None:
+        segments = _parse(route.path)
+        names = tuple(name for name, _ in segments if name)
+        if names:
+            node = self._root
+            for name, segment in segments:
+                node = _grow(node, name, segment)
+            self._depth = max(self._depth, len(segments))
+        else:
+            node = self._fixed.setdefault(route.path, _Node())
+        taken = node.here.get(route.method)
+        if taken is not None:
+            raise ValueError(
+                f"{route.method} {route.path} is taken already, by {taken.found.route.path}"
+            )
+        node.here[route.method] = _Leaf(Found(route, _NO_PARAMS), names)
+
+
+def _branch(
+    ways: list[tuple[_Node[T], int, tuple[str, ...]]],
+    node: _Node[T],
+    segments: list[str],
+    place: int,
+    values: tuple[str, ...],
+) -> None:
+    """Put the ways on from a node on the stack: the one to be tried first goes last."""
+    segment = segments[place]
+    if node.rest is not None:
+        ways.append((node.rest, len(segments), (*values, "/".join(segments[place:]))))
+    if node.param is not None and segment:
+        ways.append((node.param, place + 1, (*values, segment)))
+    literal = node.literal.get(segment)
+    if literal is not None:
+        ways.append((literal, place + 1, values))
+
+
+def _choose(node: _Node[T], method: str) -> _Leaf[T] | None:
+    here = node.here
+    leaf = here.get(method)
+    if leaf is None and method == "HEAD":
+        leaf = here.get("GET")
+    return here.get("*") if leaf is None else leaf
+
+
+def _allow(nodes: list[_Node[T]]) -> tuple[str, ...]:
+    methods = {method for node in nodes for method in node.here}
+    return tuple(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+
+
+def _grow(node: _Node[T], name: str, segment: str) -> _Node[T]:
+    """Return the child for one segment, which is made if need be."""
+    if not name:
+        return node.literal.setdefault(segment, _Node())
+    if segment.endswith("...}"):
+        node.rest = node.rest or _Node()
+        return node.rest
+    node.param = node.param or _Node()
+    return node.param
+
+
+_PARAM: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+
+
+def _parse(path: str) -> list[tuple[str, str]]:
+    """Split a template into segments, each with the name of its parameter or an empty one."""
+    if not path.startswith("/"):
+        raise ValueError(f"route path {path!r} does not begin with a slash")
+    segments = path.split("/")[1:]
+    parsed: list[tuple[str, str]] = []
+    for number, segment in enumerate(segments, 1):
+        param = _PARAM.fullmatch(segment)
+        if param is None:
+            if "{" in segment or "}" in segment:
+                raise ValueError(
+                    f"route path {path!r}: {segment!r} would be right as {{name}}, a whole segment"
+                )
+            parsed.append(("", segment))
+            continue
+        if param[2] and number < len(segments):
+            raise ValueError(f"route path {path!r}: {segment!r} would be right at the end only")
+        if any(name == param[1] for name, _ in parsed):
+            raise ValueError(f"route path {path!r} names {param[1]!r} twice")
+        parsed.append((param[1], segment))
+    return parsed

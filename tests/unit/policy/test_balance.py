@@ -1,0 +1,181 @@
+"""Balancing and ejection, in situations."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import pytest
+
+from switchgear.policy.balance import Balancer, PeakEwma
+from switchgear.policy.ejection import Ejection, EjectionSettings
+
+
+@dataclass(eq=False)
+class Process:
+    """An endpoint as a gateway might keep it."""
+
+    name: str
+    in_flight: int = 0
+    ewma: PeakEwma = field(default_factory=PeakEwma)
+    well: bool = True
+
+    def available(self, now: float) -> bool:
+        return self.well
+
+
+def processes(count: int, unwell: int = 0) -> list[Process]:
+    made = [Process(f"p{number}") for number in range(count)]
+    for process in made[:unwell]:
+        process.well = False
+    return made
+
+
+def tally(endpoints: list[Process], tried: tuple[str, ...] = (), picks: int = 200) -> Counter[str]:
+    balancer = Balancer(random=random.Random(7).random)
+    counted: Counter[str] = Counter()
+    for _ in range(picks):
+        pick = balancer.pick(endpoints, 0.0, tried)
+        assert pick is not None
+        counted[pick.endpoint.name] += 1
+    return counted
+
+
+# -- the better of two
+
+
+def test_with_nothing_known_the_choice_is_spread() -> None:
+    assert min(tally(processes(4)).values()) > 25
+
+
+def test_of_two_the_one_with_less_in_flight_is_taken() -> None:
+    busy, idle = processes(2)
+    busy.in_flight, idle.in_flight = 5, 1
+    for process in (busy, idle):
+        process.ewma.observe(0.01, 0.0)
+    assert tally([busy, idle]) == {"p1": 200}
+
+
+def test_of_two_the_quicker_is_taken() -> None:
+    slow, quick = processes(2)
+    slow.ewma.observe(0.1, 0.0)
+    quick.ewma.observe(0.01, 0.0)
+    quick.in_flight = 8
+    assert tally([slow, quick]) == {"p1": 200}
+    quick.in_flight = 10
+    assert tally([slow, quick]) == {"p0": 200}
+
+
+def test_an_endpoint_that_never_answered_gets_one_call_not_all() -> None:
+    new, known = processes(2)
+    known.ewma.observe(0.01, 0.0)
+    assert tally([new, known]) == {"p0": 200}
+    new.in_flight = 1
+    assert tally([new, known]) == {"p1": 200}
+
+
+def test_the_two_are_never_the_same_and_each_pair_comes_up() -> None:
+    draws = cycle(number / 12 for number in range(12))
+    endpoints = processes(3)
+    endpoints[0].in_flight = 1  # it loses every pair, so it is never taken
+    balancer = Balancer(random=lambda: next(draws))
+    taken = {balancer.pick(endpoints, 0.0).endpoint.name for _ in range(144)}
+    assert taken == {"p1", "p2"}
+
+
+def test_no_endpoints_no_pick() -> None:
+    assert Balancer(random=random.random).pick([], 0.0) is None
+
+
+# -- the next attempt
+
+
+def test_a_retry_goes_to_another_endpoint() -> None:
+    assert "p0" not in tally(processes(3), tried=("p0",))
+    assert tally(processes(3), tried=("p0", "p2")) == {"p1": 200}
+
+
+def test_a_retry_with_all_tried_may_go_anywhere() -> None:
+    assert tally(processes(1), tried=("p0",)) == {"p0": 200}
+    assert len(tally(processes(2), tried=("p0", "p1"))) == 2
+
+
+def test_a_retry_does_not_go_to_a_shut_gate() -> None:
+    endpoints = processes(3, unwell=1)
+    assert set(tally(endpoints, tried=("p1",))) == {"p2"}
+    assert set(tally(endpoints, tried=("p1", "p2"))) == {"p1", "p2"}
+
+
+# -- ejection
+
+
+@pytest.mark.parametrize(
+    ("total", "unwell", "used", "panic"),
+    [
+        (1, 0, 1, False),
+        (1, 1, 1, True),
+        (2, 1, 1, False),
+        (2, 2, 2, True),
+        (3, 1, 2, False),
+        (3, 2, 3, True),
+        (4, 2, 2, False),
+        (4, 3, 4, True),
+        (10, 5, 5, False),
+        (10, 6, 10, True),
+    ],
+)
+def test_at_most_half_are_ejected_and_below_half_healthy_it_is_panic(
+    total: int, unwell: int, used: int, panic: bool
+) -> None:
+    endpoints = processes(total, unwell)
+    roster, panics = Ejection().roster(endpoints, 0.0)
+    assert (len(roster), panics) == (used, panic)
+    assert set(endpoints[unwell:]) <= set(roster)
+    pick = Balancer(random=random.random).pick(endpoints, 0.0)
+    assert pick is not None
+    assert pick.panic is panic
+
+
+def test_panic_uses_all() -> None:
+    assert len(tally(processes(4, unwell=3))) == 4
+
+
+def test_a_lower_bound_on_ejections_keeps_the_first_unwell_in() -> None:
+    ejection = Ejection(EjectionSettings(most=0.25, panic_below=0.25))
+    endpoints = processes(8, unwell=4)
+    roster, panic = ejection.roster(endpoints, 0.0)
+    assert [each.name for each in roster] == ["p4", "p5", "p6", "p7", "p0", "p1"]
+    assert panic, "the gates of two of them are shut"
+
+
+@pytest.mark.parametrize("wrong", [{"most": 1.1}, {"panic_below": -0.1}])
+def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
+    name = next(iter(wrong))
+    with pytest.raises(ValueError, match=rf"EjectionSettings\.{name} is .*would be right"):
+        EjectionSettings(**wrong)
+
+
+# -- the expectation
+
+
+def test_a_slow_answer_counts_at_once_and_fades() -> None:
+    ewma = PeakEwma(decay=10.0)
+    ewma.observe(0.01, 0.0)
+    ewma.observe(2.0, 1.0)
+    assert ewma.at(1.0) == 2.0
+    assert ewma.at(11.0) == pytest.approx(2.0 / 2.71828, rel=1e-4)
+    assert ewma.at(0.0) == 2.0, "an instant from the past is taken as the newest"
+
+
+def test_quick_answers_bring_it_down_by_and_by() -> None:
+    ewma = PeakEwma(decay=10.0)
+    ewma.observe(1.0, 0.0)
+    ewma.observe(0.1, 0.0)
+    assert ewma.at(0.0) == 1.0, "many answers in one instant are one instant's worth"
+    for second in range(1, 31):
+        ewma.observe(0.1, float(second))
+    assert 0.1 <= ewma.at(30.0) < 0.15
+
+
+def test_nothing_known_is_nothing_expected() -> None:
+    assert PeakEwma().at(5.0) == 0.0

@@ -1,0 +1,165 @@
+"""Routing, in situations."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from switchgear.policy.route import Found, NoMethod, NoRoute, Route, Router
+
+
+def router(*lines: str) -> Router[str]:
+    """Make a router of lines such as ``GET /users``; a route's value is its line."""
+    return Router(Route(*line.split(), line) for line in lines)
+
+
+def found(match: object) -> tuple[str, dict[str, str]]:
+    assert isinstance(match, Found), match
+    return match.route.value, dict(match.params)
+
+
+def test_a_path_without_parameters() -> None:
+    routes = router("GET /", "GET /users", "POST /users", "GET /users/")
+    assert found(routes.match("GET", "/")) == ("GET /", {})
+    assert found(routes.match("POST", "/users")) == ("POST /users", {})
+    assert found(routes.match("GET", "/users/")) == ("GET /users/", {})
+
+
+def test_parameters_take_one_whole_segment() -> None:
+    routes = router("GET /users/{id}", "GET /users/{user}/posts/{post}")
+    assert found(routes.match("GET", "/users/7")) == ("GET /users/{id}", {"id": "7"})
+    assert found(routes.match("GET", "/users/7/posts/a%2Fb")) == (
+        "GET /users/{user}/posts/{post}",
+        {"user": "7", "post": "a%2Fb"},
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/users", "/users/", "/users/7/", "/users//", "/users/7/8", "/user/7", "/Users/7", ""]
+)
+def test_an_unknown_path_is_404(path: str) -> None:
+    assert router("GET /users/{id}", "GET /about").match("GET", path) == NoRoute()
+
+
+def test_a_known_path_with_another_method_is_405_with_allow() -> None:
+    routes = router("GET /users/{id}", "DELETE /users/{id}", "PUT /about")
+    assert routes.match("POST", "/users/7") == NoMethod(("DELETE", "GET", "HEAD"))
+    assert routes.match("GET", "/about") == NoMethod(("PUT",))
+
+
+def test_allow_names_the_methods_of_every_route_that_fits() -> None:
+    routes = router("GET /users/me", "DELETE /users/{id}", "PUT /{any...}")
+    assert routes.match("POST", "/users/me") == NoMethod(("DELETE", "GET", "HEAD", "PUT"))
+
+
+def test_get_answers_head_unless_head_has_a_route() -> None:
+    routes = router("GET /a", "GET /b", "HEAD /b")
+    assert found(routes.match("HEAD", "/a"))[0] == "GET /a"
+    assert found(routes.match("HEAD", "/b"))[0] == "HEAD /b"
+
+
+def test_a_literal_goes_before_a_parameter_before_a_rest() -> None:
+    routes = router("GET /a/b/c", "GET /a/{x}/c", "GET /a/b/{y}", "GET /{rest...}")
+    assert found(routes.match("GET", "/a/b/c"))[0] == "GET /a/b/c"
+    assert found(routes.match("GET", "/a/b/d")) == ("GET /a/b/{y}", {"y": "d"})
+    assert found(routes.match("GET", "/a/z/c")) == ("GET /a/{x}/c", {"x": "z"})
+    assert found(routes.match("GET", "/a/z/d")) == ("GET /{rest...}", {"rest": "a/z/d"})
+
+
+def test_a_literal_way_that_ends_in_nothing_gives_way_to_the_parameter() -> None:
+    routes = router("GET /users/me/posts", "GET /users/{id}/likes")
+    assert found(routes.match("GET", "/users/me/likes")) == (
+        "GET /users/{id}/likes",
+        {"id": "me"},
+    )
+
+
+def test_the_wrong_method_on_a_literal_gives_way_to_the_parameter() -> None:
+    routes = router("GET /users/me", "DELETE /users/{id}")
+    assert found(routes.match("DELETE", "/users/me")) == ("DELETE /users/{id}", {"id": "me"})
+
+
+def test_a_mount_takes_every_method_and_the_rest_of_the_path() -> None:
+    routes = router("* /legacy/{rest...}", "GET /legacy/new")
+    assert found(routes.match("PATCH", "/legacy/a/b//c"))[1] == {"rest": "a/b//c"}
+    assert found(routes.match("GET", "/legacy/"))[1] == {"rest": ""}
+    assert found(routes.match("GET", "/legacy/new"))[0] == "GET /legacy/new"
+    assert found(routes.match("POST", "/legacy/new"))[0] == "* /legacy/{rest...}"
+    assert routes.match("GET", "/legacy") == NoRoute()
+
+
+def test_names_may_differ_between_routes_of_one_shape() -> None:
+    routes = router("GET /{a}", "PUT /{b}", "GET /{c}/x")
+    assert found(routes.match("GET", "/1"))[1] == {"a": "1"}
+    assert found(routes.match("PUT", "/1"))[1] == {"b": "1"}
+    assert found(routes.match("GET", "/1/x"))[1] == {"c": "1"}
+
+
+@pytest.mark.parametrize("path", ["/users", "/{id}", "/a/{rest...}"])
+def test_two_routes_that_claim_the_same_are_refused(path: str) -> None:
+    other = path.replace("id", "key").replace("rest", "all")
+    with pytest.raises(ValueError, match=r"^GET .* is taken already, by "):
+        router(f"GET {path}", f"GET {other}")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("users", "does not begin with a slash"),
+        ("/{id}.json", r"'\{id\}.json' would be right as \{name\}, a whole segment"),
+        ("/{2}", "whole segment"),
+        ("/{}", "whole segment"),
+        ("/a}", "whole segment"),
+        ("/{all...}/x", "at the end only"),
+        ("/{id}/{id}", "names 'id' twice"),
+    ],
+)
+def test_a_malformed_template_says_what_would_be_right(path: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        router(f"GET {path}")
+
+
+def test_found_parameters_belong_to_the_caller_alone() -> None:
+    routes = router("GET /{id}", "GET /about/us")
+    assert found(routes.match("GET", "/1"))[1] == {"id": "1"}
+    assert found(routes.match("GET", "/2"))[1] == {"id": "2"}
+    with pytest.raises(TypeError):
+        routes.match("GET", "/about/us").params["x"] = "1"
+
+
+def lines_run(routes: Router[str], path: str) -> int:
+    """Count the lines that one match runs: a cost that no clock has to measure."""
+    count = 0
+
+    def trace(frame: object, event: str, arg: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        routes.match("GET", path)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def many(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield f"GET /fixed/{number}"
+        yield f"GET /service{number}/users/{{id}}"
+        yield f"GET /by/{{name}}/tag{number}"
+
+
+def test_the_cost_is_flat_up_to_ten_thousand_routes() -> None:
+    few, all_of_them = router(*many(2)), router(*many(3334))
+    for path in ("/fixed/1", "/service1/users/7", "/by/ada/tag1", "/nowhere", "/by/ada/nothing"):
+        assert lines_run(all_of_them, path) == lines_run(few, path)
+
+
+def test_a_path_of_slashes_costs_no_more_than_another() -> None:
+    routes = router("GET /{a}/{b}", "GET /{a}/{b}/{rest...}")
+    match = routes.match("GET", "/a/b/" + "/" * 8000)
+    assert found(match)[1]["rest"] == "/" * 8000
+    assert lines_run(routes, "/" * 8000) <= lines_run(routes, "/a/b/c")
