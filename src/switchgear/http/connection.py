@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Protocol"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
 
 
@@ -399,7 +400,7 @@ class Connection(asyncio.Protocol):
         if self.lost:
             return
         raw = self.transport.get_extra_info("socket")
-        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+        if raw is not None and raw.fileno() >= 0 and raw.family in _TCP:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._closing = True
         self.transport.abort()

@@ -247,9 +247,7 @@ def read_request(head: bytes, limits: "ServerSettings") -> RequestHead:
     return RequestHead(method, target, path, query, minor, headers, length, keep, expects)
 
 
-def incomplete(
-    buffer: bytes, at: int, scanned: int, limits: "ServerSettings"
-) -> Fault | None:
+def incomplete(buffer: bytes, at: int, scanned: int, limits: "ServerSettings") -> Fault | None:
     """Return why the head that begins at `at` can never become a good one, if that shows already.
 
     `scanned` bytes of it were looked at before.
@@ -291,9 +289,7 @@ def _check_host(host: str) -> None:
         _HOSTS.add(host)
 
 
-def _odd_target(
-    method: str, target: str, host: str | None, *, connect: bool
-) -> tuple[str, str]:
+def _odd_target(method: str, target: str, host: str | None, *, connect: bool) -> tuple[str, str]:
     """Read a target that is not in origin form."""
     if method == "CONNECT":
         if not connect or _HOST.fullmatch(target) is None or ":" not in target:

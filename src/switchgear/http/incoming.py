@@ -36,9 +36,7 @@ class Incoming:
         self._count = 0  # bytes since then
         self._held = False  # whether it was we who paused since then
         length = decoder.left + len(first) if isinstance(decoder, Counted) else None
-        self.stream: Stream | None = Stream(
-            self, length, connection.server.settings.buffer_bytes
-        )
+        self.stream: Stream | None = Stream(self, length, connection.server.settings.buffer_bytes)
         if first:
             self.stream.feed(first)
 

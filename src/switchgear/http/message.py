@@ -114,8 +114,6 @@ class Upgrade(StreamResponse):
     """
 
 
-def json_response(
-    value: object, status: int = 200, headers: Headers | None = None
-) -> Response:
+def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:
     """Answer with a value as JSON."""
     return Response(status, JSON if headers is None else headers.also(JSON), _encode(value))

@@ -188,7 +188,10 @@ class Server:
         per_address = self._per_address
         held = per_address.get(connection.peer, 0)
         settings = self.settings
-        if len(self.connections) >= settings.connections or held >= settings.connections_per_address:
+        if (
+            len(self.connections) >= settings.connections
+            or held >= settings.connections_per_address
+        ):
             self.counters.turned_away += 1
             return False
         per_address[connection.peer] = held + 1
@@ -216,9 +219,7 @@ class Server:
         return self._date
 
     def _intake(self, request: Request, now: float) -> Call[Request]:
-        return Call(
-            request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE
-        )
+        return Call(request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE)
 
 
 def _wake(future: "Future[None]") -> None:

@@ -239,8 +239,6 @@ class Stream(Body):
         """Go on writing to the sink."""
         self._held = False
         self._flush()
-        if not self._held:
-            self._relax()
 
     def abandon(self) -> None:
         """Take no more of it: the feeder is told."""
@@ -260,6 +258,8 @@ class Stream(Body):
             data = self._chunks.popleft()
             self._size -= len(data)
             sink.write(data)  # may hold us
+        if not self._held:
+            self._relax()
         if self._sink is not None and not self._chunks and not self.open:
             self._sink = None
             sink.end(self._fault)

@@ -19,9 +19,7 @@ _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SLASHES: Final = re.compile(r"//+")
 _DOTS: Final = re.compile(r"(?:^|/)\.{1,2}(?=/|$)")
 
-_UNRESERVED: Final = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-)
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _FORBIDDEN: Final = re.compile(r'["#<>\x00-\x20\x7f-\xff]')
 _ODD: Final = re.compile(r"[\\^`{|}\[\]]")
 

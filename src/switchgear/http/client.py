@@ -1,0 +1,394 @@
+"""A client's side of one connection: one request at a time, its answer read strictly.
+
+An upstream that breaks a rule is not argued with: the connection is closed, never used again,
+and the caller gets a fault (rule 22). The deadline bounds the head of the answer; its body is
+bounded by progress, and only while it is the upstream whom we wait for.
+"""
+
+import asyncio
+from asyncio import Future
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from switchgear.core.sweep import Alarm
+from switchgear.http.bodies import Decoder, chunk, decoder
+from switchgear.http.heads import CHUNKED, ResponseHead, read_response
+from switchgear.http.message import Request, Response, StreamResponse
+from switchgear.http.refusals import reason_of
+from switchgear.http.stream import Body, Stream, Whole
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault
+
+if TYPE_CHECKING:
+    from switchgear.http.pool import Pool
+
+__all__ = ["Upstream"]
+
+INTERIM: Final = 8  # informational answers before the final one
+
+
+class Upstream(asyncio.Protocol):
+    """One connection of a pool. It is the feeder of the body that it brings."""
+
+    __slots__ = ("_alarm", "_asked", "_body", "_buffer", "_decoder", "_due", "_head_by", "_interim",
+                 "_keep", "_loop", "_method", "_moved", "_paused", "_pump", "_sending", "_stream",
+                 "_waiter", "blocked", "heard", "idle_since", "lost", "pool", "transport",
+                 "uses")  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.lost = False
+        self.uses = 0
+        self.heard = False  # whether anything of the present answer has come
+        self.blocked = False
+        self.idle_since = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._waiter: Future[Response] | None = None
+        self._method = ""
+        self._buffer = b""
+        self._interim = 0
+        self._keep = True
+        self._decoder: Decoder | None = None
+        self._stream: Stream | None = None
+        self._paused = False
+        self._moved = 0.0  # when the body last made progress
+        self._body: Body | None = None  # of the request, while it is being sent
+        self._sending = 0  # bytes of it still to come; CHUNKED
+        self._pump: asyncio.Task[None] | None = None
+        self._head_by = inf
+        self._alarm: set[Alarm] | None = None
+        self._due = inf
+
+    # The exchange
+
+    async def exchange(self, call: Call[Request], head: bytes) -> Response:
+        """Send a request and return its answer; the rest of a long body follows by itself.
+
+        Raises Fault when there was none, or none that can be believed.
+        """
+        request = call.payload
+        body = request.body
+        self.uses += 1
+        self.heard = False
+        self._method = request.method
+        self._interim = 0
+        self._waiter = waiter = self._loop.create_future()
+        self._head_by = call.deadline
+        if isinstance(body, Whole):
+            self.transport.write(_framed(head, request.method, body.data))
+        else:
+            self._send_body(head, body)
+        if call.deadline < self._due:
+            self._watch(call.deadline)
+        try:
+            return await waiter
+        except BaseException:
+            self._waiter = None
+            self._abort()
+            raise
+        finally:
+            self._head_by = inf
+
+    def _send_body(self, head: bytes, body: Body) -> None:
+        self._body = body
+        if body.length is None:
+            self._sending = CHUNKED
+            self.transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
+        else:
+            self._sending = body.length
+            self.transport.write(head + b"content-length: %d\r\n\r\n" % body.length)
+        if isinstance(body, Stream):
+            if self.blocked:
+                body.hold()
+            body.pipe(self)
+        else:
+            self._pump = self._loop.create_task(self._produce(body))
+
+    async def _produce(self, body: Body) -> None:
+        """Send what a handler's iterator makes. It runs in the caller's Context."""
+        try:
+            while data := await body.chunk():
+                self.write(data)
+                while self.blocked and not self.lost:
+                    await asyncio.sleep(0.005)
+        except Fault as fault:
+            self.end(fault)
+        except Exception as error:  # noqa: BLE001 - the caller who waits for the answer gets it
+            self._fail(error)
+        else:
+            self.end(None)
+
+    # The sink of the request's body
+
+    def write(self, data: bytes) -> None:
+        """Send one piece of the request's body."""
+        if self._sending == CHUNKED:
+            data = chunk(data)
+        else:
+            self._sending -= len(data)
+            if self._sending < 0:
+                self._fail(ValueError("the body is longer than it was announced"))
+                return
+        self.transport.write(data)
+
+    def end(self, fault: Fault | None) -> None:
+        """Take the end of the request's body: a cut one cuts the request."""
+        body, self._body = self._body, None
+        if body is None:
+            return
+        if fault is not None:
+            self._fail(fault)
+        elif self._sending == CHUNKED:
+            self.transport.write(b"0\r\n\r\n")
+        elif self._sending:
+            self._fail(ValueError("the body is shorter than it was announced"))
+
+    # Receiving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the new connection."""
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is one by its methods
+        self.transport.set_write_buffer_limits(high=self.pool.settings.buffer_bytes)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the answer; any other bytes poison the connection."""
+        if self._decoder is not None:
+            self._more(data)
+        elif self._waiter is not None and not self._waiter.done():
+            self.heard = True
+            self._buffer = self._buffer + data if self._buffer else data
+            try:
+                self._head()
+            except Fault as fault:
+                self._distrust(fault.detail, reason_of(fault))
+        else:
+            self.pool.counters.poisoned += 1
+            self._abort()
+
+    def _head(self) -> None:
+        settings = self.pool.settings
+        while True:
+            buffer = self._buffer
+            end = buffer.find(b"\r\n\r\n") + 4
+            if (len(buffer) if end == 3 else end) > settings.head_bytes:
+                raise Fault(Code.UNAVAILABLE, f"a head over {settings.head_bytes} bytes")
+            if end == 3:
+                return
+            head = read_response(buffer[:end], settings.head_lines, self._method)
+            self._buffer = buffer[end:]
+            if head.status >= 200:
+                break
+            self._interim += 1
+            if head.status == 101 or self._interim > INTERIM:
+                raise Fault(Code.UNAVAILABLE, f"an answer {head.status} that was not asked for")
+        data, self._buffer = self._buffer, b""
+        self._keep = head.keep_alive
+        self._answer(head, data)
+
+    def _answer(self, head: ResponseHead, data: bytes) -> None:
+        """Give the caller the answer: whole if all of it is here."""
+        waiter = self._waiter
+        assert waiter is not None  # noqa: S101 - the caller has looked
+        if head.length == 0 or 0 < head.length <= len(data):
+            body, rest = data[: head.length], data[head.length :]
+        else:
+            reader = decoder(head.length)
+            body, rest = reader.feed(data) if data else (b"", b"")
+            if not reader.done:
+                self._flow(head, reader, body, waiter)
+                return
+        if rest:
+            raise Fault(Code.UNAVAILABLE, f"{len(rest)} bytes follow the answer")
+        self._waiter = None
+        self._done()
+        waiter.set_result(Response(head.status, head.headers, body))
+
+    def _flow(
+        self, head: ResponseHead, reader: Decoder, first: bytes, waiter: "Future[Response]"
+    ) -> None:
+        self._decoder = reader
+        length = head.length if head.length > 0 else None
+        self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes)
+        self._moved = self.pool.clock()
+        self._watch(self._moved + self.pool.settings.body_timeout)
+        if first:
+            stream.feed(first)
+        self._waiter = None
+        waiter.set_result(StreamResponse(head.status, head.headers, stream))
+
+    def _more(self, data: bytes) -> None:
+        reader, stream = self._decoder, self._stream
+        assert reader is not None and stream is not None  # noqa: S101, PT018 - set together
+        try:
+            payload, rest = reader.feed(data)
+            if rest:
+                raise Fault(Code.UNAVAILABLE, f"{len(rest)} bytes follow the answer")
+        except Fault as fault:
+            self._distrust(fault.detail, reason_of(fault))
+            return
+        self._moved = self.pool.clock()
+        if reader.done:
+            self._decoder = self._stream = None
+            stream.trailers = getattr(reader, "trailers", [])
+            if payload:
+                stream.feed(payload)
+            self._done()
+            stream.finish()
+        elif payload:
+            stream.feed(payload)
+
+    def eof_received(self) -> bool:
+        """Take the upstream's end: of a body that lasts until then, or of the connection."""
+        reader, stream = self._decoder, self._stream
+        if reader is not None and stream is not None and reader.close():
+            self._decoder = self._stream = None
+            stream.finish()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits that no more will come."""
+        self.lost = True
+        if self._alarm is not None:
+            self._alarm.discard(self)
+            self._alarm = None
+        self.pool.forget(self)
+        what = f": {exc}" if exc is not None else ""
+        self._fail(
+            self.pool.fault(f"the connection was closed before the answer was complete{what}")
+        )
+
+    # Ends
+
+    def _done(self) -> None:
+        """Give the connection back, unless it cannot carry another exchange."""
+        if self._body is not None:  # answered before the request was all sent
+            self._drop_body()
+            self._keep = False
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if self._keep and not self.lost:
+            self.pool.release(self)
+        else:
+            self._close()
+
+    def _drop_body(self) -> None:
+        body, self._body = self._body, None
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+        if body is not None:
+            body.abandon()
+
+    def _distrust(self, detail: str, reason: str) -> None:
+        """Fail what is in progress because the upstream broke a rule."""
+        self.pool.counters.poisoned += 1
+        self._fail(self.pool.fault(f"the answer broke a rule: {detail}", reason=reason))
+
+    def _fail(self, error: BaseException) -> None:
+        """End the exchange in progress by an error, and the connection with it."""
+        waiter, self._waiter = self._waiter, None
+        stream, self._stream = self._stream, None
+        self._decoder = None
+        self._abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        if stream is not None:
+            stream.fail(error if isinstance(error, Fault) else self.pool.fault(str(error)))
+
+    def _abort(self) -> None:
+        self._drop_body()
+        if not self.lost:
+            self.pool.forget(self)
+            self.transport.abort()
+
+    def _close(self) -> None:
+        self.pool.forget(self)
+        self.transport.close()
+
+    def quit(self) -> None:
+        """Close an idle connection."""
+        self._close()
+
+    # What the stream of the answer asks of its feeder
+
+    def pause(self) -> None:
+        """Stop reading: the body's taker is behind."""
+        if not self._paused and not self.lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._moved = self.pool.clock()
+        if self._paused and not self.lost:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def wanted(self) -> None:
+        """Take note that the body is waited for from now on."""
+        self._moved = self.pool.clock()
+
+    def abandoned(self) -> None:
+        """Drop the connection: the rest of the body is not worth reading."""
+        self._decoder = self._stream = None
+        self._abort()
+
+    def pause_writing(self) -> None:
+        """Take note that the upstream reads slowly: hold the request's body."""
+        self.blocked = True
+        if isinstance(self._body, Stream):
+            self._body.hold()
+
+    def resume_writing(self) -> None:
+        """Take note that the upstream has caught up."""
+        self.blocked = False
+        if isinstance(self._body, Stream):
+            self._body.release()
+
+    # Deadlines
+
+    def rest(self, now: float) -> None:
+        """Be idle in the pool from `now` on."""
+        self.idle_since = now
+        self._watch(now + self.pool.settings.idle_timeout)
+
+    def _watch(self, at: float) -> None:
+        if at >= self._due:
+            return
+        if self._alarm is not None:
+            self._alarm.discard(self)
+        self._due = at
+        self._alarm = self.pool.sweep.arm(at, self)
+
+    def ring(self) -> None:
+        """Look at what may be due, and arm for the next."""
+        self._due = inf
+        now = self.pool.clock()
+        settings = self.pool.settings
+        if self._waiter is not None:
+            due = self._head_by
+            if now >= due:
+                self._fail(self.pool.overdue())
+                return
+        elif self._stream is not None:
+            if self._stream.idle:
+                self._moved = now
+            due = self._moved + settings.body_timeout
+            if now >= due:
+                self._fail(self.pool.fault(f"the body hung for {settings.body_timeout} s"))
+                return
+        else:
+            due = self.idle_since + settings.idle_timeout
+            if now >= due:
+                self._close()
+                return
+        self._watch(due)
+
+
+def _framed(head: bytes, method: str, body: bytes) -> bytes:
+    if body or method in ("POST", "PUT", "PATCH"):
+        return head + b"content-length: %d\r\n\r\n" % len(body) + body
+    return head + b"\r\n"

@@ -1,0 +1,314 @@
+"""The pool: kept connections to one endpoint. It is a handler that another server answers.
+
+Taking the connection that was used last keeps the others idle enough to be closed. A kept
+connection may have been closed by its peer: a request that finds out is sent again on a fresh
+one only when doing it twice does no harm (rule 27).
+"""
+
+import asyncio
+import select
+import ssl
+from asyncio import Future
+from collections.abc import Callable
+from contextvars import Context
+from typing import Final
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.sweep import Sweep, sweep_of
+from switchgear.http.client import Upstream
+from switchgear.http.message import Request, Response
+from switchgear.http.settings import ClientSettings
+from switchgear.http.stream import Whole
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+
+__all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
+
+Stamp = Callable[[Call[Request], float], bytes]
+"""Makes further field lines for a request that is sent at an instant: a token, the deadline."""
+
+DEADLINE_HEADER: Final = "switchgear-deadline-ms"
+
+
+class PoolCounters:
+    """What a pool has counted: plain integers."""
+
+    __slots__ = ("connects", "failures", "full", "poisoned", "requests", "stale")
+
+    def __init__(self) -> None:
+        self.connects = 0
+        self.failures = 0  # connects that failed
+        self.full = 0  # calls refused because every connection was in use
+        self.poisoned = 0  # connections closed because the upstream broke a rule
+        self.requests = 0
+        self.stale = 0  # requests sent again because a kept connection was dead
+
+
+class Pool:
+    """Ask the server at `host` and `port`, or at the unix socket `path`.
+
+    `name` is the origin of the faults it raises. `stamp` adds field lines of our own to every
+    request, after everything that came from elsewhere.
+    """
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        settings: ClientSettings | None = None,
+        *,
+        path: str | None = None,
+        name: str = "",
+        stamp: Stamp | None = None,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock = FINE,
+        sweep: Sweep | None = None,
+    ) -> None:
+        self.settings = settings or ClientSettings()
+        self.clock = clock
+        self.counters = PoolCounters()
+        self.name = name or path or f"{host}:{port}"
+        self._host = host
+        self._port = port
+        self._path = path
+        self._stamp = stamp
+        self._tls = tls
+        self._sweep = sweep
+        self._idle: list[Upstream] = []
+        self._open: set[Upstream] = set()
+        self._dials: set[_Dial] = set()
+        self._closed = False
+        authority = f"[{host}]" if ":" in host else host or "localhost"
+        if port and port != (443 if tls else 80):
+            authority += f":{port}"
+        self._authority = f"host: {authority}\r\n".encode("ascii")
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep of the loop that the pool is used on."""
+        if self._sweep is None:
+            self._sweep = sweep_of(asyncio.get_running_loop(), self.clock)
+        return self._sweep
+
+    async def __call__(self, call: Call[Request]) -> Response:
+        """Send the call's request and return the answer, whatever its status.
+
+        Raises Fault when there is no answer to be had: `effect` is NONE where nothing was sent.
+        """
+        self.counters.requests += 1
+        request = call.payload
+        head = self._head(call, request)
+        connection = self._take(call.repeatable)
+        if connection is not None:
+            try:
+                return await connection.exchange(call, head)
+            except Fault:
+                whole = isinstance(request.body, Whole)
+                dead = connection.lost and not connection.heard
+                if not (dead and call.repeatable and whole):
+                    raise
+                self.counters.stale += 1
+        connection = await self._connect(call.deadline)
+        return await connection.exchange(call, head)
+
+    def _head(self, call: Call[Request], request: Request) -> bytes:
+        """Write a request's head up to its framing."""
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        head = f"{request.method} {target} HTTP/1.1\r\n".encode("ascii") + request.headers.wire()
+        if request.headers.get("host") is None:
+            head += self._authority
+        if self._stamp is not None:
+            head += self._stamp(call, self.clock())
+        return head
+
+    # Connections
+
+    def _take(self, repeatable: bool) -> Upstream | None:
+        """Return the connection that was used last, if it still lives.
+
+        One that may not be tried twice is asked of the kernel first.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.lost or connection.transport.is_closing():
+                continue
+            if not repeatable and _ended(connection):
+                connection.quit()
+                continue
+            return connection
+        return None
+
+    async def _connect(self, deadline: float) -> Upstream:
+        if self._closed:
+            raise self.fault("the pool is closed", effect=Effect.NONE)
+        if len(self._open) + len(self._dials) >= self.settings.connections:
+            self.counters.full += 1
+            raise Fault(
+                Code.UNAVAILABLE,
+                f"{self.name}: all {self.settings.connections} connections are in use",
+                effect=Effect.NONE,
+                refusal=Refusal.FULL,
+                origin=self.name,
+            )
+        dial = _Dial(self)
+        self._dials.add(dial)
+        hurry = _Hurry(dial.found, self)
+        slot = self.sweep.arm(deadline, hurry)
+        try:
+            return await dial.found
+        finally:
+            slot.discard(hurry)
+
+    async def dial(self) -> Upstream:
+        """Open one more connection."""
+        loop = asyncio.get_running_loop()
+        if self._path is not None:
+            _, made = await loop.create_unix_connection(lambda: Upstream(self), self._path)
+        else:
+            _, made = await loop.create_connection(
+                lambda: Upstream(self), self._host, self._port, ssl=self._tls
+            )
+        return made
+
+    def dialled(self, dial: "_Dial", made: Upstream | None, error: BaseException | None) -> None:
+        """Take the end of a dial: give the connection to who waits, or keep it."""
+        self._dials.discard(dial)
+        found = dial.found
+        if made is None:
+            self.counters.failures += 1
+            if not found.done():
+                found.set_exception(self.fault(f"no connection: {error}", effect=Effect.NONE))
+            return
+        self.counters.connects += 1
+        self._open.add(made)
+        if self._closed:
+            made.quit()
+        elif not found.done():
+            found.set_result(made)
+        else:  # who asked for it has left
+            self.release(made)
+
+    def release(self, connection: Upstream) -> None:
+        """Keep a connection for the next call."""
+        if self._closed:
+            connection.quit()
+            return
+        connection.rest(self.clock())
+        self._idle.append(connection)
+
+    def forget(self, connection: Upstream) -> None:
+        """Drop a connection from the books."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    async def close(self) -> None:
+        """Close what is idle now, and the rest as it ends."""
+        self._closed = True
+        for dial in tuple(self._dials):
+            dial.ring()
+        for connection in tuple(self._idle):
+            connection.quit()
+        while self._dials:
+            await asyncio.sleep(0)
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return the present figures."""
+        return {
+            "name": self.name,
+            "open": len(self._open),
+            "idle": len(self._idle),
+            "dialling": len(self._dials),
+            **{key: getattr(self.counters, key) for key in PoolCounters.__slots__},
+        }
+
+    # Faults
+
+    def fault(
+        self, detail: str, *, effect: Effect = Effect.UNKNOWN, reason: str = "upstream"
+    ) -> Fault:
+        """Make the fault of an upstream that gave no answer to be believed."""
+        return Fault(
+            Code.UNAVAILABLE,
+            f"{self.name}: {detail}",
+            effect=effect,
+            origin=self.name,
+            extra={} if effect is Effect.NONE else {"status": 502, "reason": reason or "upstream"},
+        )
+
+    def overdue(self, effect: Effect = Effect.UNKNOWN) -> Fault:
+        """Make the fault of an upstream that did not answer in time."""
+        return Fault(
+            Code.DEADLINE_EXCEEDED,
+            f"{self.name}: no answer before the deadline",
+            effect=effect,
+            origin=self.name,
+        )
+
+
+class _Dial:
+    """One connection being opened, in a task of its own: who asked for it may leave.
+
+    It is its own alarm: when it rings, the attempt is called off.
+    """
+
+    __slots__ = ("_late", "_pool", "_slot", "_task", "found")
+
+    def __init__(self, pool: Pool) -> None:
+        loop = asyncio.get_running_loop()
+        self._pool = pool
+        self._late = False
+        self.found: Future[Upstream] = loop.create_future()
+        self._slot = pool.sweep.arm(pool.clock() + pool.settings.connect_timeout, self)
+        self._task = loop.create_task(self._run(), context=Context())
+
+    async def _run(self) -> None:
+        made: Upstream | None = None
+        failure: BaseException | None = None
+        try:
+            made = await self._pool.dial()
+        except asyncio.CancelledError as error:
+            within = f"none within {self._pool.settings.connect_timeout} s"
+            failure = TimeoutError(within) if self._late else error
+        except OSError as error:
+            failure = error
+        finally:
+            self._slot.discard(self)
+            self._pool.dialled(self, made, failure)
+
+    def ring(self) -> None:
+        """Call the attempt off: it took too long, or the pool is closing."""
+        self._late = True
+        self._task.cancel()
+
+
+class _Hurry:
+    """The deadline of a call that waits for a connection."""
+
+    __slots__ = ("_found", "_pool")
+
+    def __init__(self, found: "Future[Upstream]", pool: Pool) -> None:
+        self._found = found
+        self._pool = pool
+
+    def ring(self) -> None:
+        if not self._found.done():
+            self._found.set_exception(self._pool.overdue(Effect.NONE))
+
+
+def _ended(connection: Upstream) -> bool:
+    """Say whether the kernel holds anything for an idle connection: an end, or poison."""
+    raw = connection.transport.get_extra_info("socket")
+    if raw is None or raw.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def deadline_line(call: Call[Request], now: float) -> bytes:
+    """Write the deadline as remaining milliseconds: clocks differ, durations do not (rule 11)."""
+    return b"%b: %d\r\n" % (
+        DEADLINE_HEADER.encode("ascii"),
+        max(0, int((call.deadline - now) * 1000)),
+    )
