@@ -14,10 +14,11 @@ import pytest
 
 from switchgear.drills.account import reconcile
 from switchgear.drills.address import Address, Listener
-from switchgear.drills.ledger import read
+from switchgear.drills.ledger import LedgerServer, read
 from switchgear.drills.load import Load, Plan, Same
 from switchgear.drills.pipe import reset
 from switchgear.drills.process import Process
+from switchgear.drills.scribe import Scribe
 from switchgear.drills.summary import Record, summarise
 from tests.integration.drills.writes import Writes
 
@@ -72,7 +73,9 @@ async def scripted(answer: Answer) -> AsyncIterator[tuple[Scripted, Address]]:
 
 async def loaded(plan: Plan) -> list[Record]:
     records: list[Record] = []
-    await Load(plan, Writes(), records.append).run(time.perf_counter())
+    start = time.perf_counter()
+    await Load(plan, Writes(), records.append).run(start)
+    assert all(one.scheduled == start + one.sequence / plan.rate for one in records)
     return sorted(records, key=lambda record: record.sequence)
 
 
@@ -129,16 +132,51 @@ async def test_each_way_to_fail_is_told_and_the_next_request_goes_well(failure: 
         return b"HTTP/1.1 20 OK\r\n\r\n"
 
     async with scripted(fail) as (server, address):
-        plan = Plan(address, rate=200, seconds=0.2, connections=1, timeout=0.25)
+        patience = 0.25 if failure == "timeout" else 20.0
+        plan = Plan(address, rate=200, seconds=0.2, connections=1, timeout=patience)
         records = await loaded(plan)
-        if failure == "timeout":
-            errors = {record.error for record in records if record.error}
-            assert errors == {"timeout"}
-        else:
-            kind = "cut" if failure == "before" else failure
-            told = [record.error for record in records]
-            assert told == ([""] * 4 + [kind]) * 8
+    errors = {b"/write/w%d" % record.sequence: record.error for record in records}
+    if failure == "timeout":
+        assert set(errors.values()) == {"", "timeout"}
+    else:
+        kind = "cut" if failure == "before" else failure
+        told = [errors[path] for path in server.seen]
+        assert told == ([""] * 4 + [kind]) * 8
     assert max(Counter(server.seen).values()) == 1, "no request is sent twice"
+
+
+async def test_a_late_reply_never_answers_another_request() -> None:
+    async def late(number: int, path: bytes, writer: asyncio.StreamWriter) -> bytes:
+        if number % 5 == 0:
+            await asyncio.sleep(0.1)
+        return ok(path)
+
+    async with scripted(late) as (_, address):
+        plan = Plan(address, rate=50, seconds=1, connections=2, timeout=0.08)
+        records = await loaded(plan)
+    assert {record.error for record in records} == {"", "timeout"}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_the_ledger_hears_what_surely_was_not_done_and_what_nobody_knows(
+    tmp_path: Path, broken: bool
+) -> None:
+    async def resets(number: int, path: bytes, writer: asyncio.StreamWriter) -> bytes:
+        reset(writer)
+        return b""
+
+    server = LedgerServer(Address(path=str(tmp_path / "l")), tmp_path / "ledger.jsonl")
+    await server.start()
+    async with scripted(resets) as (_, address):
+        target = address if broken else Address(path=str(tmp_path / "nobody"))
+        with Scribe(server.address) as scribe:
+            plan = Plan(target, rate=200, seconds=0.1)
+            await Load(plan, Writes(), lambda _: None, scribe=scribe).run(time.perf_counter())
+            await asyncio.to_thread(scribe.sync)
+    await server.close()
+    account = reconcile(read(tmp_path / "ledger.jsonl"))
+    assert account.intended == 20
+    assert len(account.unknown_absent) == (20 if broken else 0)
 
 
 async def test_a_refused_connection_is_told_and_the_request_is_not_said_to_be_sent() -> None:
