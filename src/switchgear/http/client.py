@@ -30,10 +30,10 @@ INTERIM: Final = 8  # informational answers before the final one
 class Upstream(asyncio.Protocol):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_alarm", "_asked", "_body", "_buffer", "_decoder", "_due", "_head_by", "_interim",
-                 "_keep", "_loop", "_method", "_moved", "_paused", "_pump", "_sending", "_stream",
-                 "_waiter", "blocked", "heard", "idle_since", "lost", "pool", "transport",
-                 "uses")  # fmt: skip
+    __slots__ = ("_alarm", "_body", "_buffer", "_decoder", "_drained", "_due", "_head_by",
+                 "_interim", "_keep", "_loop", "_method", "_moved", "_paused", "_pump", "_sending",
+                 "_stream", "_waiter", "blocked", "heard", "idle_since", "lost", "pool",
+                 "transport", "uses")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -57,6 +57,7 @@ class Upstream(asyncio.Protocol):
         self._body: Body | None = None  # of the request, while it is being sent
         self._sending = 0  # bytes of it still to come; CHUNKED
         self._pump: asyncio.Task[None] | None = None
+        self._drained: Future[None] | None = None  # the pump waits for the upstream
         self._head_by = inf
         self._alarm: set[Alarm] | None = None
         self._due = inf
@@ -74,7 +75,8 @@ class Upstream(asyncio.Protocol):
         self.heard = False
         self._method = request.method
         self._interim = 0
-        self._waiter = waiter = self._loop.create_future()
+        waiter: Future[Response] = self._loop.create_future()
+        self._waiter = waiter
         self._head_by = call.deadline
         if isinstance(body, Whole):
             self.transport.write(_framed(head, request.method, body.data))
@@ -111,8 +113,9 @@ class Upstream(asyncio.Protocol):
         try:
             while data := await body.chunk():
                 self.write(data)
-                while self.blocked and not self.lost:
-                    await asyncio.sleep(0.005)
+                if self.blocked and not self.lost:
+                    self._drained = self._loop.create_future()
+                    await self._drained
         except Fault as fault:
             self.end(fault)
         except Exception as error:  # noqa: BLE001 - the caller who waits for the answer gets it
@@ -149,7 +152,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the new connection."""
-        self.transport = transport  # type: ignore[assignment]  # uvloop's is one by its methods
+        self.transport = transport  # type: ignore[assignment]  # uvloop: by its methods
         self.transport.set_write_buffer_limits(high=self.pool.settings.buffer_bytes)
 
     def data_received(self, data: bytes) -> None:
@@ -347,6 +350,11 @@ class Upstream(asyncio.Protocol):
         self.blocked = False
         if isinstance(self._body, Stream):
             self._body.release()
+        self._wake_pump()
+
+    def _wake_pump(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     # Deadlines
 

@@ -47,9 +47,9 @@ class Connection(asyncio.Protocol):
     """One client, from accept to close."""
 
     __slots__ = ("_alarm", "_blocked_since", "_buffer", "_closing", "_due", "_head_since",
-                 "_idle_since", "_incoming", "_linger", "_parked", "_paused", "_pumping", "_scanned",
-                 "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked", "exchange",
-                 "loop", "lost", "peer", "server", "transport")  # fmt: skip
+                 "_idle_since", "_incoming", "_linger", "_parked", "_paused", "_pumping",
+                 "_scanned", "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked",
+                 "exchange", "loop", "lost", "peer", "server", "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the new connection, or turn it away when there are too many."""
-        self.transport = transport  # type: ignore[assignment]  # uvloop's is one by its methods
+        self.transport = transport  # type: ignore[assignment]  # by its methods
         server = self.server
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else "unix"

@@ -63,12 +63,17 @@ _KEEP: Final = b"connection: keep-alive\r\n"
 class Exchange:
     """One request of a connection, from its head to the last byte of its answer."""
 
-    __slots__ = ("_connection", "_cut", "_defect", "_ended", "_fault", "_framing", "_head", "_left",
-                 "_piped", "_sent", "_started", "_status", "call", "keep", "minor", "work")  # fmt: skip
+    __slots__ = ("_connection", "_cut", "_ended", "_fault", "_framing", "_head", "_piped", "_sent",
+                 "_started", "_status", "call", "keep", "minor", "work")  # fmt: skip
 
     def __init__(
-        self, connection: "Connection", call: Call[Request], minor: int, keep: bool, started: float
-    ) -> None:  # positional: it is made for every request
+        self,
+        connection: "Connection",
+        call: Call[Request],
+        minor: int,
+        keep: bool,
+        started: float,
+    ) -> None:
         self.call = call
         self.minor = minor
         self.keep = keep
@@ -96,7 +101,7 @@ class Exchange:
         """Write the answer."""
         connection = self._connection
         if outcome.__class__ is Done:
-            response = outcome.value  # type: ignore[union-attr]  # the line above says so
+            response = outcome.value
             try:
                 if response.__class__ is Response:
                     self._whole(response)
@@ -156,7 +161,7 @@ class Exchange:
         body = response.body
         status = response.status
         head = self._begin(response)
-        if status == 204 or status == 304 or status < 200:  # noqa: PLR1714 - quicker than a set
+        if status == 204 or status == 304 or status < 200:
             connection.send(head + b"\r\n")
         elif self.call.payload.method == "HEAD":
             length = _announced(response)
@@ -187,9 +192,6 @@ class Exchange:
             await self._connection.tunnel(self, response)
             return
         if not isinstance(response, StreamResponse):
-            if isinstance(response, Response) and isinstance(response.body, bytes):
-                self._whole(response)
-                return
             raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
         try:
             await self._stream(response)

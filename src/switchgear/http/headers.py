@@ -60,9 +60,9 @@ class Headers:
     def parsed(cls, pairs: list[tuple[str, str]], index: dict[str, str] | None) -> "Headers":
         """Wrap what a strict parser has read, without looking at it again."""
         headers = cls.__new__(cls)
-        headers._pairs = pairs
-        headers._index = index
-        headers._wire = None
+        headers._pairs = pairs  # noqa: SLF001 - a constructor, beside the one that copies
+        headers._index = index  # noqa: SLF001
+        headers._wire = None  # noqa: SLF001
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:

@@ -124,7 +124,8 @@ def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
     """
     global _fields  # noqa: PLW0603 - replaced when a parse failed halfway
     fields = _fields
-    fields.pairs = pairs = []
+    pairs: list[tuple[bytes, bytes]] = []
+    fields.pairs = pairs
     try:
         fields.parser.feed_data(_BODILESS + block)
     except httptools.HttpParserError as error:

@@ -1,7 +1,7 @@
 """Messages: what a call carries in and what it brings back.
 
-A `Request` is the payload of a call. A `Response` holds its body whole; a `StreamResponse` holds one
-on its way, and tells by `on_end` when and how it really ended.
+A `Request` is the payload of a call. A `Response` holds its body whole; a `StreamResponse` holds
+one on its way, and tells by `on_end` when and how it really ended.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping

@@ -205,12 +205,13 @@ class Pool:
     async def close(self) -> None:
         """Close what is idle now, and the rest as it ends."""
         self._closed = True
-        for dial in tuple(self._dials):
+        dials = tuple(self._dials)
+        for dial in dials:
             dial.ring()
         for connection in tuple(self._idle):
             connection.quit()
-        while self._dials:
-            await asyncio.sleep(0)
+        if dials:
+            await asyncio.wait([dial.task for dial in dials])
 
     def statistics(self) -> dict[str, float | str]:
         """Return the present figures."""
@@ -252,7 +253,7 @@ class _Dial:
     It is its own alarm: when it rings, the attempt is called off.
     """
 
-    __slots__ = ("_late", "_pool", "_slot", "_task", "found")
+    __slots__ = ("_late", "_pool", "_slot", "found", "task")
 
     def __init__(self, pool: Pool) -> None:
         loop = asyncio.get_running_loop()
@@ -260,7 +261,7 @@ class _Dial:
         self._late = False
         self.found: Future[Upstream] = loop.create_future()
         self._slot = pool.sweep.arm(pool.clock() + pool.settings.connect_timeout, self)
-        self._task = loop.create_task(self._run(), context=Context())
+        self.task = loop.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
         made: Upstream | None = None
@@ -279,7 +280,7 @@ class _Dial:
     def ring(self) -> None:
         """Call the attempt off: it took too long, or the pool is closing."""
         self._late = True
-        self._task.cancel()
+        self.task.cancel()
 
 
 class _Hurry:

@@ -160,8 +160,10 @@ class Server:
         await self._close_listener()
         for connection in tuple(self.connections):
             connection.cut()
-        while self.connections:
-            await asyncio.sleep(0)
+        if self.connections:
+            self._empty = self.loop.create_future()
+            await self._empty
+            self._empty = None
 
     async def _close_listener(self) -> None:
         listener, self._listener = self._listener, None

@@ -1,9 +1,9 @@
 """Streams: a body between the connection that feeds it and whoever takes it.
 
 ```
-   connection --feed--> Stream --read / iterate--> handler
-       ^                  |  \\--write--> sink (another connection), without waking anybody
-       +--- pause/resume -+
+connection --feed--> Stream --read, iterate--> handler
+    ^                  | +----write----------> sink (another connection), waking nobody
+    +--- pause/resume -+
 ```
 
 What nobody has taken is bounded: over the bound the feeder is paused, and the peer feels it.
@@ -137,8 +137,19 @@ EMPTY: Final = Whole(b"")
 class Stream(Body):
     """A body on its way from a connection."""
 
-    __slots__ = ("_chunks", "_complete", "_fault", "_feeder", "_held", "_high", "_paused",
-                 "_size", "_sink", "_waiter", "trailers")  # fmt: skip
+    __slots__ = (
+        "_chunks",
+        "_complete",
+        "_fault",
+        "_feeder",
+        "_held",
+        "_high",
+        "_paused",
+        "_sink",
+        "_size",
+        "_waiter",
+        "trailers",
+    )  # fmt: skip
 
     def __init__(self, feeder: Feeder, length: int | None, high: int) -> None:
         super().__init__(length)
