@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from switchgear.binding.explain import Wrong, explain, invalid, malformed, wording
+from switchgear.binding.explain import refusal
 from switchgear.binding.shape import shape_of
 from switchgear.binding.strict import Scrutiny
 
@@ -34,36 +34,27 @@ def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
     node = shape_of(annotation)
     decode = msgspec.json.Decoder(annotation).decode
     scrutiny = Scrutiny(node)
-    suspects, colons = scrutiny.suspects, scrutiny.colons
-
-    def refusal(body: bytes, error: Exception) -> Exception:
-        """Say all that is wrong; where the slow look finds nothing, what msgspec said."""
-        wrongs = explain(node, body)
-        if lenient:
-            wrongs = [wrong for wrong in wrongs if not wrong.pedantic]
-        if not wrongs:
-            if isinstance(error, RecursionError):
-                return malformed("it is nested too deeply")
-            wrongs = [Wrong(*wording(str(error)))]
-        return invalid([wrong.member() for wrong in wrongs], subject)
+    wrong, colons = scrutiny.wrong, scrutiny.colons
 
     def loose(body: bytes) -> Any:
         try:
             return decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise refusal(body, error) from None
+            raise refusal(node, body, subject, error, lenient=True) from None
 
     def strict(body: bytes) -> Any:
         try:
             value = decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise refusal(body, error) from None
+            raise refusal(node, body, subject, error) from None
         if body.count(b":") == colons and b"\\" not in body:
             return value
-        if suspects(body, value):
-            wrongs = explain(node, body)
-            if wrongs:
-                raise invalid([wrong.member() for wrong in wrongs], subject)
-        return value
+        try:
+            found = wrong(body, value)
+        except RecursionError as error:
+            raise refusal(node, body, subject, error) from None
+        if found is None:
+            return value
+        raise refusal(node, body, subject, found)
 
     return loose if lenient else strict

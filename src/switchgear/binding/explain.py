@@ -1,90 +1,59 @@
 """Explanations: everything that is wrong with a document, each by its JSON pointer.
 
-This is the slow look, taken when the fast decoder has failed or `Scrutiny` suspects something.
-It is linear in the body: the document is read once into plain values, numbers kept as written, and
+This is the slow look, taken once a body is known to be wrong, and only at bodies short enough
+not to hold up the loop. The document is read once into plain values, numbers kept as written, and
 each leaf is judged by the decoder of its own type.
-
-Source: RFC 6901 (pointers), RFC 9457 section 3 (the `errors` member).
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 from msgspec import Raw
 
 from switchgear.binding.shape import Array, Choice, Field, Leaf, Node, Object
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.binding.wrong import (
+    LIMIT,
+    NUL,
+    WIDE,
+    Wrong,
+    invalid,
+    malformed,
+    pointer,
+    reason_of,
+    wording,
+)
+from switchgear.policy.fault import Fault
 
-__all__ = ["LIMIT", "Wrong", "explain", "invalid", "malformed", "pointer", "wording"]
+__all__ = ["THOROUGH", "explain", "refusal"]
 
-LIMIT: Final = 100  # of errors in one answer: a wrong body must not buy a far larger one
-
-_WORDS: Final = {
-    "`int`": "an integer",
-    "`float`": "a number",
-    "`str`": "a string",
-    "`bool`": "a boolean",
-    "`array`": "an array",
-    "`object`": "an object",
-    "`null`": "null",
-    "`bytes`": "base64 text",
-    "`datetime`": "a date and time",
-    "`date`": "a date",
-    "`time`": "a time",
-    "`duration`": "a duration",
-    "`uuid`": "a UUID",
-    "`decimal`": "a decimal",
-}
-_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
-_CODE: Final = re.compile(r"`[^`]*`")
-_WIDE: Final = "expected an integer that fits in 64 bits"
+THOROUGH: Final = 32_768  # bytes: the slow look at a longer body would hold up the loop
 
 
-class Wrong(NamedTuple):
-    """One wrong place: where, and what would be right; `pedantic` where a lenient reader passes."""
+def refusal(
+    node: Node, body: bytes, subject: str, first: Wrong | Exception, *, lenient: bool = False
+) -> Fault:
+    """Return the fault for a body in which `first` was found wrong: by msgspec or by `Scrutiny`.
 
-    pointer: str
-    detail: str
-    pedantic: bool = False
-
-    def member(self) -> dict[str, str]:
-        """Return it as a member of `errors`."""
-        return {"pointer": self.pointer, "detail": self.detail}
-
-
-def malformed(reason: str) -> Fault:
-    """Return the fault for a body that is no JSON at all (a 400 at an HTTP edge)."""
-    return Fault(
-        Code.INVALID_ARGUMENT,
-        f"malformed JSON: {reason}",
-        effect=Effect.NONE,
-        public=f"The body is not valid JSON: {reason}.",
-    )
-
-
-def invalid(errors: list[dict[str, str]], subject: str) -> Fault:
-    """Return the fault for well-formed input with wrong values (a 422 at an HTTP edge).
-
-    Its `errors` are what tells it from a malformed one.
+    All that is wrong is listed for bodies up to `THOROUGH` bytes, `first` alone for longer ones.
     """
-    shown = errors[:LIMIT]
-    extra: dict[str, object] = {"errors": shown}
-    if len(errors) > LIMIT:
-        extra["more"] = True
-    places = ", ".join(
-        error.get("pointer", error.get("parameter", "")) or "/" for error in shown[:5]
-    )
-    return Fault(
-        Code.INVALID_ARGUMENT,
-        f"{subject}: {len(shown)} wrong value{'s'[: len(shown) - 1]}, at {places}",
-        effect=Effect.NONE,
-        extra=extra,
-    )
+    if isinstance(first, RecursionError):
+        return malformed("it is nested too deeply")
+    wrongs: list[Wrong] = []
+    if len(body) <= THOROUGH:
+        try:
+            wrongs = [wrong for wrong in explain(node, body) if not (lenient and wrong.pedantic)]
+        except Fault as fault:
+            return fault
+    if not wrongs and isinstance(first, Wrong):
+        wrongs = [first]
+    elif not wrongs:
+        if not isinstance(first, msgspec.ValidationError):
+            return malformed(reason_of(str(first)))
+        wrongs = [Wrong(*wording(str(first)))]
+    return invalid([wrong.member() for wrong in wrongs], subject)
 
 
 def explain(node: Node, body: bytes) -> list[Wrong]:
@@ -130,14 +99,9 @@ def _read(body: bytes) -> Any:
             parse_constant=_constant,
         )
     except msgspec.DecodeError as error:
-        raise malformed(_reason(str(error))) from None
+        raise malformed(reason_of(str(error))) from None
     except json.JSONDecodeError as error:
         raise malformed(f"{error.msg.lower()} (character {error.pos})") from None
-
-
-def _reason(message: str) -> str:
-    reason = message.removeprefix("JSON is malformed: ")
-    return "it ends too early" if reason == "Input data was truncated" else reason
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -225,7 +189,7 @@ def _choice(node: Choice, value: Any, at: str) -> Iterator[Wrong]:
 def _leaf(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
     if isinstance(value, str):
         if "\0" in value:
-            yield Wrong(at, "must not hold a NUL character")
+            yield Wrong(at, NUL)
             return
     elif isinstance(value, (dict, list)):
         yield from _loose(value, at)
@@ -235,7 +199,7 @@ def _leaf(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
 def _loose(value: Any, at: str) -> Iterator[Wrong]:
     """Look into a value of free form for what is refused everywhere."""
     if isinstance(value, str) and "\0" in value:
-        yield Wrong(at, "must not hold a NUL character")
+        yield Wrong(at, NUL)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _loose(item, f"{at}/{index}")
@@ -251,7 +215,7 @@ def _names(value: dict[str, Any], at: str) -> Iterator[Wrong]:
             yield Wrong(pointer(at, name), "is given more than once", pedantic=True)
     for name in value:
         if "\0" in name:
-            yield Wrong(pointer(at, name), "must not hold a NUL character")
+            yield Wrong(pointer(at, name), NUL)
 
 
 def _judge(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
@@ -263,7 +227,7 @@ def _judge(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
         yield Wrong(at + below, node.expected or detail)
         return
     if node.integer and isinstance(read, int) and not -(2**63) <= read < 2**63:
-        yield Wrong(at, _WIDE)
+        yield Wrong(at, WIDE)
 
 
 def _plain(value: Any) -> Any:
@@ -280,28 +244,3 @@ def _name_of(value: Any) -> str:
     if isinstance(value, list):
         return "an array"
     return "an object" if isinstance(value, dict) else "a number"
-
-
-def pointer(at: str, name: str) -> str:
-    """Go down one name, escaped as RFC 6901 asks."""
-    return f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
-
-
-def wording(message: str) -> tuple[str, str]:
-    """Translate one message of msgspec: the pointer it names, and plain words."""
-    below = ""
-    place = _PLACE.search(message)
-    if place is not None:
-        message = message[: place.start()]
-        for name, index in _STEP.findall(place.group(1)):
-            below = pointer(below, name or index)
-    if message == "Integer value out of range":
-        return below, _WIDE
-    return below, _CODE.sub(_word, message[:1].lower() + message[1:])
-
-
-def _word(quoted: re.Match[str]) -> str:
-    """Say Python's type names in JSON's words; anything else keeps its quotes."""
-    words = [_WORDS.get(f"`{part}`") for part in quoted[0].strip("`").split(" | ")]
-    known = [word for word in words if word is not None]
-    return " or ".join(known) if len(known) == len(words) else quoted[0]

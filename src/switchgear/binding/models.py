@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, get_args
 
-from switchgear.binding.explain import explain, invalid, malformed, pointer
+from switchgear.binding.explain import refusal
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
+from switchgear.binding.wrong import invalid, malformed, pointer
 
 __all__ = ["holds_model", "is_model", "model_decoder", "model_encoder", "model_schema"]
 
@@ -41,16 +42,16 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     told = not lenient and "extra" in signature(validate).parameters
     options: dict[str, Any] = {"extra": "forbid"} if told else {}
     anything = shape_of(Any)
-    suspects = Scrutiny(anything).suspects
+    wrong = Scrutiny(anything).wrong
 
     def decode(body: bytes) -> Any:
         # The free-form look comes first: pydantic reads NaN, lone surrogates and repeated names.
-        if suspects(body, None):
-            wrongs = [
-                wrong for wrong in explain(anything, body) if not (lenient and wrong.pedantic)
-            ]
-            if wrongs:
-                raise invalid([wrong.member() for wrong in wrongs], subject)
+        try:
+            found = wrong(body, None)
+        except RecursionError as error:
+            raise refusal(anything, body, subject, error) from None
+        if found is not None and not (lenient and found.pedantic):
+            raise refusal(anything, body, subject, found, lenient=lenient)
         try:
             return validate(body, **options)
         except ValidationError as error:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final
 
 from switchgear.binding.decode import body_decoder
-from switchgear.binding.explain import invalid
 from switchgear.binding.given import HTTP, Given, Offer, Provider
 from switchgear.binding.parameters import (
     ABSENT,
@@ -17,6 +16,7 @@ from switchgear.binding.parameters import (
     whereabouts,
 )
 from switchgear.binding.scalars import cookies, many, one, query_values
+from switchgear.binding.wrong import invalid
 from switchgear.policy.fault import Fault
 
 __all__ = ["Plan", "bind"]

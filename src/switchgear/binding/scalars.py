@@ -10,8 +10,8 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from switchgear.binding.explain import invalid, wording
 from switchgear.binding.shape import Array, Choice, Leaf, bare, shape_of
+from switchgear.binding.wrong import NUL, WIDE, invalid, wording
 from switchgear.policy.fault import Fault
 
 __all__ = ["Convert", "cookies", "is_many", "is_scalar", "many", "one", "query_values"]
@@ -19,7 +19,6 @@ __all__ = ["Convert", "cookies", "is_many", "is_scalar", "many", "one", "query_v
 Convert = Callable[[str], Any]
 
 _MOST_PAIRS: Final = 100
-_NUL: Final = "must not hold a NUL character"
 _HALF_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -48,14 +47,14 @@ def one(annotation: Any) -> Convert:
 
     def convert(text: str) -> Any:
         if "\0" in text:
-            raise ValueError(_NUL)
+            raise ValueError(NUL)
         try:
             value = read(text, annotation, strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(expected or _blunt(wording(str(error))[1])) from None
         if type(value) is int:
             if not -(2**63) <= value < 2**63:
-                raise ValueError("expected an integer that fits in 64 bits")
+                raise ValueError(WIDE)
         elif isinstance(value, (float, Decimal)) and not math.isfinite(value):
             raise ValueError("expected a finite number")
         return value
@@ -82,7 +81,7 @@ def many(annotation: Any) -> Callable[[list[str]], Any]:
 
 def _text(text: str) -> str:
     if "\0" in text:
-        raise ValueError(_NUL)
+        raise ValueError(NUL)
     return text
 
 

@@ -188,7 +188,7 @@ def test_a_repeated_name_is_refused(annotation: Any, body: str, place: str) -> N
         b"\xef\xbb\xbf" + ADA.encode(),
         ADA.encode("utf-16"),
         b'{"name":"A","email":"a@b.c","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
-        b'{"name":' * 50_000,
+        b'{"name":' * 3_000,
         b'{"value":1,"children":[' * 20_000,
     ],
     ids=lambda body: repr(body[:40]),
@@ -198,6 +198,21 @@ def test_what_is_no_json_is_malformed_and_says_why(annotation: Any, body: bytes)
     fault = refused(annotation, body)
     assert "errors" not in fault.extra
     assert fault.public.startswith("The body is not valid JSON: ")
+
+
+@pytest.mark.parametrize("annotation", [Any, Tree, Model])
+def test_no_depth_of_nesting_escapes_as_anything_but_a_fault(annotation: Any) -> None:
+    decode = body_decoder(annotation, "f")
+    refusals = 0
+    for depth in range(0, 1100, 3):
+        free = b'{"a":' * depth + b'"\\u003a"' + b"}" * depth
+        tree = b'{"value":1,"children":[' * depth + b"]}" * depth
+        for body in (free, tree):
+            try:
+                decode(body)
+            except Fault:
+                refusals += 1
+    assert refusals > 0
 
 
 def test_an_integer_must_fit_in_64_bits() -> None:
@@ -263,6 +278,23 @@ def test_the_list_of_errors_is_bounded() -> None:
     fault = refused(list[int], json.dumps(["x"] * 5000))
     assert len(fault.extra["errors"]) == 100  # type: ignore[arg-type]
     assert fault.extra["more"] is True
+
+
+def test_of_a_long_body_the_first_wrong_place_is_told() -> None:
+    lines = ",".join([ADA] * 1000)
+    assert errors(list[Person], f'[{lines},{{"name":1}},{{}}]') == {
+        "/1000/name": "expected a string, got an integer"
+    }
+    assert list(errors(list[Person], f'[{lines},{ADA[:-1]},"x":1}}]')) == ["/1000"]
+    assert errors(list[Person], f'[{lines},{ADA[:-1]},"name":"B"}}]') == {
+        "": "the name 'name' is given more than once"
+    }
+    assert errors(list[Person], f'[{lines},{{"name":"\\u0000","email":"a@b.c"}}]') == {
+        "": "must not hold a NUL character"
+    }
+    assert "errors" not in refused(list[Person], f"[{lines},{{").extra
+    long = body_decoder(list[Person], "f")(f'[{lines},{ADA[:-1]},"age":1}}]'.encode())
+    assert long[-1].age == 1
 
 
 def test_a_lenient_decoder_passes_what_a_newer_sender_adds_and_nothing_else() -> None:

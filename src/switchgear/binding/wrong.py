@@ -1,0 +1,119 @@
+"""Wrong values: how one is named, told in plain words, and gathered into a fault.
+
+Source: RFC 6901 (pointers), RFC 9457 section 3 (the `errors` member).
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from switchgear.policy.fault import Code, Effect, Fault
+
+__all__ = [
+    "LIMIT",
+    "NUL",
+    "WIDE",
+    "Wrong",
+    "invalid",
+    "malformed",
+    "pointer",
+    "reason_of",
+    "wording",
+]
+
+LIMIT: Final = 100  # of errors in one answer: a wrong body must not buy a far larger one
+
+NUL: Final = "must not hold a NUL character"
+WIDE: Final = "expected an integer that fits in 64 bits"
+
+_WORDS: Final = {
+    "`int`": "an integer",
+    "`float`": "a number",
+    "`str`": "a string",
+    "`bool`": "a boolean",
+    "`array`": "an array",
+    "`object`": "an object",
+    "`null`": "null",
+    "`bytes`": "base64 text",
+    "`datetime`": "a date and time",
+    "`date`": "a date",
+    "`time`": "a time",
+    "`duration`": "a duration",
+    "`uuid`": "a UUID",
+    "`decimal`": "a decimal",
+}
+_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_CODE: Final = re.compile(r"`[^`]*`")
+
+
+class Wrong(NamedTuple):
+    """One wrong place: where, and what would be right; `pedantic` where a lenient reader passes."""
+
+    pointer: str
+    detail: str
+    pedantic: bool = False
+
+    def member(self) -> dict[str, str]:
+        """Return it as a member of `errors`."""
+        return {"pointer": self.pointer, "detail": self.detail}
+
+
+def malformed(reason: str) -> Fault:
+    """Return the fault for a body that is no JSON at all (a 400 at an HTTP edge)."""
+    return Fault(
+        Code.INVALID_ARGUMENT,
+        f"malformed JSON: {reason}",
+        effect=Effect.NONE,
+        public=f"The body is not valid JSON: {reason}.",
+    )
+
+
+def invalid(errors: list[dict[str, str]], subject: str) -> Fault:
+    """Return the fault for well-formed input with wrong values (a 422 at an HTTP edge).
+
+    Its `errors` are what tells it from a malformed one.
+    """
+    shown = errors[:LIMIT]
+    extra: dict[str, object] = {"errors": shown}
+    if len(errors) > LIMIT:
+        extra["more"] = True
+    places = ", ".join(
+        error.get("pointer", error.get("parameter", "")) or "/" for error in shown[:5]
+    )
+    return Fault(
+        Code.INVALID_ARGUMENT,
+        f"{subject}: {len(shown)} wrong value{'s'[: len(shown) - 1]}, at {places}",
+        effect=Effect.NONE,
+        extra=extra,
+    )
+
+
+def pointer(at: str, name: str) -> str:
+    """Go down one name, escaped as RFC 6901 asks."""
+    return f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def reason_of(message: str) -> str:
+    """Say in a few words why msgspec found no JSON."""
+    reason = message.removeprefix("JSON is malformed: ")
+    return "it ends too early" if reason == "Input data was truncated" else reason
+
+
+def wording(message: str) -> tuple[str, str]:
+    """Translate one message of msgspec: the pointer it names, and plain words."""
+    below = ""
+    place = _PLACE.search(message)
+    if place is not None:
+        message = message[: place.start()]
+        for name, index in _STEP.findall(place.group(1)):
+            below = pointer(below, name or index)
+    if message == "Integer value out of range":
+        return below, WIDE
+    return below, _CODE.sub(_word, message[:1].lower() + message[1:])
+
+
+def _word(quoted: re.Match[str]) -> str:
+    """Say Python's type names in JSON's words; anything else keeps its quotes."""
+    words = [_WORDS.get(f"`{part}`") for part in quoted[0].strip("`").split(" | ")]
+    known = [word for word in words if word is not None]
+    return " or ".join(known) if len(known) == len(words) else quoted[0]
