@@ -60,8 +60,15 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     home = tmp_path_factory.mktemp("bare")
     venv.create(home, with_pip=True, symlinks=True)
-    pip = [home / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True, capture_output=True)
+    pip = [
+        str(home / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True, capture_output=True)
     (site,) = home.glob("lib/python3*/site-packages")
     for file in importlib.metadata.distribution("msgspec").files or ():
         target = site / file
@@ -112,7 +119,7 @@ def test_the_bare_install_brings_the_command_and_its_types(bare: Path) -> None:
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_light_name_needs_nothing_but_msgspec(bare: Path, name: str) -> None:
-    command = [bare / "bin" / "python", "-I", "-c", f"from switchgear import {name}"]
+    command = [str(bare / "bin" / "python"), "-I", "-c", f"from switchgear import {name}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -62,7 +62,7 @@ def trap(root: Path, name: str, diff: str, test: str = "tests/test_toy.py") -> N
 
 
 def sabotage(root: Path, *names: str) -> tuple[int, str]:
-    command = [sys.executable, RUNNER, "--root", root, *names]
+    command = [sys.executable, str(RUNNER), "--root", str(root), *names]
     bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # a toy needs no plugins
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=bare)
     return done.returncode, done.stdout + done.stderr

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -138,7 +140,7 @@ def test_a_call_from_another_thread_wakes_the_loop() -> None:
         lambda loop, sock: loop._add_reader(sock.fileno(), print),
     ],
 )
-def test_the_real_world_is_refused(use) -> None:
+def test_the_real_world_is_refused(use: Callable[[Any, socket.socket], Any]) -> None:
     left, right = socket.socketpair()
 
     async def main() -> None:
@@ -164,7 +166,7 @@ async def test_a_marked_test_runs_on_the_virtual_loop() -> None:
     assert clock() == START + 1e6
 
 
-async def test_an_async_test_runs_on_each_loop(loop_factory) -> None:
+async def test_an_async_test_runs_on_each_loop(loop_factory: Any) -> None:
     expected = loop_factory()
     expected.close()
     assert type(asyncio.get_running_loop()) is type(expected)
