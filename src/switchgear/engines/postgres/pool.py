@@ -1,0 +1,160 @@
+"""The connections of one process to one server as one role.
+
+asyncpg's pool, with three differences: a connection is opened in an empty Context (it outlives the
+call that happened to need it), taking one is bounded by the deadline, and there is no statement
+of the pool's own when one comes back (what a transaction set is reset with its COMMIT).
+"""
+
+import asyncio
+from contextvars import Context
+from math import inf
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.faults import ORIGIN, translate
+from switchgear.policy.fault import Code, Effect, Fault
+
+__all__ = ["PoolSettings", "PostgresPool"]
+
+# One round trip ends a transaction and leaves nothing of it to the next: a `SET` by one request
+# would otherwise be another tenant's.
+RESET = "RESET ALL; SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *"
+
+
+class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The connections of one process."""
+
+    connections: int = 10
+    connect_timeout: float = 3.0
+    idle: float = 300.0
+    """Seconds after which an unused connection is closed."""
+    end_timeout: float = 2.0
+    """Seconds for a transaction nobody waits for to be rolled back; then its connection goes."""
+
+
+class PostgresPool:
+    """Connections taken by a deadline and given back clean."""
+
+    def __init__(
+        self, dsn: Dsn, name: str, settings: PoolSettings | None = None, clock: Clock = FINE
+    ) -> None:
+        self.dsn = dsn
+        self.clock = clock
+        self.settings = settings or PoolSettings()
+        self._name = name
+        self._pool: asyncpg.Pool[Any] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def take(self, deadline: float) -> Any:
+        """Return a connection that nobody else uses, opening one if none is free.
+
+        Raises a Fault of effect NONE: unavailable where the server is, resource_exhausted
+        when every connection is in use until the deadline.
+        """
+        if self._closed:
+            detail = "postgres: this process is closing its connections"
+            raise Fault(Code.UNAVAILABLE, detail, effect=Effect.NONE, origin=ORIGIN)
+        pool = self._pool or await self._open()
+        try:
+            async with asyncio.timeout(None if deadline == inf else self._left(deadline)):
+                return await pool.acquire()
+        except TimeoutError as error:
+            raise self._late(pool) from error
+        except Exception as error:
+            fault = translate(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+    async def give(self, connection: Any) -> None:
+        """Take a connection back that is clean, or closed."""
+        if self._pool is not None:
+            await self._pool.release(connection)
+
+    def end(self, connection: Any) -> None:
+        """Roll back and take back a connection in the background: its caller waits no more."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._end(connection), context=Context())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """Close every connection, those in use when their users let go or time runs out."""
+        self._closed = True
+        if self._ending:
+            await asyncio.wait(self._ending)
+        if self._pool is None:
+            return
+        try:
+            async with asyncio.timeout(self.settings.end_timeout):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    def statistics(self) -> dict[str, float]:
+        """Return how many connections there are, are idle, and may be."""
+        pool = self._pool
+        size, idle = (pool.get_size(), pool.get_idle_size()) if pool else (0, 0)
+        return {"size": size, "idle": idle, "limit": self.settings.connections}
+
+    async def _open(self) -> "asyncpg.Pool[Any]":
+        # Without a first connection there is nothing to wait for, and nothing that can fail.
+        self._pool = await asyncpg.create_pool(
+            **self.dsn.arguments(),
+            min_size=0,
+            max_size=self.settings.connections,
+            max_queries=0x7FFFFFFF,
+            max_inactive_connection_lifetime=self.settings.idle,
+            connect=_connect,
+            reset=_as_it_is,
+            timeout=self.settings.connect_timeout,
+            server_settings={"application_name": self._name[:63]},
+        )
+        return self._pool
+
+    async def _end(self, connection: Any) -> None:
+        try:
+            async with asyncio.timeout(self.settings.end_timeout):
+                await connection.execute(f"ROLLBACK; {RESET}")
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - broken: the server rolls back
+            connection.terminate()
+        await self.give(connection)
+
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self.clock())
+
+    def _late(self, pool: "asyncpg.Pool[Any]") -> Fault:
+        full = pool.get_size() >= self.settings.connections and not pool.get_idle_size()
+        if full:
+            words = f"all {self.settings.connections} connections were in use until the deadline"
+        else:
+            words = f"no connection to {self.dsn.place} could be opened before the deadline"
+        code = Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE
+        return Fault(code, f"postgres: {words}", effect=Effect.NONE, origin=ORIGIN)
+
+
+async def _as_it_is(_: Any) -> None:
+    """Nothing: see RESET."""
+
+
+async def _connect(*arguments: Any, **given: Any) -> Any:
+    """Connect in an empty Context; a caller who leaves meanwhile leaves no connection behind."""
+    opening = asyncio.get_running_loop().create_task(
+        asyncpg.connect(*arguments, **given), context=Context()
+    )
+    try:
+        return await opening
+    except asyncio.CancelledError:
+        opening.cancel()
+        opening.add_done_callback(_dropped)
+        raise
+
+
+def _dropped(opening: "asyncio.Task[Any]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().terminate()

@@ -1,0 +1,131 @@
+"""One transaction on one connection: typed rows, a deadline that reaches SQL, an honest end."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from switchgear.core.ambient import current
+from switchgear.core.clock import Clock
+from switchgear.engines.postgres.faults import ORIGIN, translate
+from switchgear.engines.postgres.rows import reader
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.ports.broker import Message
+
+__all__ = ["Outbox", "PostgresTransaction"]
+
+T = TypeVar("T")
+
+
+class Outbox(Protocol):
+    """Where published messages go: written in the transaction, announced after its commit."""
+
+    async def write(self, connection: Any, messages: Sequence[Message], timeout: float) -> None: ...
+
+    def committed(self, topics: Iterable[str]) -> None: ...
+
+
+class PostgresTransaction:
+    """A transaction as the port describes it.
+
+    Messages are kept until the commit and then written by one statement. A statement that failed
+    breaks the transaction: it cannot commit any more, even if the handler went on.
+    """
+
+    def __init__(
+        self, connection: Any, deadline: float, clock: Clock, outbox: Outbox | None
+    ) -> None:
+        self.connection = connection
+        self._deadline = deadline
+        self._clock = clock
+        self._outbox = outbox
+        self._messages: list[Message] = []
+        self._broken: BaseException | None = None
+
+    async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
+        """Return every row as a `kind`."""
+        rows = await self._run(self.connection.fetch, sql, arguments)
+        return list(map(reader(kind), rows))
+
+    async def fetch_first(self, kind: type[T], sql: str, /, *arguments: object) -> T | None:
+        """Return the first row as a `kind`, or None."""
+        row = await self._run(self.connection.fetchrow, sql, arguments)
+        return None if row is None else reader(kind)(row)
+
+    async def fetch_one(self, kind: type[T], sql: str, /, *arguments: object) -> T:
+        """Return the first row as a `kind`. Raises a Fault (not_found) where there is none."""
+        row = await self._run(self.connection.fetchrow, sql, arguments)
+        if row is None:
+            detail = f"postgres: no row for {' '.join(sql.split())[:200]!r}"
+            raise Fault(Code.NOT_FOUND, detail, effect=Effect.NONE, origin=ORIGIN)
+        return reader(kind)(row)
+
+    async def execute(self, sql: str, /, *arguments: object) -> int:
+        """Execute a statement and return how many rows it touched."""
+        told: str = await self._run(self.connection.execute, sql, arguments)
+        count = told.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def publish(
+        self,
+        topic: str,
+        value: object,
+        *,
+        key: str = "",
+        delay: float = 0.0,
+        expires: float | None = None,
+    ) -> str:
+        """Publish `value` as JSON when this transaction commits; return the message's id."""
+        if self._outbox is None:
+            raise RuntimeError("these tables have no queue to publish to")
+        call = current()
+        message = Message(
+            id=str(uuid4()),
+            topic=topic,
+            body=msgspec.json.encode(value),
+            key=key,
+            trace=None if call is None else call.trace,
+            delay=delay,
+            expires=expires,
+        )
+        self._messages.append(message)
+        return message.id
+
+    async def flush(self) -> None:
+        """Write what was published; the caller commits next."""
+        if self._broken is not None:
+            raise Fault(
+                Code.FAILED_PRECONDITION,
+                f"the transaction cannot commit: a statement in it failed ({self._broken})",
+                effect=Effect.NONE,
+                origin=ORIGIN,
+            ) from self._broken
+        if self._messages and self._outbox is not None:
+            await self._outbox.write(self.connection, self._messages, self.remaining())
+
+    def announce(self) -> None:
+        """Tell the consumers of what was published; the caller has committed."""
+        if self._messages and self._outbox is not None:
+            self._outbox.committed({message.topic for message in self._messages})
+
+    def remaining(self) -> float:
+        """Return the seconds left. Raises a Fault (deadline_exceeded) when there are none."""
+        left = self._deadline - self._clock()
+        if left <= 0:
+            detail = "postgres: the deadline passed before the statement was sent"
+            raise Fault(Code.DEADLINE_EXCEEDED, detail, effect=Effect.NONE, origin=ORIGIN)
+        return left
+
+    async def _run(self, method: Any, sql: str, arguments: tuple[object, ...]) -> Any:
+        left = self.remaining()
+        try:
+            result = await method(sql, *arguments, timeout=left)
+        except Exception as error:
+            self._broken = error
+            fault = translate(error)
+            if fault is None or fault is error:
+                raise
+            raise fault from error
+        self._broken = None  # only ROLLBACK TO succeeds in a broken transaction: it is whole again
+        return result
