@@ -38,9 +38,13 @@ def test_timers_fire_in_order_and_never_early() -> None:
     async def main() -> list[tuple[float, float]]:
         loop = asyncio.get_running_loop()
         fired: list[tuple[float, float]] = []
+
+        def fire(at: float) -> None:
+            fired.append((at, loop.time()))
+
         for delay in (0.3, 0.1, 0.1 + 0.2, 7e7, 0.2):
             at = loop.time() + delay
-            loop.call_at(at, lambda at=at: fired.append((at, loop.time())))
+            loop.call_at(at, fire, at)
         await asyncio.sleep(1e8)
         return fired
 
