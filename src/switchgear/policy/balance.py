@@ -12,25 +12,26 @@ __all__ = ["Balancer", "Endpoint", "PeakEwma", "Pick"]
 class PeakEwma:
     """Remember how long an endpoint takes: up at once with a slow answer, down by and by.
 
-    In `decay` seconds it sinks to a third (1/e), and does so while nothing is observed, too,
-    so that an endpoint that was slow once is tried again. Observe a failure as what a timeout
-    would have cost, never as its own time: an endpoint that fails fast would otherwise draw
-    all the traffic.
+    In `decay` seconds it sinks to a third (1/e), and does so while nothing is observed, too.
+    What was observed longer than `stale` ago is not known any more: the endpoint gets one call
+    to show what it does now, else the memory of one bad second would keep the calls away
+    that alone could mend it. Observe a failure as what a timeout would have cost, never as its
+    own time: an endpoint that fails fast would otherwise draw all the traffic.
 
     Source: Finagle, the PeakEwma load balancer.
     """
 
-    __slots__ = ("_at", "_decay", "_seconds")
+    __slots__ = ("_at", "_decay", "_seconds", "_stale")
 
-    def __init__(self, decay: float = 10.0) -> None:
+    def __init__(self, decay: float = 10.0, stale: float = 5.0) -> None:
         self._decay = decay
+        self._stale = stale
         self._seconds = 0.0
         self._at = -inf
 
     def observe(self, elapsed: float, now: float) -> None:
         """Take in one answer that took `elapsed` seconds."""
-        held = self.at(now)
-        if elapsed >= held:
+        if elapsed >= self.at(now):
             self._seconds = elapsed
         else:
             weight = exp(-max(0.0, now - self._at) / self._decay)
@@ -39,9 +40,10 @@ class PeakEwma:
 
     def at(self, now: float) -> float:
         """Return the seconds to expect; 0 while nothing is known."""
-        if not self._seconds:
+        passed = now - self._at
+        if passed > self._stale:
             return 0.0
-        return self._seconds * exp(-max(0.0, now - self._at) / self._decay)
+        return self._seconds * exp(-passed / self._decay) if passed > 0 else self._seconds
 
 
 class Endpoint(Protocol):

@@ -1,7 +1,7 @@
 """Routing: from a method and a path to what answers them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -88,19 +88,35 @@ class Router(Generic[T]):
             if leaf is not None:
                 return leaf.found
             known.append(fixed)
+        for node, values in self._ends(path):
+            leaf = _choose(node, method)
+            if leaf is not None:
+                return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
+            known.append(node)
+        return NoMethod(_allow(known)) if known else _NO_ROUTE
+
+    def _ends(self, path: str) -> Iterator[tuple[_Node[T], tuple[str, ...]]]:
+        """Walk the tree, and yield where the path ends in it, the most literal way first."""
         # Split no further than the tree is deep: a path of slashes costs no more than another.
         segments = path.split("/", self._depth + 1)
-        ways: list[tuple[_Node[T], int, tuple[str, ...]]] = [(self._root, 1, ())]
-        while ways:
-            node, place, values = ways.pop()
-            if place < len(segments):
-                _branch(ways, node, segments, place, values)
-            elif node.here:
-                leaf = _choose(node, method)
-                if leaf is not None:
-                    return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
-                known.append(node)
-        return NoMethod(_allow(known)) if known else _NO_ROUTE
+        end = len(segments)
+        others: list[tuple[_Node[T], int, tuple[str, ...]]] = [(self._root, 1, ())]
+        while others:
+            following: _Node[T] | None
+            following, place, values = others.pop()
+            while following is not None and place < end:
+                node, segment = following, segments[place]
+                if node.rest is not None:
+                    others.append((node.rest, end, (*values, "/".join(segments[place:]))))
+                place += 1
+                following = node.literal.get(segment)
+                if node.param is not None and segment:
+                    if following is None:
+                        following, values = node.param, (*values, segment)
+                    else:
+                        others.append((node.param, place, (*values, segment)))
+            if following is not None and following.here:
+                yield following, values
 
     def _add(self, route: Route[T]) -> None:
         segments = _parse(route.path)
@@ -118,24 +134,6 @@ class Router(Generic[T]):
                 f"{route.method} {route.path} is taken already, by {taken.found.route.path}"
             )
         node.here[route.method] = _Leaf(Found(route, _NO_PARAMS), names)
-
-
-def _branch(
-    ways: list[tuple[_Node[T], int, tuple[str, ...]]],
-    node: _Node[T],
-    segments: list[str],
-    place: int,
-    values: tuple[str, ...],
-) -> None:
-    """Put the ways on from a node on the stack: the one to be tried first goes last."""
-    segment = segments[place]
-    if node.rest is not None:
-        ways.append((node.rest, len(segments), (*values, "/".join(segments[place:]))))
-    if node.param is not None and segment:
-        ways.append((node.param, place + 1, (*values, segment)))
-    literal = node.literal.get(segment)
-    if literal is not None:
-        ways.append((literal, place + 1, values))
 
 
 def _choose(node: _Node[T], method: str) -> _Leaf[T] | None:

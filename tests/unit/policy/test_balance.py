@@ -159,12 +159,33 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, 
 
 
 def test_a_slow_answer_counts_at_once_and_fades() -> None:
-    ewma = PeakEwma(decay=10.0)
+    ewma = PeakEwma(decay=10.0, stale=60.0)
     ewma.observe(0.01, 0.0)
     ewma.observe(2.0, 1.0)
     assert ewma.at(1.0) == 2.0
     assert ewma.at(11.0) == pytest.approx(2.0 / 2.71828, rel=1e-4)
     assert ewma.at(0.0) == 2.0, "an instant from the past is taken as the newest"
+
+
+def test_one_bad_second_keeps_the_calls_away_for_five_not_for_a_minute() -> None:
+    once_slow, other = processes(2)
+    once_slow.ewma.observe(1.0, 0.0)
+    balancer = Balancer(random=random.random)
+
+    def taken(now: float) -> str:
+        other.ewma.observe(0.002, now)
+        pick = balancer.pick([once_slow, other], now)
+        assert pick is not None
+        return pick.endpoint.name
+
+    assert taken(5.0) == "p1"
+    assert taken(5.1) == "p0"
+    once_slow.in_flight = 1
+    assert taken(5.1) == "p1", "one call shows what it does now, not all of them"
+    once_slow.in_flight = 0
+    once_slow.ewma.observe(0.001, 5.2)
+    assert once_slow.ewma.at(5.2) == 0.001
+    assert taken(5.2) == "p0"
 
 
 def test_quick_answers_bring_it_down_by_and_by() -> None:

@@ -156,6 +156,7 @@ def test_open_refuses_with_the_time_that_is_left() -> None:
     assert refusal.refusal is Refusal.OPEN
     assert refusal.retry_after == pytest.approx(3.0)
     assert refusal.detail == "breaker 'mail' is open for 3 s more"
+    assert breaker.statistics()["refused"] == 1
     assert not breaker.available(2.0)
     assert breaker.available(5.0)
 
@@ -211,6 +212,13 @@ def test_half_open_admits_its_probes_and_no_more() -> None:
             assert "its probe is out" in refused(breaker, 5.0).detail
         assert not breaker.available(5.0)
         breaker.settle(probe, GOOD, 5.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_probes_count_within_the_very_second_of_the_failures() -> None:
+    breaker = opened(settings=BreakerSettings(open_for=0.125))
+    for _ in range(3):
+        run(breaker, GOOD, 0.125)
     assert breaker.state is State.CLOSED
 
 
@@ -372,6 +380,16 @@ def test_reset_while_half_open_admits_all_at_once() -> None:
     breaker.reset(5.0)
     for _ in range(100):
         run(breaker, GOOD, 5.0)
+
+
+def test_reset_forgets_the_good_calls_too() -> None:
+    breaker = make(BreakerSettings(consecutive=100))
+    for _ in range(50):
+        run(breaker, GOOD, 0.0)
+    breaker.reset(0.0)
+    for _ in range(10):
+        run(breaker, BAD, 0.0)
+    assert breaker.state is State.OPEN
 
 
 def test_reset_on_the_ramp_admits_all_at_once() -> None:
