@@ -123,8 +123,10 @@ class Log:
         """Write what somebody should look at."""
         self.write("warning", event, **fields)
 
-    def error(self, event: str, /, *, error: BaseException | None = None, **fields: Any) -> None:
-        """Write what went wrong, with the traceback of `error`."""
-        if error is not None:
-            fields["exception"] = trace_of(error)
+    def error(self, event: str, /, **fields: Any) -> None:
+        """Write what went wrong."""
         self.write("error", event, **fields)
+
+    def failed(self, event: str, error: BaseException, /, **fields: Any) -> None:
+        """Write what went wrong, with the traceback of `error`."""
+        self.write("error", event, exception=trace_of(error), **fields)

@@ -79,7 +79,7 @@ def test_an_error_brings_its_traceback(log, lines):
     try:
         raise KeyError("gone")
     except KeyError as error:
-        log.error("failed", error=error)
+        log.failed("failed", error)
     event = lines.events()[0]
     assert event["level"] == "error"
     assert event["exception"].endswith("KeyError: 'gone'\n")

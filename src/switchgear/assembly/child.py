@@ -1,0 +1,95 @@
+"""The entry of a role process: `python -m switchgear.assembly.child DESCRIPTOR TITLE`.
+
+Everything it must know comes as the first frame on the inherited descriptor. In order: register
+the stack dump, drop to the role's account, die with the supervisor, import the role and the
+application (whatever fails here is the operator's to repair, and told as such), run the loop.
+"""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.host import Host
+from switchgear.assembly.kernel import DUMP_SIGNAL, die_with, drop_to
+from switchgear.assembly.line import frame, receive_frame
+from switchgear.assembly.messages import Boot, Failed, Upward
+from switchgear.assembly.roles import Role
+from switchgear.assembly.running import UNSTARTABLE, loop_factory, print_by_line
+from switchgear.assembly.settings import Settings
+from switchgear.assembly.target import load_object, load_target
+from switchgear.telemetry.bridge import bridge
+from switchgear.telemetry.logs import Log
+from switchgear.telemetry.opening import open_log
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Become the role that the supervisor asked for."""
+    line = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        boot = msgspec.json.decode(receive_frame(line), type=Boot)
+    except (EOFError, msgspec.MsgspecError) as error:
+        raise SystemExit(f"this is started by `switchgear up`, not by hand: {error}") from None
+    _register_dumps(boot.dump)
+    if boot.spec.run_as is not None:
+        drop_to(boot.spec.run_as)
+    die_with(boot.supervisor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains us in order
+    line.set_inheritable(False)
+    settings = msgspec.json.decode(boot.settings, type=Settings)
+    log = _open_log(boot, settings)
+    try:
+        code = _run(boot, settings, line, log)
+    finally:
+        log.writer.close()
+    sys.exit(code)
+
+
+def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log) -> int:
+    try:
+        body: Role = load_object(boot.spec.body)
+        app = load_target(boot.app) if boot.app is not None else None
+    except StartError as error:
+        return _refuse(line, error)
+    sockets = tuple(socket.socket(fileno=number) for number in boot.listeners)
+    for sock in sockets:
+        sock.set_inheritable(False)
+    host = Host(boot, settings, log, app, sockets)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(host.run(line, body))
+
+
+def _refuse(line: socket.socket, error: StartError) -> int:
+    message: Upward = Failed(error.sentence, error.trace)
+    line.setblocking(True)
+    line.sendall(frame(msgspec.json.encode(message)))
+    return UNSTARTABLE
+
+
+def _register_dumps(descriptor: int) -> None:
+    """Write all stacks to the dump file on our signal, and when a fatal one strikes."""
+    os.set_inheritable(descriptor, False)
+    faulthandler.enable(descriptor, all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, descriptor, all_threads=True)
+
+
+def _open_log(boot: Boot, settings: Settings) -> Log:
+    label = f"{boot.spec.name}-{boot.index}"
+    os.set_inheritable(boot.log, False)
+    folder = Path(boot.logs) if boot.logs else None
+    log = open_log(settings.log, label, descriptor=boot.log, folder=folder)
+    bridge(log)
+    print_by_line()
+    return log
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Keeping an auxiliary alive: started before the roles, looked at every beat, started again."""
+
+import asyncio
+from collections.abc import Mapping
+
+from switchgear.assembly import events
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.member import Keeper
+from switchgear.assembly.restart import Restarts
+from switchgear.assembly.roles import Auxiliary
+
+__all__ = ["Kept"]
+
+
+class Kept:
+    """One auxiliary under care. `up` turns true once and says that the roles may start."""
+
+    def __init__(self, auxiliary: Auxiliary, keeper: Keeper) -> None:
+        self.name = auxiliary.name
+        self.up = False
+        self._auxiliary = auxiliary
+        self._keeper = keeper
+        self._restarts = Restarts(keeper.timings)
+        self._since = keeper.now()
+        self._again: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs now."""
+        return self.up and self._auxiliary.alive()
+
+    def offers(self) -> Mapping[str, str]:
+        """Return what roles need to reach it."""
+        return self._auxiliary.offers()
+
+    async def start(self) -> None:
+        """Start it for the first time; what it raises ends the start of the system."""
+        began = self._keeper.now()
+        await self._auxiliary.start()
+        self.up = True
+        self._since = self._keeper.now()
+        self._keeper.observe(events.AuxiliaryUp(self.name, self._since - began))
+
+    def check(self) -> None:
+        """Start it again if it died."""
+        if self.up and self._again is None and not self._auxiliary.alive():
+            self._again = asyncio.get_running_loop().create_task(self._restart())
+
+    async def stop(self) -> None:
+        """Stop it, whatever it is doing."""
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.gather(self._again, return_exceptions=True)
+        await self._auxiliary.stop()
+
+    async def _restart(self) -> None:
+        why = "it died"
+        try:
+            while True:
+                uptime = self._keeper.now() - self._since
+                delay = self._restarts.delay(uptime, self._keeper.chance())
+                self._keeper.observe(events.AuxiliaryDown(self.name, why, delay))
+                await asyncio.sleep(delay)
+                try:
+                    await self.start()
+                except Exception as error:  # noqa: BLE001 - told by the event, and tried again
+                    why = error.sentence if isinstance(error, StartError) else repr(error)
+                    self._since = self._keeper.now()
+                else:
+                    return
+        finally:
+            self._again = None

@@ -1,0 +1,180 @@
+"""The runtime of one boot: a lock, a short private folder for sockets, and a record.
+
+By the record the next boot cleans up after one that was killed.
+
+    DATA/lock       held by flock while a supervisor lives; says its pid
+    DATA/run.json   who runs, since when, where its sockets are
+    /tmp/switchgear-xxxxxxxx/   the sockets: their paths end at 107 bytes, so it is short
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from switchgear.assembly.failures import StartError, told
+from switchgear.assembly.messages import RunAs
+
+__all__ = ["MARK", "Record", "Runtime", "claim", "read_record"]
+
+MARK: Final = "_SWITCHGEAR_BOOT"
+"""The environment variable by which the processes of a killed boot are recognised."""
+
+_PREFIX: Final = "switchgear-"
+_LONGEST: Final = 60  # bytes of the folder's path, so that a socket's path stays below 104
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is known of a boot: enough to talk to it, or to clean up after it."""
+
+    boot: str
+    pid: int
+    folder: str
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's control socket."""
+        return Path(self.folder) / "supervisor.sock"
+
+
+class Runtime:
+    """One boot's claim on a data folder. `previous` is a boot that did not end by itself."""
+
+    def __init__(self, data: Path, lock: int, previous: Record | None) -> None:
+        self.data = data
+        self.previous = previous
+        self.boot = secrets.token_hex(16)
+        self.folder = _short_folder()
+        self._lock = lock
+        self._record = Record(self.boot, os.getpid(), str(self.folder))
+        _write(data / "run.json", msgspec.json.encode(self._record))
+
+    def socket(self, label: str) -> Path:
+        """Return where a process's control socket is."""
+        return self.folder / f"{label}.sock"
+
+    def endpoint(self, label: str) -> str:
+        """Return where a process serves its peers."""
+        return f"unix:{self.folder / f'{label}.peer'}"
+
+    def share(self, account: RunAs) -> None:
+        """Let the account that roles drop to make its sockets here."""
+        os.chown(self.folder, account.uid, account.gid)
+
+    def end_leftovers(self) -> list[int]:
+        """End what a killed boot left running; return the pids."""
+        return _end_processes(self.previous.boot) if self.previous is not None else []
+
+    def sweep(self) -> None:
+        """Remove a killed boot's sockets, once the auxiliaries recovered what is theirs."""
+        if self.previous is not None:
+            _remove(Path(self.previous.folder))
+            self.previous = None
+
+    def release(self) -> None:
+        """Give the data folder back: nothing of this boot is left."""
+        _remove(self.folder)
+        (self.data / "run.json").unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def claim(data: Path) -> Runtime:
+    """Make the data folder if need be, and take it for this process.
+
+    Raises:
+        StartError: it cannot be used, or another supervisor has it.
+    """
+    try:
+        _make(data)
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"cannot use the data folder {data}: {told(error)}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise StartError(
+            f"switchgear is already running as pid {holder} on the data folder {data}"
+        ) from None
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return Runtime(data, lock, read_record(data))
+    except OSError as error:
+        os.close(lock)
+        raise StartError(f"cannot write to the data folder {data}: {told(error)}") from None
+
+
+def read_record(data: Path) -> Record | None:
+    """Return the record in a data folder, if there is one that can be read."""
+    try:
+        return msgspec.json.decode((data / "run.json").read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _make(data: Path) -> None:
+    if not data.is_dir():
+        data.mkdir(parents=True)
+        # Root's embedded database lives inside under another account, which must get through.
+        data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def _short_folder() -> Path:
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > _LONGEST - len(_PREFIX) - 9:
+        base = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file whole: a reader, or a crash, sees the old one or the new one."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(content)
+    fresh.chmod(0o600)
+    fresh.replace(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a runtime folder, if it is one: a damaged record must not remove anything else."""
+    try:
+        state = folder.lstat()
+    except OSError:
+        return
+    private = stat.S_ISDIR(state.st_mode) and not stat.S_IMODE(state.st_mode) & 0o077
+    if folder.name.startswith(_PREFIX) and private:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_processes(boot: str) -> list[int]:
+    """Kill every process that carries the boot's mark in its environment.
+
+    By mark and not by recorded pid, which may belong to somebody else by now. PDEATHSIG has
+    ended the roles already; what can be left is what they had started themselves.
+    """
+    if sys.platform != "linux":
+        return []  # there, a role ends when its line does
+    mark = f"{MARK}={boot}".encode()
+    ended = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            marked = mark in (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is not ours
+            continue
+        if marked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(entry.name), signal.SIGKILL)
+                ended.append(int(entry.name))
+    return ended

@@ -1,0 +1,130 @@
+"""One role by itself, in the foreground: what a container runs (`switchgear run ROLE APP`).
+
+No supervisor: the orchestrator restarts it, SIGTERM drains it, its peers are named by
+configuration, it binds its own socket, and it logs to standard output.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.listen import address_of, bind
+from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
+from switchgear.assembly.roles import Plan, Post, Role, RoleContext
+from switchgear.assembly.running import equip, freeze, loop_factory, run_body
+from switchgear.assembly.settings import Settings
+from switchgear.assembly.target import Target, load_object, load_target
+from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
+from switchgear.telemetry.logs import Log
+
+__all__ = ["choose_role", "run_alone"]
+
+
+def choose_role(plan: Plan, name: str) -> RoleSpec:
+    """Return a role of the plan.
+
+    Raises:
+        StartError: there is none of that name, or it needs what only `up` starts.
+    """
+    for spec in plan.roles:
+        if spec.name == name:
+            needed = [one.name for one in plan.auxiliaries if spec.offers != ()]
+            if needed:
+                raise StartError(
+                    f"the role {name!r} needs {', '.join(needed)}, which only `switchgear up` "
+                    "starts; configure one of your own (database.url)"
+                )
+            return spec
+    names = ", ".join(spec.name for spec in plan.roles)
+    raise StartError(f"there is no role {name!r}; there are: {names}")
+
+
+def run_alone(spec: RoleSpec, settings: Settings, target: Target, log: Log) -> int:
+    """Run one role until it is told to end; return the exit code.
+
+    Raises:
+        StartError: something outside must change before it can start.
+    """
+    body: Role = load_object(spec.body)
+    app = load_target(target) if spec.app else None
+    listen = settings.listen
+    sockets: tuple[socket.socket, ...] = ()
+    endpoint = ""
+    if spec.public:
+        sockets = (bind(listen.host, listen.port, listen.backlog),)
+        endpoint = "tcp:{}:{}".format(*address_of(sockets[0]))
+    elif spec.serves:
+        endpoint = f"tcp:{listen.host}:{listen.port}"
+    context = RoleContext(
+        Post(spec.name, endpoint=endpoint),
+        settings,
+        log,
+        app=app,
+        boot_key=_key(settings, log),
+        sockets=sockets,
+        topology=TopologyFeed(_peers(settings)),
+        tell=_teller(log),
+    )
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_run(context, body))
+
+
+async def _run(context: RoleContext, body: Role) -> int:
+    loop = asyncio.get_running_loop()
+    probe = equip(context, loop)
+    work = loop.create_task(run_body(context, body))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _drain, context, work)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        context.log.warning("ended without draining, as asked twice")
+        return 1
+    finally:
+        probe.stop()
+
+
+def _drain(context: RoleContext, work: asyncio.Task[int]) -> None:
+    if context.draining.is_set():
+        work.cancel()
+    context.drain(context.settings.supervisor.drain)
+
+
+def _teller(log: Log) -> Callable[[Upward], None]:
+    frozen = False
+
+    def tell(message: Upward) -> None:
+        nonlocal frozen
+        if isinstance(message, Ready) and not frozen:
+            frozen = True
+            freeze()
+        if isinstance(message, Ready):
+            log.info("ready", address=message.address)
+        elif isinstance(message, Degraded):
+            log.warning("degraded", reasons=message.reasons)
+
+    return tell
+
+
+def _key(settings: Settings, log: Log) -> bytes:
+    """Return the 32 bytes that internal tokens are made with."""
+    secret = settings.trust.internal_key
+    if secret is not None:
+        return hashlib.sha256(secret.reveal().encode()).digest()
+    log.warning("no trust.internal_key is configured: no other process will believe this one")
+    return secrets.token_bytes(32)
+
+
+def _peers(settings: Settings) -> Topology:
+    return Topology(
+        1,
+        tuple(
+            Endpoint(role, index, address, State.READY)
+            for role, addresses in settings.peers.items()
+            for index, address in enumerate(addresses, 1)
+        ),
+    )

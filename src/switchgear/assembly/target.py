@@ -1,0 +1,107 @@
+"""The APP of the command line: a folder, `module:app`, or a file; and how it is imported."""
+
+import importlib
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from switchgear.assembly.failures import StartError, user_trace
+
+__all__ = ["Target", "find_target", "load_object", "load_target"]
+
+_FILES: Final = ("app.py", "main.py")
+_ATTRIBUTE: Final = "app"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where an application is: import `module` with `root` on the path, take `attribute`."""
+
+    root: str
+    module: str
+    attribute: str = _ATTRIBUTE
+
+    @property
+    def spec(self) -> str:
+        """The module and attribute, as Python people write it."""
+        return f"{self.module}:{self.attribute}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the application's own files stand, its configuration among them."""
+        return Path(self.root)
+
+
+def find_target(text: str, here: Path) -> Target:
+    """Find the application without importing it.
+
+    Raises:
+        StartError: there is none.
+    """
+    head, _, attribute = text.partition(":")
+    path = (here / head).resolve()
+    if path.is_dir():
+        return _in_folder(path, text, attribute or _ATTRIBUTE)
+    if head.endswith(".py") or "/" in head:
+        if not path.is_file():
+            raise StartError(f"there is no app at {text!r}: {path} does not exist")
+        return Target(str(path.parent), path.stem, attribute or _ATTRIBUTE)
+    if not all(part.isidentifier() for part in head.split(".")):
+        raise StartError(
+            f"{text!r} names no app: give a folder with an app.py, or module:attribute"
+        )
+    return Target(str(here.resolve()), head, attribute or _ATTRIBUTE)
+
+
+def _in_folder(path: Path, text: str, attribute: str) -> Target:
+    for name in _FILES:
+        if (path / name).is_file():
+            return Target(str(path), name.removesuffix(".py"), attribute)
+    if (path / "__init__.py").is_file():
+        return Target(str(path.parent), path.name, attribute)
+    raise StartError(f"there is no app in the folder {text!r}: it has neither app.py nor main.py")
+
+
+def load_target(target: Target) -> Any:
+    """Import the application.
+
+    Raises:
+        StartError: it cannot be imported, or is not there; with the user's part of the traceback.
+    """
+    if target.root not in sys.path:
+        sys.path.insert(0, target.root)
+    return load_object(target.spec, what="the app")
+
+
+def load_object(spec: str, *, what: str = "the role") -> Any:
+    """Import "package.module:attribute".
+
+    Raises:
+        StartError: it cannot be imported, or is not there.
+    """
+    name, _, attribute = spec.partition(":")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise StartError(
+                f"cannot import {what} {spec!r}: there is no module {name!r}"
+            ) from None
+        raise _failed(spec, what, error) from error
+    except (Exception, SystemExit) as error:  # user code may raise anything, and some call exit()
+        raise _failed(spec, what, error) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        near = get_close_matches(attribute, [one for one in vars(module) if one[0] != "_"], 1, 0.6)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise StartError(
+            f"cannot load {what} {spec!r}: the module {name!r} has no {attribute!r}{hint}"
+        ) from None
+
+
+def _failed(spec: str, what: str, error: BaseException) -> StartError:
+    summary = f"{type(error).__name__}: {error}".splitlines()[0]
+    return StartError(f"cannot import {what} {spec!r}: {summary}", user_trace(error))

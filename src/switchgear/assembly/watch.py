@@ -1,0 +1,51 @@
+"""Watching an application's files, so that a change starts it anew: by polling, no package."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Stamp", "stamps", "watch"]
+
+Stamp = tuple[int, int]
+_KINDS: Final = (".py", ".toml", ".sql", ".json", ".html")
+_SKIPPED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packages"})
+_MOST: Final = 10_000
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """Return the age and size of each file that matters below a folder, up to a bound."""
+    found: dict[str, Stamp] = {}
+    for path in _files(str(folder)):
+        try:
+            state = os.stat(path)
+        except FileNotFoundError:  # an editor replaces files by renaming
+            continue
+        found[path] = (state.st_mtime_ns, state.st_size)
+        if len(found) >= _MOST:
+            break
+    return found
+
+
+async def watch(folder: Path, changed: Callable[[list[str]], None], *, every: float = 0.5) -> None:
+    """Call `changed` with the paths that changed, once they have been still for one round."""
+    before = await asyncio.to_thread(stamps, folder)
+    pending: set[str] = set()
+    while True:
+        await asyncio.sleep(every)
+        now = await asyncio.to_thread(stamps, folder)
+        fresh = {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
+        before = now
+        if pending and not fresh:
+            changed(sorted(pending))
+            pending = set()
+        pending |= fresh
+
+
+def _files(folder: str) -> Iterator[str]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if one[0] != "." and one not in _SKIPPED]
+        for name in files:
+            if name.endswith(_KINDS):
+                yield os.path.join(root, name)
