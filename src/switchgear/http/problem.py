@@ -87,7 +87,8 @@ def problem(fault: Fault) -> Response:
 
     Source: RFC 9457; Retry-After and WWW-Authenticate as RFC 9110 wants them.
     """
-    status = status_of(fault) or STATUS[fault.code]
+    # A document that was read and is wrong in places is 422; one that cannot be read is 400.
+    status = status_of(fault) or (422 if "errors" in fault.extra else STATUS[fault.code])
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _phrase(status),
