@@ -1,7 +1,8 @@
 """A real PostgreSQL for tests: the embedded one, started once per session.
 
 Import the fixtures into a conftest: `from tests.support.postgres import *`. `postgres` is the
-server as its superuser, `database` an empty database of the test's own.
+server as its superuser, `database` an empty database of the test's own, `roles` a database with the
+three roles of an installation.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ import asyncpg
 import msgspec
 import pytest
 
+from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
 
-__all__ = ["data_folder", "database", "postgres"]
+__all__ = ["data_folder", "database", "postgres", "roles"]
 
 _numbers = itertools.count(1)
 
@@ -52,6 +54,15 @@ def postgres() -> Iterator[Dsn]:
             yield dsn
         finally:
             asyncio.run(server.stop("immediate"))
+
+
+@pytest.fixture
+def roles(postgres: Dsn) -> Iterator[Roles]:
+    name = f"app_{next(_numbers)}"
+    passwords = dict.fromkeys(role_names(name), "s3cret")
+    yield asyncio.run(bootstrap(postgres, passwords, name))
+    drops = [f"DROP ROLE {role}" for role in role_names(name)]
+    asyncio.run(run(postgres, f"DROP DATABASE {name} WITH (FORCE)", *drops))
 
 
 @pytest.fixture

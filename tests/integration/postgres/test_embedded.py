@@ -29,7 +29,7 @@ ROOT = os.geteuid() == 0
 SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 SITE = Path(asyncpg.__file__).parent.parent
 
-only_root = pytest.mark.skipif(not ROOT, reason="only root can drop to another account")
+only_root = pytest.mark.skipif(not ROOT, reason="platform: only root can drop to another account")
 
 
 @asynccontextmanager
@@ -178,7 +178,9 @@ async def test_what_the_account_cannot_reach_is_put_elsewhere(
     assert len([path for path in elsewhere.iterdir() if path.name.startswith("postgres-")]) == 1
 
 
-@pytest.mark.skipif(not ROOT or not os.path.exists(SYSTEM_PYTHON), reason="needs a way to drop")
+@pytest.mark.skipif(
+    not ROOT or not os.path.exists(SYSTEM_PYTHON), reason="platform: needs root and a system Python"
+)
 async def test_an_ordinary_user_runs_it_as_is(data_folder: Path) -> None:
     user = pwd.getpwnam("nobody")
     os.chown(data_folder.parent, user.pw_uid, user.pw_gid)
@@ -356,12 +358,12 @@ async def test_a_wrong_option_is_told_in_the_servers_words(data_folder: Path) ->
 @pytest.fixture
 def small_disk(data_folder: Path) -> Iterator[Path]:
     if not ROOT or sys.platform != "linux":
-        pytest.skip("needs to mount a small disk")
+        pytest.skip("platform: needs to mount a small disk")
     place = data_folder.parent / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=70m,mode=0755", "tmpfs", str(place)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("cannot mount here")
+        pytest.skip("platform: cannot mount here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

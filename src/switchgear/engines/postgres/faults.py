@@ -63,6 +63,8 @@ def translate(error: BaseException, *, committing: bool = False) -> Fault | None
 
 def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
     state = error.sqlstate or "08"
+    if isinstance(error, asyncpg.DataError) and getattr(error, "severity", None) is None:
+        return None  # asyncpg could not encode an argument: a wrong call, never sent
     if state == "0A000" and not isinstance(error, asyncpg.InvalidCachedStatementError):
         return None
     for length in (5, 3, 2):

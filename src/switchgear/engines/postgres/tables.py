@@ -70,7 +70,7 @@ class _Opening:
         try:
             left = tx.remaining()
             limit = max(1, int((left - min(MARGIN, left / 10)) * 1000))
-            begin = f"BEGIN; SET LOCAL statement_timeout = {min(limit, 0x7FFFFFFF)}"
+            begin = f"BEGIN; SET LOCAL statement_timeout = {limit}"
             await connection.execute(begin, timeout=left)
         except BaseException as error:
             self._pool.end(connection)

@@ -1,7 +1,7 @@
 """One transaction on one connection: typed rows, a deadline that reaches SQL, an honest end."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -16,6 +16,8 @@ from switchgear.ports.broker import Message
 __all__ = ["Outbox", "PostgresTransaction"]
 
 T = TypeVar("T")
+
+LONGEST: Final = 86400.0  # seconds: what a timer and the server's milliseconds can hold
 
 
 class Outbox(Protocol):
@@ -115,7 +117,7 @@ class PostgresTransaction:
         if left <= 0:
             detail = "postgres: the deadline passed before the statement was sent"
             raise Fault(Code.DEADLINE_EXCEEDED, detail, effect=Effect.NONE, origin=ORIGIN)
-        return left
+        return min(left, LONGEST)
 
     async def _run(self, method: Any, sql: str, arguments: tuple[object, ...]) -> Any:
         left = self.remaining()
