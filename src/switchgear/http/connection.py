@@ -468,7 +468,7 @@ class Connection(asyncio.Protocol):
                 return None
         if now < due:
             return due
-        self.server.counters.timeouts += 1
+        self.server.counters.timeouts += not self._linger
         self.transport.abort()
         return None
 

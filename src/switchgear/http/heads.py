@@ -215,6 +215,8 @@ def read_request(head: bytes, limits: "ServerSettings") -> RequestHead:
     if len(head) > limits.head_bytes:
         raise _head_too_large(limits)
     line_end = head.find(b"\r\n") + 2
+    if line_end > limits.target_bytes + _LINE_ROOM:
+        raise _target_too_large(limits)
     line = head[:line_end].decode("latin-1").split(" ")
     if len(line) == 3 and line[0] in _METHODS and line[2] == "HTTP/1.1\r\n":
         method, target, _ = line

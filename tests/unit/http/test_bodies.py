@@ -1,5 +1,7 @@
 """Bodies on the wire: whatever way the bytes are sliced, the payload is the same."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from switchgear.policy.fault import Fault
 
 def slices(data: bytes, cuts: list[int]) -> list[bytes]:
     points = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(points, points[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(points)]
 
 
 def run(chunks: Chunks, pieces: list[bytes]) -> tuple[bytes, bytes]:

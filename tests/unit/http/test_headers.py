@@ -48,7 +48,8 @@ def test_framing_and_hop_by_hop_fields_are_never_copied() -> None:
 
 def test_identity_claims_do_not_cross_the_boundary() -> None:
     names = (
-        "x-user-id", "X_User_Id", "x-user", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_Host",
+        "x-user-id", "X_User_Id", "x-user", "x-forwarded-for", "X_Forwarded_For",
+        "X-Forwarded_Host",
         "forwarded", "switchgear-token", "Switchgear_Token",
     )  # fmt: skip
     kept = Headers([(name, "x") for name in (*names, "x-usual", "accept")]).forwardable()

@@ -67,8 +67,10 @@ REFUSED = [
 
 # rule 21: the fields
 FIELDS = [
-    ("length and coding", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "transfer-encoding"),
-    ("coding and length", b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "transfer-encoding"),
+    ("length and coding", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+     "transfer-encoding"),
+    ("coding and length", b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+     "transfer-encoding"),
     ("two lengths", b"Content-Length: 1\r\nContent-Length: 2\r\n", "content-length"),
     ("two equal lengths", b"Content-Length: 1\r\nContent-Length: 1\r\n", "content-length"),
     ("a list of lengths", b"Content-Length: 1, 1\r\n", "content-length"),
@@ -145,13 +147,15 @@ ACCEPTED = [
      ("*", "", 0, True)),
     ("1.0 without a host", b"GET / HTTP/1.0\r\n\r\n", ("/", "", 0, False)),
     ("1.0 kept alive", b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", ("/", "", 0, True)),
-    ("closing", b"GET / HTTP/1.1\r\nConnection: x, Close\r\n" + HOST + b"\r\n", ("/", "", 0, False)),
+    ("closing", b"GET / HTTP/1.1\r\nConnection: x, Close\r\n" + HOST + b"\r\n",
+     ("/", "", 0, False)),
     ("a length", b"POST / HTTP/1.1\r\nContent-Length: 7\r\n" + HOST + b"\r\n", ("/", "", 7, True)),
     ("chunked", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n",
      ("/", "", CHUNKED, True)),
     ("an IPv6 host", b"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", ("/", "", 0, True)),
     ("an unknown method", b"BREW /pot HTTP/1.1\r\n" + HOST + b"\r\n", ("/pot", "", 0, True)),
-    ("an upgrade", b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + HOST + b"\r\n",
+    ("an upgrade",
+     b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + HOST + b"\r\n",
      ("/", "", 0, True)),
 ]  # fmt: skip
 
