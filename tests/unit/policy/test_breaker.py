@@ -115,10 +115,27 @@ def test_good_calls_of_every_bucket_weigh_against_failures() -> None:
 def test_sixty_percent_slow_calls_open() -> None:
     breaker = make(BreakerSettings(slow_after=0.8))
     for turn in range(9):
-        run(breaker, GOOD, 10.0, took=1.0 if turn % 3 else 0.1)
+        run(breaker, GOOD, 10.0, took=1.0 if turn < 5 else 0.1)
     assert breaker.state is State.CLOSED
     run(breaker, GOOD, 10.0, took=1.0)
     assert breaker.state is State.OPEN
+
+
+def test_slow_is_longer_than_slow_after_not_as_long() -> None:
+    breaker = make(BreakerSettings(slow_after=1.0))
+    for _ in range(20):
+        run(breaker, GOOD, 10.0, took=1.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_good_calls_on_the_edge_of_a_bucket_belong_to_the_next() -> None:
+    breaker = make(BreakerSettings(calls=2, consecutive=100))
+    run(breaker, GOOD, 0.0)
+    for _ in range(9):
+        run(breaker, GOOD, 1.0)
+    for _ in range(2):
+        run(breaker, BAD, 10.0)
+    assert breaker.state is State.CLOSED
 
 
 def test_slowness_is_off_by_default() -> None:
@@ -265,6 +282,20 @@ def test_a_dependency_slower_than_the_lease_can_still_close_its_breaker() -> Non
     assert breaker.state is State.CLOSED
 
 
+def test_a_single_probe_that_fails_opens_again() -> None:
+    breaker = opened(settings=BreakerSettings(probes=1))
+    run(breaker, BAD, 5.0)
+    assert breaker.state is State.OPEN
+
+
+def test_probes_that_are_slow_to_the_last_open_again() -> None:
+    breaker = opened(settings=BreakerSettings(slow_after=0.8, slow=1.0))
+    for turn in range(3):
+        permit = admitted(breaker, 5.0 + turn)
+        breaker.settle(permit, GOOD, 6.0 + turn)
+    assert breaker.state is State.OPEN
+
+
 def test_slow_probes_open_again() -> None:
     breaker = opened(settings=BreakerSettings(slow_after=0.8))
     run(breaker, GOOD, 7.0)
@@ -331,6 +362,17 @@ def test_a_late_result_of_an_older_state_changes_nothing() -> None:
     assert breaker.state is State.CLOSED
     assert breaker.statistics()["late"] == 40
     assert breaker.statistics()["out"] == 0
+
+
+def test_a_late_good_result_does_not_break_a_row_of_failures() -> None:
+    breaker = make()
+    late = admitted(breaker, 0.0)
+    breaker.reset(0.0)
+    for _ in range(4):
+        run(breaker, BAD, 0.0)
+    breaker.settle(late, GOOD, 0.0)
+    run(breaker, BAD, 0.0)
+    assert breaker.state is State.OPEN
 
 
 @pytest.mark.parametrize("verdict", [GOOD, BAD, NEUTRAL])
