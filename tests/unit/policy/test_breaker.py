@@ -121,6 +121,13 @@ def test_sixty_percent_slow_calls_open() -> None:
     assert breaker.state is State.OPEN
 
 
+def test_fewer_slow_calls_do_not_open() -> None:
+    breaker = make(BreakerSettings(slow_after=0.8))
+    for turn in range(20):
+        run(breaker, GOOD, 10.0, took=1.0 if turn % 2 else 0.1)
+    assert breaker.state is State.CLOSED
+
+
 def test_slow_is_longer_than_slow_after_not_as_long() -> None:
     breaker = make(BreakerSettings(slow_after=1.0))
     for _ in range(20):
