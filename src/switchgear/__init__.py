@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from switchgear.assembly.app import App as App
     from switchgear.binding.email import Email as Email
+    from switchgear.consumers.worker import IdempotencyKey as IdempotencyKey
+    from switchgear.http.message import Request as Request
+    from switchgear.http.message import Response as Response
     from switchgear.policy.call import Call as Call
     from switchgear.policy.call import Principal as Principal
     from switchgear.policy.fault import Code as Code
     from switchgear.policy.fault import Effect as Effect
     from switchgear.policy.fault import Fault as Fault
+    from switchgear.ports.tables import Transaction as Transaction
 
 # Where each public name lives. A test holds this and the imports above to one another.
 _HOMES = {
@@ -24,7 +28,11 @@ _HOMES = {
     "Effect": "switchgear.policy.fault",
     "Email": "switchgear.binding.email",
     "Fault": "switchgear.policy.fault",
+    "IdempotencyKey": "switchgear.consumers.worker",
     "Principal": "switchgear.policy.call",
+    "Request": "switchgear.http.message",
+    "Response": "switchgear.http.message",
+    "Transaction": "switchgear.ports.tables",
 }
 
 
