@@ -103,7 +103,8 @@ class Listener:
 
     def _bound(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address.host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP, else asyncio leaves Nagle's algorithm on: 40 ms on small answers.
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((self.address.host, self.address.port))

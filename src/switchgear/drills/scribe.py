@@ -27,13 +27,7 @@ class Scribe:
         self._by = by
         self._syncs = 0
         self._rest = b""
-        if address.path:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(_PATIENCE)
-            self._socket.connect(address.path)
-        else:
-            self._socket = socket.create_connection((address.host, address.port), _PATIENCE)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = _connected(address)
 
     def intent(self, name: str, mark: str = "") -> None:
         """Say that this is about to be asked for. Before it is sent, or it may be unintended."""
@@ -84,3 +78,18 @@ class Scribe:
 
     def _say(self, line: Entry | Sync) -> None:
         self._socket.sendall(msgspec.json.encode(line) + b"\n")
+
+
+def _connected(address: Address) -> socket.socket:
+    if not address.path:
+        stream = socket.create_connection((address.host, address.port), _PATIENCE)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return stream
+    stream = socket.socket(socket.AF_UNIX)
+    try:
+        stream.settimeout(_PATIENCE)
+        stream.connect(address.path)
+    except OSError:
+        stream.close()
+        raise
+    return stream

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -146,6 +147,17 @@ async def test_a_slow_reader_slows_the_sender() -> None:
             before = sent
             await asyncio.sleep(0.1)
         assert sent < 32 * 1024 * 1024
+
+
+async def test_small_answers_do_not_wait_for_acknowledgements() -> None:
+    """Nagle's algorithm is off on all four sockets: a proxy that batches would add 40 ms."""
+    async with proxied(echo) as (proxy, _), client(proxy) as (reader, writer):
+        writer.write(b"ping")
+        await reader.readexactly(4)
+        (connection,) = proxy._live
+        for _, carried in connection._streams:
+            carrier = carried.get_extra_info("socket")
+            assert carrier.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_a_client_that_resets_resets_the_upstream() -> None:
