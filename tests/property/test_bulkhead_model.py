@@ -38,6 +38,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         self.inside: dict[Permit, Ask] = {}
         self.line: list[Place] = []
         self.stands_since: float | None = None
+        self.admitted = self.settled = self.refused = 0
 
     def free(self) -> int:
         return SETTINGS.permits - sum(ask.weight for ask in self.inside.values())
@@ -64,9 +65,11 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         if first and weight <= self.free():
             assert isinstance(answer, Permit)
             self.inside[answer] = ask
+            self.admitted += 1
             return answer
         if weight > SETTINGS.permits or len(self.line) == SETTINGS.queue or remaining <= 0:
             assert isinstance(answer, Refused)
+            self.refused += 1
             roomy = weight <= SETTINGS.permits and len(self.line) < SETTINGS.queue
             assert answer.refusal is (Refusal.HURRIED if roomy else Refusal.FULL)
             return multiple()
@@ -81,6 +84,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
     def settle(self, permit: Permit, verdict: object) -> object:
         answered = self.bulkhead.settle(permit, verdict, self.now)
         del self.inside[permit]
+        self.settled += 1
         expected, granted = [], []
         while self.line:
             head = max(self.line, key=lambda place: place.ask.priority)  # the first of the highest
@@ -94,6 +98,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
                 assert head.waiting.answer.at == self.now
                 self.inside[head.waiting.answer] = head.ask
                 granted.append(head.waiting.answer)
+                self.admitted += 1
             else:
                 break
             expected.append(head.waiting)
@@ -121,6 +126,8 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         figures = self.bulkhead.statistics()
         assert figures["free"] == self.free() >= 0
         assert figures["out"] == len(self.inside)
+        assert (figures["admitted"], figures["settled"]) == (self.admitted, self.settled)
+        assert figures["refused"] == self.refused
         assert figures["waiting"] == len(self.line) <= SETTINGS.queue
         assert all(place.waiting.answer is None for place in self.line)
 

@@ -65,7 +65,7 @@ class Bulkhead:
         self._free = settings.permits
         self._queued = 0
         self._seen = -inf
-        self._stands_since = inf  # since when the queue has not been empty
+        self._stands_since = inf  # since when the queue, while there is one, was never empty
         # Ordered dictionaries, because any waiter may leave at any time.
         self._lines = tuple(OrderedDict[Waiting, None]() for _ in range(_PRIORITIES))
         self._out: dict[Permit, float] = {}  # to the deadline of its ask
@@ -167,7 +167,6 @@ class Bulkhead:
     def _serve(self, now: float) -> tuple[Waiting, ...]:
         """Answer waiters while there is room: first in line first, the aged with a refusal."""
         answered = []
-        self._seen = now
         while self._queued:
             line = next(line for line in reversed(self._lines) if line)
             waiting = next(iter(line))
@@ -213,8 +212,6 @@ class Bulkhead:
     def _leave(self, waiting: Waiting) -> None:
         del self._lines[waiting.ask.priority][waiting]
         self._queued -= 1
-        if not self._queued:
-            self._stands_since = inf
 
     def _line(self, ask: Ask) -> OrderedDict[Waiting, None]:
         """Return the line of an ask.

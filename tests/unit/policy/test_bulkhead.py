@@ -111,6 +111,14 @@ def test_a_waiter_older_than_a_tenth_of_its_deadline_is_refused() -> None:
     assert bulkhead.statistics()["expired"] == 1
 
 
+def test_a_waiter_is_refused_at_the_very_end_of_its_patience() -> None:
+    bulkhead = make(permits=1)
+    permit = inside(bulkhead)
+    waiting = waits(bulkhead, 0.0, Ask(deadline=16.0))
+    bulkhead.settle(permit, GOOD, waiting.until)
+    assert isinstance(waiting.answer, Refused)
+
+
 def test_a_deadline_that_is_past_does_not_wait() -> None:
     bulkhead = make(permits=1)
     inside(bulkhead)
@@ -126,6 +134,16 @@ def test_a_standing_queue_hurries_the_aged_and_serves_the_fresh() -> None:
     assert all("has a standing queue" in detail(waiting) for waiting in aged)
     assert isinstance(fresh.answer, Permit)
     assert bulkhead.statistics()["hurried"] == 3
+
+
+def test_a_waiter_as_old_as_its_hurried_patience_is_still_served() -> None:
+    settings = BulkheadSettings(permits=1, queue=10, patience=0.25, standing=0.0, hurried=0.5)
+    bulkhead = Bulkhead("db", settings)
+    permit = inside(bulkhead)
+    first = waits(bulkhead, 0.0, Ask(deadline=16.0))
+    waits(bulkhead, 0.0, Ask(deadline=16.0))
+    bulkhead.settle(permit, GOOD, 2.0)
+    assert isinstance(first.answer, Permit)
 
 
 def test_a_standing_queue_never_drops_its_last_waiter() -> None:
