@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 class App:
     """Everything an application declares: endpoints, consumers, mounted ASGI applications.
 
-    `folder` is where its `migrations/` stands; by default the folder of the file that makes the app.
+    `folder` is where its `migrations/` stands; by default that of the file that makes the app.
     Every declaration is checked when it is made and raises ValueError or TypeError at its line.
     """
 
@@ -63,9 +63,9 @@ class App:
     ) -> Callable[[Function], Function]:
         """Declare an HTTP handler.
 
-        Without `public` the caller needs a valid token, with `scope` one that bears it. `deadline` is
-        seconds or "2s". `priority` 0 is the first to be shed under load, 8 the last. `status` is the
-        success status: by default 201 for POST, 204 for None, else 200.
+        Without `public` the caller needs a valid token, with `scope` one that bears it. `deadline`
+        is seconds or "2s". `priority` 0 is the first to be shed under load, 8 the last. `status` is
+        the success status: by default 201 for POST, 204 for None, else 200.
         """
 
         def declare(function: Function) -> Function:

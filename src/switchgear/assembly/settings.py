@@ -9,7 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from switchgear.accounts.settings import AccountsSettings
 from switchgear.assembly.secret import Secret, SecretUrl
+from switchgear.gateway.settings import GatewaySettings
+from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.telemetry.settings import LogSettings
 
 __all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
@@ -114,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True):
     database: Database = Database()
     trust: Trust = Trust()
     supervisor: Supervision = Supervision()
+    http: ServerSettings = ServerSettings()
+    client: ClientSettings = ClientSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    accounts: AccountsSettings = AccountsSettings()
     log: LogSettings = LogSettings()
     peers: dict[str, list[str]] = {}
 

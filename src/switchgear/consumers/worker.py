@@ -5,7 +5,7 @@ which the effect, the inbox row and the message's completion commit together.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from math import inf
 from typing import Any, NewType
@@ -29,7 +29,7 @@ from switchgear.policy.verdict import BAD
 from switchgear.ports.broker import Broker, Intake, Reading, Received
 from switchgear.ports.tables import Tables, Transaction
 
-__all__ = ["IdempotencyKey", "Worker"]
+__all__ = ["IdempotencyKey", "Worker", "bind_subscription"]
 
 IdempotencyKey = NewType("IdempotencyKey", str)
 """The message's own identity: hand it to what makes the effect outside, so that it is made once."""
@@ -58,11 +58,7 @@ class Worker:
     ) -> None:
         self._broker = broker
         self._tables = tables
-        self._providers = {
-            **providers,
-            Transaction: lambda given: given.scope,
-            IdempotencyKey: lambda given: IdempotencyKey(given.header("message-id")),
-        }
+        self._providers = providers
         self._random = random
         self._on_failure = on_failure
         self._observe = observe
@@ -126,20 +122,13 @@ class Worker:
             pass
 
     def _handler(self, one: Subscription) -> Handler[Received, Any]:
-        plan = bind(one.function, injectors=self._providers, offer=EVENT)
-        safe = Transaction in plan.injected or IdempotencyKey in plan.injected
-        if not safe and not one.at_least_once:
-            raise Unbindable(
-                f"{plan.where}: the consumer of {one.topic} takes neither a Transaction nor an"
-                " IdempotencyKey, so its effect may happen twice: take one of them, or say"
-                " at_least_once=True"
-            )
+        plan = bind_subscription(one, self._providers)
         work = self._committed(plan) if Transaction in plan.injected else self._outside(plan)
         bound = Timeout(full=one.deadline, limit=inf, share=1.0)
         parts = [Part(Place.DEADLINE, bound)]
         return stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
 
-    def _committed(self, plan: Plan) -> Callable[[Call[Received]], Awaitable[None]]:
+    def _committed(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
         """Call with effect, inbox row and completion in one commit."""
         tables = self._tables
 
@@ -153,7 +142,7 @@ class Worker:
 
         return run
 
-    def _outside(self, plan: Plan) -> Callable[[Call[Received]], Awaitable[None]]:
+    def _outside(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
         """Call for an effect elsewhere: the message is completed after it, by its settlement."""
 
         async def run(call: Call[Received]) -> None:
@@ -161,6 +150,28 @@ class Worker:
             await plan.call(_parts(call.payload, None))
 
         return run
+
+
+def bind_subscription(one: Subscription, providers: Mapping[Any, Provider]) -> Plan:
+    """Bind one consumer's function.
+
+    Raises Unbindable, also for one that takes neither a Transaction nor an IdempotencyKey and
+    does not say `at_least_once`.
+    """
+    given = {
+        **providers,
+        Transaction: lambda parts: parts.scope,
+        IdempotencyKey: lambda parts: IdempotencyKey(parts.header("message-id")),
+    }
+    plan = bind(one.function, injectors=given, offer=EVENT)
+    safe = Transaction in plan.injected or IdempotencyKey in plan.injected
+    if not safe and not one.at_least_once:
+        raise Unbindable(
+            f"{plan.where}: the consumer of {one.topic} takes neither a Transaction nor an"
+            " IdempotencyKey, so its effect may happen twice: take one of them, or say"
+            " at_least_once=True"
+        )
+    return plan
 
 
 def _parts(received: Received, tx: Transaction | None) -> Parts:

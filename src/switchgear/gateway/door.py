@@ -44,10 +44,12 @@ _NEVER: Final = frozenset({"TRACE", "CONNECT"})
 class Trust(NamedTuple):
     """How the gateway proves who calls, and proves itself to services.
 
-    `authenticate` turns a bearer token into a principal or raises a fault. `mint` makes the
-    internal token for (service, method, path, request id, principal).
+    `known` returns the principal of a bearer token that was verified before, `authenticate` that
+    of any, or raises a fault. `mint` makes the internal token for (service, method, path, request
+    id, principal).
     """
 
+    known: Callable[[str], Principal | None]
     authenticate: Callable[[str], Awaitable[Principal]]
     mint: Callable[[str, str, str, str, Principal | None], str]
 
@@ -157,11 +159,12 @@ class Door:
 
     def _authenticated(self, entry: RouteEntry) -> Layer:
         """Prove who calls; from here on limits count by principal and route."""
-        authenticate = self._trust.authenticate
+        known, authenticate = self._trust.known, self._trust.authenticate
 
         def authenticated(inner: Handler[Any, Any]) -> Handler[Any, Any]:
             async def run(call: Call[Request]) -> Response:
-                principal = await authenticate(_bearer(call.payload.headers))
+                token = _bearer(call.payload.headers)
+                principal = known(token) or await authenticate(token)
                 key = f"{entry.name} {principal.tenant} {principal.subject}"
                 answer: Response = await inner(replace(call, principal=principal, key=key))
                 return answer
@@ -193,6 +196,12 @@ class Door:
             return await lane(replace(call, payload=onward))
 
         return forward
+
+    def problem(self, fault: Fault) -> Response:
+        """Answer what never became a call, or was a defect, as everything else is answered."""
+        answer = problem(fault)
+        answer.headers = outwards(answer.headers, [], secure=False)
+        return answer
 
     @staticmethod
     def _note(trail: Trail, answer: Response) -> None:

@@ -103,9 +103,11 @@ class Upstream:
             lane.follow(self._processes)
 
     def lane(self, route: RouteEntry) -> Lane:
-        """Open the way of one route to this service."""
-        lane = self._lanes[route.name] = Lane(self._shared, route)
-        lane.follow(self._processes)
+        """Open the way of one route to this service, once for each route."""
+        lane = self._lanes.get(route.name)
+        if lane is None:
+            lane = self._lanes[route.name] = Lane(self._shared, route)
+            lane.follow(self._processes)
         return lane
 
     @property

@@ -1,6 +1,6 @@
 """The host: endpoints and mounted applications as one handler of HTTP requests."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from math import inf
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -53,7 +53,7 @@ class Host:
         *,
         tables: Tables | None,
         providers: Mapping[Any, Provider],
-        mounted: Mounted,
+        mounted: Mounted | None = None,
         body_bytes: int = 1 << 20,
         clock: Clock = FINE,
     ) -> None:
@@ -113,7 +113,9 @@ class Host:
 
         return answer
 
-    def _wrapped(self, mount: Mount, mounted: Mounted) -> Answer:
+    def _wrapped(self, mount: Mount, mounted: Mounted | None) -> Answer:
+        if mounted is None:
+            raise ValueError(f"mount {mount.path}: nothing here hosts ASGI applications")
         handler, clock = mounted(mount.application, mount.path.rstrip("/")), self._clock
         run = _within(mount.name, mount.deadline, handler, clock)
 
@@ -152,7 +154,7 @@ def _within(name: str, deadline: float, handler: Handler[Any, Any], clock: Clock
 
 def _committed(
     plan: Plan, encode: Encode, status: int, tables: Tables | None
-) -> Callable[[Call[HttpGiven]], Awaitable[Response]]:
+) -> Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]:
     """Call the plan; with a Transaction, inside one that commits before there is a response."""
 
     def response(result: object) -> Response:

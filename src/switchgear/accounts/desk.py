@@ -1,0 +1,211 @@
+"""The desk: registering, signing in, and refreshing a session, on the rows of accounts."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+
+from switchgear.accounts.settings import AccountsSettings
+from switchgear.accounts.vault import Vault
+from switchgear.identity.keys import jwks
+from switchgear.identity.passwords import Passwords
+from switchgear.identity.refresh import (
+    Ended,
+    Family,
+    RefreshSettings,
+    RefreshTokens,
+    Reused,
+    begin,
+    decide,
+)
+from switchgear.identity.tokens import Minter, TokenSettings
+from switchgear.policy.call import Principal
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.ports.tables import Tables, Transaction
+
+__all__ = ["Desk", "Session"]
+
+_RACES: Final = 4  # refreshes of one family at once that are sorted out before giving up
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a signed-in client holds: a short access token and the refresh token that renews it."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    scope: str
+    token_type: str = "Bearer"  # noqa: S105 - the kind's name, no secret
+
+
+class _Account(msgspec.Struct):
+    id: UUID
+    password_hash: str
+    scopes: list[str]
+
+
+class _Owned(msgspec.Struct):
+    account_id: UUID
+    scopes: list[str]
+    id: str
+    generation: int
+    rotated: float
+    ends: float
+    graced: bool
+    revoked: bool
+
+    def family(self) -> Family:
+        """Return the row as the decision knows it."""
+        return Family(self.id, self.generation, self.rotated, self.ends, self.graced, self.revoked)
+
+
+class Desk:
+    """Every verb of accounts. `deadline` arguments are instants on the process's clock."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        vault: Vault,
+        passwords: Passwords,
+        settings: AccountsSettings,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._tables = tables
+        self._passwords = passwords
+        self._settings = settings
+        self._wall = wall
+        tokens = TokenSettings(settings.issuer, settings.audience, settings.access_lifetime)
+        self._minter = Minter(vault.newest, tokens)
+        self._refresh = RefreshTokens(vault.shared)
+        self._families = RefreshSettings(
+            idle=settings.refresh_idle, whole=settings.refresh_whole, grace=settings.refresh_grace
+        )
+        self.keys = jwks(vault.published)
+
+    async def register(self, email: str, password: str, deadline: float) -> None:
+        """Make an account, or do nothing where it exists: the answer must not tell which.
+
+        Either way the password is hashed first, so that the time does not tell either.
+        """
+        if len(password) < self._settings.password_least:
+            least = self._settings.password_least
+            wrong = {"pointer": "/password", "detail": f"expected at least {least} characters"}
+            raise Fault(
+                Code.INVALID_ARGUMENT,
+                "the password is too short",
+                effect=Effect.NONE,
+                extra={"errors": [wrong]},
+            )
+        hashed = await self._passwords.hash(password)
+        async with self._tables.transaction(deadline) as tx:
+            await tx.execute(
+                "insert into account (id, email, password_hash, scopes) values ($1, $2, $3, $4)"
+                " on conflict (lower(email)) do nothing",
+                uuid4(),
+                email,
+                hashed,
+                list(self._settings.default_scopes),
+            )
+
+    async def sign_in(self, email: str, password: str, deadline: float) -> Session:
+        """Open a session. An unknown account and a wrong password are one answer in one time."""
+        async with self._tables.transaction(deadline) as tx:
+            account = await tx.fetch_first(
+                _Account,
+                "select id, password_hash, scopes from account where lower(email) = lower($1)",
+                email,
+            )
+        stored = account.password_hash if account is not None else None
+        checked = await self._passwords.check(password, stored)
+        if account is None or not checked.right:
+            raise Fault(
+                Code.UNAUTHENTICATED,
+                "wrong email or password",
+                effect=Effect.NONE,
+                public="The email or the password is wrong.",
+            )
+        rehashed = await self._passwords.hash(password) if checked.rehash else None
+        family = begin(self._wall(), self._families)
+        async with self._tables.transaction(deadline) as tx:
+            if rehashed is not None:
+                await tx.execute(
+                    "update account set password_hash = $2 where id = $1", account.id, rehashed
+                )
+            await tx.execute(
+                "insert into family (id, account_id, generation, rotated, ends, graced, revoked)"
+                " values ($1, $2, $3, $4, $5, false, false)",
+                family.id,
+                account.id,
+                family.generation,
+                family.rotated,
+                family.ends,
+            )
+        return self._session(account.id, account.scopes, family)
+
+    async def refresh(self, token: str, deadline: float) -> Session:
+        """Renew a session: its refresh token rotates, and one that was copied ends it."""
+        presented = self._refresh.read(token)
+        for _ in range(_RACES):
+            refused: str | None = None
+            async with self._tables.transaction(deadline) as tx:
+                owned = await _find(tx, presented.family)
+                if owned is None:
+                    raise _over(f"family {presented.family} is not there")
+                family = owned.family()
+                decision = decide(family, presented.generation, self._wall(), self._families)
+                if isinstance(decision, Ended):
+                    raise _over(decision.detail)
+                if isinstance(decision, Reused):
+                    refused = decision.detail
+                if not await _write(tx, family, decision.family):
+                    continue  # somebody else was quicker: look again
+            if refused is not None:  # after its commit: the family has ended for everybody
+                raise _over(refused)
+            return self._session(owned.account_id, owned.scopes, decision.family)
+        raise Fault(Code.ABORTED, "the session is refreshed by too many at once")
+
+    def _session(self, account: UUID, scopes: list[str], family: Family) -> Session:
+        granted = frozenset(scopes)
+        principal = Principal(str(account), str(account), granted)
+        return Session(
+            self._minter.mint(principal, self._wall(), session=family.id),
+            self._refresh.write(family),
+            int(self._settings.access_lifetime),
+            " ".join(sorted(granted)),
+        )
+
+
+async def _find(tx: Transaction, family: str) -> _Owned | None:
+    return await tx.fetch_first(
+        _Owned,
+        "select account_id, scopes, family.id, generation, rotated, ends, graced, revoked"
+        " from family join account on account.id = account_id where family.id = $1",
+        family,
+    )
+
+
+async def _write(tx: Transaction, old: Family, new: Family) -> bool:
+    """Write the new row if the old one is still as it was read."""
+    touched = await tx.execute(
+        "update family set generation = $4, rotated = $5, graced = $6, revoked = $7"
+        " where id = $1 and generation = $2 and graced = $3 and not revoked",
+        old.id,
+        old.generation,
+        old.graced,
+        new.generation,
+        new.rotated,
+        new.graced,
+        new.revoked,
+    )
+    return touched == 1
+
+
+def _over(detail: str) -> Fault:
+    return Fault(
+        Code.UNAUTHENTICATED,
+        detail,
+        effect=Effect.NONE,
+        public="The session has ended; sign in again.",
+    )

@@ -1,0 +1,62 @@
+"""The accounts process: registration, tokens and keys, on a schema that nobody else can read."""
+
+import asyncio
+import random
+
+from switchgear.accounts.desk import Desk
+from switchgear.accounts.endpoints import endpoints
+from switchgear.accounts.vault import Vault, open_vault
+from switchgear.assembly.bodies.database import dsn_of, watch
+from switchgear.assembly.bodies.web import serve
+from switchgear.assembly.roles import RoleContext
+from switchgear.assembly.routes import ACCOUNTS
+from switchgear.core.clock import FINE
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.identity.passwords import Passwords
+from switchgear.policy.backoff import Backoff, BackoffSettings
+from switchgear.policy.fault import Fault
+from switchgear.policy.verdict import BAD
+from switchgear.ports.tables import Tables
+from switchgear.services.host import Host
+from switchgear.services.providers import http_providers
+
+__all__ = ["accounts"]
+
+
+async def accounts(context: RoleContext) -> None:
+    """Serve accounts to gateways until drained."""
+    settings = context.settings.accounts
+    tables = PostgresTables(dsn_of(context, "accounts"), name=context.label)
+    passwords = Passwords(settings.passwords)
+    watching = asyncio.create_task(watch(context, tables))
+    try:
+        vault = await _opened(context, tables)
+        if vault is None:
+            return
+        desk = Desk(tables, vault, passwords, settings)
+        host = Host(
+            endpoints(),
+            (),
+            tables=tables,
+            providers={**http_providers(), Desk: lambda _: desk},
+            body_bytes=context.settings.http.body_bytes,
+        )
+        await serve(context, ACCOUNTS, host)
+    finally:
+        watching.cancel()
+        passwords.close()
+        await tables.close()
+
+
+async def _opened(context: RoleContext, tables: Tables) -> Vault | None:
+    """Open the vault, waiting for its database if need be; None when drained meanwhile."""
+    backoff = Backoff(BackoffSettings(attempts=1_000_000, base=0.1, cap=1.0), random=random.random)
+    attempt = 0
+    while not context.draining.is_set():
+        attempt += 1
+        try:
+            return await open_vault(tables, FINE() + 3.0)
+        except Fault as fault:
+            context.log.warning("the vault is not open yet", detail=fault.detail)
+            await asyncio.sleep(backoff.delay(min(attempt, 6), BAD, None) or 1.0)
+    return None

@@ -1,0 +1,75 @@
+"""A worker's process: the app's consumers on the queue."""
+
+import asyncio
+import random
+
+from switchgear.assembly.bodies.database import dsn_of, watch
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.roles import Answer, RoleContext
+from switchgear.assembly.routes import app_of
+from switchgear.binding.parameters import Unbindable
+from switchgear.consumers.worker import Worker
+from switchgear.core.observe import AttemptEnded, Event
+from switchgear.engines.postgres.queue import PostgresBroker
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.policy.fault import Fault
+
+__all__ = ["worker"]
+
+
+async def worker(context: RoleContext) -> None:
+    """Consume until drained."""
+    dsn = dsn_of(context, "app")
+    broker = PostgresBroker(dsn)
+    tables = PostgresTables(dsn, name=context.label, outbox=broker.outbox)
+    handled = context.registry.counter(
+        "messages_handled_total", "Attempts at messages.", ("consumer", "health")
+    )
+    attempts = 0
+
+    def observe(event: Event) -> None:
+        nonlocal attempts
+        if isinstance(event, AttemptEnded):
+            attempts += 1
+            handled.bind(event.name, event.verdict.health.value).add()
+
+    def failed(consumer: str, error: BaseException) -> None:
+        detail = error.detail if isinstance(error, Fault) else repr(error)
+        context.log.warning("consumer interrupted", consumer=consumer, detail=detail)
+
+    try:
+        running = Worker(
+            app_of(context.app).subscriptions,
+            broker=broker,
+            tables=tables,
+            providers={},
+            random=random.random,
+            on_failure=failed,
+            observe=observe,
+        )
+    except Unbindable as error:
+        raise StartError(f"the app cannot be bound: {error}") from None
+    context.requests = lambda: attempts
+    context.answers["consumers"] = _answering(running)
+    watching = asyncio.create_task(watch(context, tables))
+    work = asyncio.create_task(running.run())
+    try:
+        context.ready()
+        await context.draining.wait()
+        running.drain()
+        done, _ = await asyncio.wait({work}, timeout=context.drain_within)
+        if not done:
+            context.log.warning("work was called off: the drain took too long")
+    finally:
+        watching.cancel()
+        work.cancel()
+        await asyncio.gather(watching, work, return_exceptions=True)
+        await tables.close()
+        await broker.close()
+
+
+def _answering(running: Worker) -> Answer:
+    async def answer(_: object) -> object:
+        return running.statistics()
+
+    return answer

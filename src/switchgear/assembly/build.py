@@ -1,0 +1,76 @@
+"""The planner: what a system consists of. With `database`, the only file that names engines."""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from switchgear.assembly.admin import Admin
+from switchgear.assembly.database import Database, run_as
+from switchgear.assembly.messages import RoleSpec
+from switchgear.assembly.roles import Plan
+from switchgear.assembly.routes import ACCOUNTS, SERVICE
+from switchgear.assembly.settings import Settings
+from switchgear.assembly.survey import survey
+from switchgear.assembly.target import Target
+
+__all__ = ["plan"]
+
+_BODIES: Final = "switchgear.assembly.bodies"
+
+
+def plan(settings: Settings, target: Target) -> Plan:
+    """Plan the whole system for an app.
+
+    An App of ours gets a database, accounts and workers; any other ASGI application gets gateways
+    and services. Drained by rank: first who takes requests, last who serves the others.
+
+    Raises StartError for an app that cannot be imported or bound.
+    """
+    found = survey(target)
+    counts = settings.processes
+    account = run_as(settings, Path(target.root))
+    roles = [
+        RoleSpec(
+            "gateway",
+            f"{_BODIES}.gateway:gateway",
+            counts.gateways,
+            rank=0,
+            public=True,
+            offers=(),
+            run_as=account,
+        ),
+        RoleSpec(
+            SERVICE,
+            f"{_BODIES}.service:service",
+            counts.services,
+            rank=1,
+            serves=True,
+            offers=("app",) if found.native else (),
+            run_as=account,
+        ),
+    ]
+    if not found.native:
+        return Plan(tuple(roles), admin=partial(Admin, settings))
+    if found.consumers and counts.workers:
+        roles.append(
+            RoleSpec(
+                "worker",
+                f"{_BODIES}.worker:worker",
+                counts.workers,
+                rank=2,
+                offers=("app",),
+                run_as=account,
+            )
+        )
+    roles.append(
+        RoleSpec(
+            ACCOUNTS,
+            f"{_BODIES}.accounts:accounts",
+            rank=2,
+            serves=True,
+            app=False,
+            offers=("accounts",),
+            run_as=account,
+        )
+    )
+    return Plan(tuple(roles), (Database(settings, found.folder),), partial(Admin, settings))

@@ -1,0 +1,117 @@
+"""The database of a whole system: embedded or external, its roles, its schemas, its migrations."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import switchgear.accounts
+import switchgear.engines.postgres.queue
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.messages import RunAs
+from switchgear.assembly.settings import Settings
+from switchgear.engines.postgres.account import choose_account
+from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
+from switchgear.engines.postgres.migrations import migrate
+from switchgear.engines.postgres.passwords import Passwords
+from switchgear.policy.fault import Fault
+
+__all__ = ["Database", "run_as"]
+
+_OWN: Final = "switchgear"  # the database's name where the configuration names none
+
+
+class Database:
+    """The auxiliary that roles get their database from.
+
+    `start` brings the server up (an embedded one is recovered first), makes roles and schemas where
+    they are missing, and applies migrations under a lock: the platform's, those of accounts,
+    the app's. An external server that goes away later is not this auxiliary's to restart.
+    """
+
+    name = "database"
+
+    def __init__(self, settings: Settings, folder: str) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._embedded: EmbeddedPostgres | None = None
+        if settings.database.url is None:
+            account = EmbeddedSettings(account=settings.database.account)
+            self._embedded = EmbeddedPostgres(Path(settings.data) / "postgres", account)
+        self._roles: Roles | None = None
+
+    async def start(self) -> None:
+        """Make the database ready for the roles.
+
+        Raises StartError that says what stands in the way.
+        """
+        try:
+            self._roles = await self._prepared()
+        except Fault as fault:
+            raise StartError(f"the database is not ready: {fault.detail}") from None
+
+    async def stop(self) -> None:
+        """Stop the embedded server; leave an external one alone."""
+        if self._embedded is not None:
+            await self._embedded.stop()
+
+    def alive(self) -> bool:
+        """Say whether the embedded server runs; an external one is watched by those who use it."""
+        return self._embedded is None or self._embedded.alive()
+
+    def offers(self) -> Mapping[str, str]:
+        """Return the addresses of the database, by the role that it is to be used as."""
+        if self._roles is None:
+            return {}
+        return {"app": self._roles.app.url(), "accounts": self._roles.accounts.url()}
+
+    async def _prepared(self) -> Roles:
+        url = self._settings.database.url
+        if self._embedded is not None:
+            admin, name = await self._embedded.start(), _OWN
+            passwords = self._embedded.passwords()
+        else:
+            assert url is not None  # noqa: S101 - else there is an embedded one
+            admin = Dsn.parse(url.reveal())
+            name = admin.database if admin.database != "postgres" else _OWN
+            passwords = Passwords(Path(self._settings.data) / "postgres-passwords.json")
+        roles = await bootstrap(admin, passwords.of(*role_names(name)), name)
+        await migrate(roles.owner, _beside(switchgear.engines.postgres.queue), "switchgear")
+        await migrate(
+            roles.accounts,
+            _beside(switchgear.accounts),
+            "accounts",
+            ledger="accounts.migrations_applied",
+        )
+        own = Path(self._folder) / "migrations"
+        if self._folder and own.is_dir():
+            await migrate(roles.owner, own, "app")
+        return roles
+
+
+def run_as(settings: Settings, app: Path) -> RunAs | None:
+    """Return the account that root's roles drop to, if they can.
+
+    They can where that account reads what they run: the interpreter, its packages, the app.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        account = choose_account(settings.database.account)
+    except Fault:
+        return None
+    for path in (Path(os.__file__), Path(__file__), Path(sys.prefix), app):
+        if not account.reads(path):
+            sys.stderr.write(
+                f"switchgear: roles stay root, because {account.name} cannot read {path}\n"
+            )
+            return None
+    return RunAs(account.uid, account.gid, tuple(os.getgrouplist(account.name, account.gid)))
+
+
+def _beside(package: object) -> Path:
+    """Return the migrations folder of a package."""
+    return Path(str(package.__file__)).parent / "migrations"  # type: ignore[attr-defined]  # a module
