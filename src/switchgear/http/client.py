@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from switchgear.core.sweep import Alarm
 from switchgear.http.bodies import Decoder, chunk, decoder
+from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead, read_response
-from switchgear.http.message import Request, Response, StreamResponse
+from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import reason_of
 from switchgear.http.stream import Body, Stream, Whole
+from switchgear.http.tunnel import Relay
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
@@ -31,9 +33,9 @@ class Upstream(asyncio.Protocol):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_alarm", "_body", "_buffer", "_decoder", "_drained", "_due", "_head_by",
-                 "_interim", "_keep", "_loop", "_method", "_moved", "_paused", "_pump", "_sending",
-                 "_stream", "_waiter", "blocked", "heard", "idle_since", "lost", "pool",
-                 "transport", "uses")  # fmt: skip
+                 "_interim", "_keep", "_key", "_loop", "_method", "_moved", "_paused", "_pump",
+                 "_sending", "_stream", "_waiter", "blocked", "heard", "idle_since", "lost",
+                 "pool", "transport", "uses")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -47,6 +49,7 @@ class Upstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiter: Future[Response] | None = None
         self._method = ""
+        self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
         self._interim = 0
         self._keep = True
@@ -64,8 +67,10 @@ class Upstream(asyncio.Protocol):
 
     # The exchange
 
-    async def exchange(self, call: Call[Request], head: bytes) -> Response:
+    async def exchange(self, call: Call[Request], head: bytes, key: str = "") -> Response:
         """Send a request and return its answer; the rest of a long body follows by itself.
+
+        `key` is that of a WebSocket handshake, and nothing for any other request.
 
         Raises Fault when there was none, or none that can be believed.
         """
@@ -74,6 +79,7 @@ class Upstream(asyncio.Protocol):
         self.uses += 1
         self.heard = False
         self._method = request.method
+        self._key = key
         self._interim = 0
         waiter: Future[Response] = self._loop.create_future()
         self._waiter = waiter
@@ -184,11 +190,25 @@ class Upstream(asyncio.Protocol):
             if head.status >= 200:
                 break
             self._interim += 1
+            if head.status == 101 and self._key:
+                self._switch(head)
+                return
             if head.status == 101 or self._interim > INTERIM:
                 raise Fault(Code.UNAVAILABLE, f"an answer {head.status} that was not asked for")
         data, self._buffer = self._buffer, b""
         self._keep = head.keep_alive
         self._answer(head, data)
+
+    def _switch(self, head: ResponseHead) -> None:
+        """Give the connection away: from here on it speaks WebSocket."""
+        check_switch(head.headers, self._key)
+        waiter, self._waiter = self._waiter, None
+        early, self._buffer = self._buffer, b""
+        self._disarm()
+        self.pool.forget(self)
+        self.lost = True
+        if waiter is not None:
+            waiter.set_result(Upgrade(101, head.headers, Relay(self.transport, early)))
 
     def _answer(self, head: ResponseHead, data: bytes) -> None:
         """Give the caller the answer: whole if all of it is here."""
@@ -253,9 +273,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits that no more will come."""
         self.lost = True
-        if self._alarm is not None:
-            self._alarm.discard(self)
-            self._alarm = None
+        self._disarm()
         self.pool.forget(self)
         what = f": {exc}" if exc is not None else ""
         self._fail(
@@ -363,11 +381,16 @@ class Upstream(asyncio.Protocol):
         self.idle_since = now
         self._watch(now + self.pool.settings.idle_timeout)
 
+    def _disarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        self._due = inf
+        if alarm is not None:
+            alarm.discard(self)
+
     def _watch(self, at: float) -> None:
         if at >= self._due:
             return
-        if self._alarm is not None:
-            self._alarm.discard(self)
+        self._disarm()
         self._due = at
         self._alarm = self.pool.sweep.arm(at, self)
 

@@ -21,26 +21,20 @@ from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.heads import RequestHead, incomplete, read_request
 from switchgear.http.incoming import DISCARDED, Incoming
-from switchgear.http.message import Request, Upgrade
+from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
 from switchgear.http.stream import EMPTY, Body, Whole, too_large
+from switchgear.http.tunnel import Tunnel
 from switchgear.policy.fault import Fault
 
 if TYPE_CHECKING:
     from switchgear.http.server import Server
 
-__all__ = ["Connection", "Protocol"]
+__all__ = ["Connection"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
-
-
-class Protocol(asyncio.Protocol):
-    """What owns a connection's bytes after an upgrade, told by its server's connection."""
-
-    def drain(self) -> None:
-        """Be told that the process is on its way out."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._linger = 0.0
         self._incoming: Incoming | None = None
         self._parked: Parked | None = None
-        self._tunnel: Protocol | None = None
+        self._tunnel: Tunnel | None = None
         self._writers: list[Future[None]] = []
         self._alarm: set[Alarm] | None = None
         self._due = inf
@@ -96,12 +90,12 @@ class Connection(asyncio.Protocol):
             self.transport.write(server.full)
             self.transport.close()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and call off what still works for it."""
         alarm, self._alarm = self._alarm, None
         if self._tunnel is not None:
-            tunnel, self._tunnel = self._tunnel, None
-            tunnel.connection_lost(exc if isinstance(exc, Exception) else None)
+            self.lost = True
+            self._tunnel.connection_lost(exc)
         self._leave()
         self._wake()
         if alarm is not None:
@@ -119,13 +113,17 @@ class Connection(asyncio.Protocol):
         if self.lost:
             return
         self.lost = True
+        self._call_off()
+        if self._incoming is not None:
+            self._incoming.left()
+
+    def _call_off(self) -> None:
+        """Cancel what works for this connection."""
         exchange = self.exchange
         if self._parked is not None:
             self._parked.close()
         elif exchange is not None and exchange.work is not None:
             exchange.work.cancel()
-        if self._incoming is not None:
-            self._incoming.left()
 
     # Receiving
 
@@ -172,6 +170,8 @@ class Connection(asyncio.Protocol):
             self._pumping = False
             if at < len(buffer):
                 self._buffer = buffer[at:] if at else buffer
+                if self._tunnel is not None:
+                    self._early()
         if self._paused:
             self._unpause()
 
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
             call = server.intake(
                 Request(
                     head.method, head.path, head.query, head.headers, body, head.target, self.peer,
-                    server.scheme, head.minor,
+                    server.scheme, head.minor, head.upgrade,
                 ),
                 now,
             )  # fmt: skip
@@ -362,9 +362,25 @@ class Connection(asyncio.Protocol):
             if not writer.done():
                 writer.set_result(None)
 
-    async def tunnel(self, exchange: Exchange, response: Upgrade) -> None:
-        """Hand the connection over to what the upgrade speaks."""
-        raise NotImplementedError
+    async def tunnel(self, tunnel: Tunnel) -> None:
+        """Hand the connection over to what the upgrade speaks, until it has ended."""
+        self._tunnel = tunnel
+        tunnel.attach(self.transport, self._call_off)
+        if self.blocked:
+            tunnel.pause_writing()
+        self._early()
+        if self.server.draining:
+            tunnel.drain()
+        try:
+            await tunnel.run()
+        finally:
+            self._tunnel = None
+
+    def _early(self) -> None:
+        """Pass on what the client sent right behind its handshake."""
+        early, self._buffer = self._buffer, b""
+        if early and self._tunnel is not None:
+            self._tunnel.data_received(early)
 
     # Ends
 

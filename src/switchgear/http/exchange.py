@@ -57,6 +57,9 @@ class Turned(msgspec.Struct, frozen=True):
 _WHOLE: Final = b"content-length: %d\r\n\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
+_SWITCH: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+)
 _KEEP: Final = b"connection: keep-alive\r\n"
 
 
@@ -128,25 +131,25 @@ class Exchange:
     def _fail(self, error: BaseException) -> None:
         """Answer a failure: before the first byte of an answer was sent."""
         server = self._connection.server
-        if isinstance(error, Fault):
-            self._fault = error
-        elif isinstance(error, CancelledError):
-            self._fault = Fault(Code.UNAVAILABLE, "the work was called off by us")
-        else:
-            server.counters.defects += 1
-            server.on_defect(error, self.call)
-            self._fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        self._whole(server.problem(self._fault))
+        if isinstance(error, CancelledError):
+            error = Fault(Code.UNAVAILABLE, "the work was called off by us")
+        self._whole(server.problem(self._note(error)))
 
-    def _break(self, error: BaseException) -> None:
-        """Cut the answer: part of it was sent, and it must not look complete (rule 25)."""
+    def _note(self, error: BaseException) -> Fault:
+        """Keep the fault for the observer; anything else is a defect, and reported."""
         if isinstance(error, Fault):
-            self._fault = error
+            fault = error
         else:
             server = self._connection.server
             server.counters.defects += 1
             server.on_defect(error, self.call)
-            self._fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
+            fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        self._fault = fault
+        return fault
+
+    def _break(self, error: BaseException) -> None:
+        """Cut the answer: part of it was sent, and it must not look complete (rule 25)."""
+        self._note(error)
         self._cut = True
         self._connection.cut()
         self._over()
@@ -189,7 +192,7 @@ class Exchange:
 
     async def _flowing(self, response: Response) -> None:
         if isinstance(response, Upgrade):
-            await self._connection.tunnel(self, response)
+            await self._switch(response)
             return
         if not isinstance(response, StreamResponse):
             raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
@@ -199,6 +202,26 @@ class Exchange:
             response.abandon()
             if isinstance(response.body, Produced):
                 await response.body.close()
+
+    async def _switch(self, response: Upgrade) -> None:
+        """Change the protocol, and wait for the end of what is spoken then."""
+        connection = self._connection
+        try:
+            if connection.lost:
+                self._over(left=True)
+                return
+            if not self.call.payload.upgrade:
+                raise TypeError("an upgrade answers a request that asked for none")
+            self.keep = False
+            self._status = response.status
+            connection.send(_SWITCH + response.headers.wire() + b"\r\n")
+            try:
+                await connection.tunnel(response.body)
+            except Exception as error:  # noqa: BLE001 - the session has said so to its peer
+                self._note(error)
+            self._over(left=connection.lost)
+        finally:
+            response.abandon()
 
     async def _stream(self, response: StreamResponse) -> None:
         connection = self._connection

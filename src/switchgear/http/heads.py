@@ -84,6 +84,7 @@ class RequestHead(NamedTuple):
     length: int
     keep_alive: bool
     expects: bool
+    upgrade: str  # "websocket" or nothing: no other upgrade is known here
 
 
 class ResponseHead(NamedTuple):
@@ -240,14 +241,21 @@ def read_request(head: bytes, limits: "ServerSettings") -> RequestHead:
     length = 0
     if field("content-length") is not None or field("transfer-encoding") is not None:
         length = _framing(headers, minor) or 0
-    keep = minor == 1 if field("connection") is None else _keeps_alive(headers, minor)
+    keep = minor == 1
+    upgrade = ""
+    if field("connection") is not None:
+        keep = _keeps_alive(headers, minor)
+        if method == "GET" and not length and minor and "upgrade" in headers.tokens("connection"):
+            upgrade = (field("upgrade") or "").lower()
     expects = False
     expect = field("expect")
     if expect is not None:
         if expect.lower() != "100-continue":
             raise refuse("expectation", f"the expectation {expect[:40]!r} is unknown", status=417)
         expects = minor == 1
-    return RequestHead(method, target, path, query, minor, headers, length, keep, expects)
+    if upgrade != "websocket":
+        upgrade = ""
+    return RequestHead(method, target, path, query, minor, headers, length, keep, expects, upgrade)
 
 
 def incomplete(buffer: bytes, at: int, scanned: int, limits: "ServerSettings") -> Fault | None:

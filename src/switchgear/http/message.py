@@ -38,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
     peer: str = ""
     scheme: str = "http"
     minor: int = 1
+    upgrade: str = ""  # "websocket" where the client asks for it, and where we do
 
     @classmethod
     def of(
@@ -108,10 +109,7 @@ class StreamResponse(Response):
 
 
 class Upgrade(StreamResponse):
-    """An answer after which the connection speaks another protocol: 101, or 200 to CONNECT.
-
-    Its body is a `Tunnel`, which the server joins to the client's connection.
-    """
+    """An answer after which the connection speaks WebSocket: a 101 whose body is a `Tunnel`."""
 
 
 def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:

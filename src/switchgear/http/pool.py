@@ -16,6 +16,7 @@ from typing import Final
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.client import Upstream
+from switchgear.http.handshake import check_request
 from switchgear.http.message import Request, Response
 from switchgear.http.settings import ClientSettings
 from switchgear.http.stream import Whole
@@ -97,11 +98,12 @@ class Pool:
         """
         self.counters.requests += 1
         request = call.payload
+        key = check_request(request) if request.upgrade else ""
         head = self._head(call, request)
         connection = self._take(call.repeatable)
         if connection is not None:
             try:
-                return await connection.exchange(call, head)
+                return await connection.exchange(call, head, key)
             except Fault:
                 whole = isinstance(request.body, Whole)
                 dead = connection.lost and not connection.heard
@@ -109,7 +111,7 @@ class Pool:
                     raise
                 self.counters.stale += 1
         connection = await self._connect(call.deadline)
-        return await connection.exchange(call, head)
+        return await connection.exchange(call, head, key)
 
     def _head(self, call: Call[Request], request: Request) -> bytes:
         """Write a request's head up to its framing."""
@@ -117,6 +119,8 @@ class Pool:
         head = f"{request.method} {target} HTTP/1.1\r\n".encode("ascii") + request.headers.wire()
         if request.headers.get("host") is None:
             head += self._authority
+        if request.upgrade:
+            head += b"connection: upgrade\r\nupgrade: websocket\r\n"
         if self._stamp is not None:
             head += self._stamp(call, self.clock())
         return head

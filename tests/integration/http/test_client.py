@@ -388,20 +388,18 @@ async def test_a_hung_body_is_bad_but_a_slow_taker_is_not(loop_factory: Any) -> 
 
 
 async def test_an_abandoned_body_is_neutral_and_closes_the_connection(loop_factory: Any) -> None:
-    async with serving(lambda call: _answer(streaming(*[b"x" * 9999] * 9, pause=0.01))) as server:
-        async with pooled(server.port) as pool:
-            verdicts: list[Verdict] = []
-            answer = await pool(call())
-            answer.on_end(verdicts.append)
-            await answer.body.chunk()
-            answer.abandon()
-            answer.abandon()
-            assert verdicts == [NEUTRAL]
-            assert pool.statistics()["open"] == 0
+    async def handler(call: Call[Request]) -> Response:
+        return streaming(*[b"x" * 9999] * 9, pause=0.01)
 
-
-async def _answer(answer: Response) -> Response:
-    return answer
+    async with serving(handler) as server, pooled(server.port) as pool:
+        verdicts: list[Verdict] = []
+        answer = await pool(call())
+        answer.on_end(verdicts.append)
+        await answer.body.chunk()
+        answer.abandon()
+        answer.abandon()
+        assert verdicts == [NEUTRAL]
+        assert pool.statistics()["open"] == 0
 
 
 async def test_an_early_answer_ends_the_upload(loop_factory: Any) -> None:
@@ -613,9 +611,11 @@ async def test_a_fault_keeps_its_meaning_across_our_own_hops(loop_factory: Any) 
             origin="mail",
         )
 
-    async with serving(handler, problem=lambda fault: problem_within(fault, "users")) as server:
-        async with pooled(server.port) as pool:
-            answer = await pool(call())
+    async with (
+        serving(handler, problem=lambda fault: problem_within(fault, "users")) as server,
+        pooled(server.port) as pool,
+    ):
+        answer = await pool(call())
     fault = fault_of(answer, "users", trusted=True)
     assert fault is not None
     assert (fault.code, fault.effect, fault.refusal) == (

@@ -1,0 +1,147 @@
+"""Tunnels: what speaks on a connection after an upgrade.
+
+A `Tunnel` is the body of an `Upgrade`: the server writes the 101, attaches the client's
+transport, passes it every byte, and awaits `run`. A `Relay` joins that connection to an
+upstream's, byte for byte, each side held back by the other's slowness.
+"""
+
+import asyncio
+from asyncio import Future
+from collections.abc import Callable
+
+from switchgear.http.stream import Body
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
+
+__all__ = ["Relay", "Tunnel"]
+
+
+class Tunnel(Body, asyncio.Protocol):
+    """The owner of an upgraded connection. Whether its work is called off is its own affair."""
+
+    __slots__ = ("call_off", "transport")
+
+    transport: asyncio.Transport
+    call_off: Callable[[], None]
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+        """Take the connection; `call_off` cancels whoever runs the tunnel."""
+        self.transport = transport
+        self.call_off = call_off
+
+    async def run(self) -> None:
+        """Speak until the tunnel has ended."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Be told that the process is on its way out."""
+
+
+class Relay(Tunnel):
+    """A tunnel through to an upstream, which has switched protocols already."""
+
+    __slots__ = ("_blocked", "_far", "_over", "_taken")
+
+    def __init__(self, upstream: asyncio.Transport, early: bytes) -> None:
+        super().__init__()
+        self._far = _Far(self, upstream, early)
+        self._over: Future[None] = asyncio.get_running_loop().create_future()
+        self._taken = False
+        upstream.set_protocol(self._far)
+        upstream.pause_reading()
+
+    def take(self) -> tuple[asyncio.Transport, bytes]:
+        """Give up the upstream's connection to who speaks on it now, with what it has sent."""
+        self._taken = True
+        return self._far.upstream, self._far.early
+
+    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+        """Join the client's connection to the upstream's."""
+        super().attach(transport, call_off)
+        if self._far.early:
+            transport.write(self._far.early)
+            self._far.early = b""
+        if not self._over.done():
+            self._far.upstream.resume_reading()
+
+    async def run(self) -> None:
+        """Wait until either side has ended, and end the other."""
+        try:
+            await self._over
+        finally:
+            self.close(NEUTRAL)
+
+    def close(self, verdict: Verdict) -> None:
+        """End both sides after what was written."""
+        self._end(verdict)
+        if not self._over.done():
+            self._over.set_result(None)
+        if not self._taken:
+            self._far.upstream.close()
+
+    def abandon(self) -> None:
+        """End the upstream's side: nobody came for it."""
+        self.close(NEUTRAL)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes of the client on."""
+        self._far.upstream.write(data)
+
+    def eof_received(self) -> bool:
+        """End when the client does."""
+        self.close(NEUTRAL)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End when the client has gone."""
+        self.close(NEUTRAL)
+
+    def pause_writing(self) -> None:
+        """Hold the upstream: the client is slow."""
+        if not self._over.done():
+            self._far.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Let the upstream go on."""
+        if not self._over.done():
+            self._far.upstream.resume_reading()
+
+
+class _Far(asyncio.Protocol):
+    """The upstream's side of a relay."""
+
+    __slots__ = ("early", "relay", "upstream")
+
+    def __init__(self, relay: Relay, upstream: asyncio.Transport, early: bytes) -> None:
+        self.relay = relay
+        self.upstream = upstream
+        self.early = early
+
+    def _near(self) -> asyncio.Transport | None:
+        return getattr(self.relay, "transport", None)
+
+    def data_received(self, data: bytes) -> None:
+        near = self._near()
+        if near is None:
+            self.early += data
+        else:
+            near.write(data)
+
+    def eof_received(self) -> bool:
+        self.relay.close(GOOD)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.relay.close(GOOD if exc is None else BAD)
+
+    def pause_writing(self) -> None:
+        near = self._near()
+        if near is not None and not near.is_closing():
+            near.pause_reading()
+
+    def resume_writing(self) -> None:
+        near = self._near()
+        if near is not None and not near.is_closing():
+            near.resume_reading()

@@ -1,0 +1,437 @@
+"""WebSockets: sessions whose frames can be calls. Source: RFC 6455.
+
+    async def session(socket: WebSocket) -> None:
+        await consume(socket.frames(make_call), handler)
+
+    async def handler(call: Call[Request]) -> Response:
+        return upgrade(call.payload, session)
+
+What is received waits in a bounded queue; when it is full, the peer is no longer read. A session
+whose peer vanishes is cancelled; one whose peer says goodbye is told so by `receive`.
+"""
+
+import asyncio
+from asyncio import CancelledError, Future
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from math import inf
+from typing import Any
+
+import msgspec
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.delivery import Done, Failed, Outcome
+from switchgear.core.drivers import Work
+from switchgear.core.handler import Handler
+from switchgear.core.sweep import Alarm, sweep_of
+from switchgear.http.frames import (
+    BINARY,
+    PING,
+    PONG,
+    TEXT,
+    Closing,
+    FrameReader,
+    SocketError,
+    encode,
+    encode_close,
+)
+from switchgear.http.handshake import accept_of, check_answer, check_origin, check_request, new_key
+from switchgear.http.headers import Headers
+from switchgear.http.message import Request, Response, Upgrade
+from switchgear.http.settings import SocketSettings
+from switchgear.http.tunnel import Relay, Tunnel
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, judge
+
+__all__ = ["FrameDelivery", "FrameSource", "Message", "Session", "WebSocket", "connect", "upgrade"]
+
+Message = str | bytes
+Session = Callable[["WebSocket"], Awaitable[None]]
+
+
+class WebSocket(Tunnel):
+    """One side of an open WebSocket. `code` and `reason` tell how it was closed."""
+
+    __slots__ = (
+        "_alarm",
+        "_asked",
+        "_blocked",
+        "_client",
+        "_clock",
+        "_closing",
+        "_due",
+        "_heard",
+        "_lost",
+        "_paused",
+        "_queue",
+        "_reader",
+        "_session",
+        "_settings",
+        "_waiters",
+        "code",
+        "reason",
+        "request",
+        "subprotocol",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: Session | None,
+        settings: SocketSettings | None = None,
+        *,
+        request: Request | None = None,
+        subprotocol: str = "",
+        clock: Clock = FINE,
+    ) -> None:
+        super().__init__()
+        self.request = request
+        self.subprotocol = subprotocol
+        self.code = 0
+        self.reason = ""
+        self._session = session
+        self._client = session is None
+        self._settings = settings or SocketSettings()
+        self._clock = clock
+        self._reader = FrameReader(self._settings.message_bytes, masked=not self._client)
+        self._queue: deque[Message] = deque()
+        self._waiters: list[Future[None]] = []
+        self._blocked = False
+        self._paused = False
+        self._closing = False  # our close frame was sent
+        self._lost = False
+        self._heard = 0.0
+        self._asked = 0.0  # when a ping that is not answered yet was sent
+        self._alarm: set[Alarm] | None = None
+        self._due = inf
+
+    # What a session does
+
+    async def receive(self) -> Message | None:
+        """Return the next message, or None when the peer has closed."""
+        while not self._queue:
+            if self.code or self._lost:
+                return None
+            await self._wait()
+        message = self._queue.popleft()
+        if self._paused and len(self._queue) * 2 <= self._settings.queue and not self._lost:
+            self._paused = False
+            self.transport.resume_reading()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message; wait while the peer reads slowly.
+
+        Raises Fault when the socket is closed: the message was not sent.
+        """
+        if self._closing or self._lost:
+            raise Fault(
+                Code.UNAVAILABLE,
+                f"the WebSocket is closed ({self.code} {self.reason})",
+                effect=Effect.NONE,
+            )
+        if isinstance(message, str):
+            self._write(TEXT, message.encode("utf-8"))
+        else:
+            self._write(BINARY, message)
+        while self._blocked and not self._lost:
+            await self._wait()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, and wait a moment for the peer to do so."""
+        self._say_close(code, reason)
+        while not self._reader.closed and not self._lost:
+            await self._wait()
+        self._hang_up()
+
+    def frames(
+        self,
+        call: Callable[[Message], Call[Message]],
+        reply: "Reply | None" = None,
+    ) -> "FrameSource":
+        """Return the messages as a source: `call` makes the call of each, `reply` its answer."""
+        return FrameSource(self, call, reply or _reply)
+
+    # What the connection does
+
+    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+        """Take the connection."""
+        super().attach(transport, call_off)
+        self._heard = self._clock()
+        self._watch(self._heard + self._settings.ping_every)
+
+    async def run(self) -> None:
+        """Run the session, and close when it has ended, whatever ended it."""
+        assert self._session is not None  # noqa: S101 - only servers are run
+        try:
+            await self._session(self)
+        except CancelledError:
+            self._end(NEUTRAL)
+            self._say_close(1001, "")
+            raise
+        except Exception as error:
+            self._end(judge(error))
+            self._say_close(1011, "")
+            raise
+        else:
+            self._end(NEUTRAL if self._lost else GOOD)
+            await self.close()
+        finally:
+            self._hang_up()
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames."""
+        self._heard = self._clock()
+        self._asked = 0.0
+        try:
+            events = self._reader.feed(data)
+        except SocketError as error:
+            self.code, self.reason = error.code, error.reason
+            self._reader.closed = True
+            self._say_close(error.code, error.reason)
+            self._end(BAD if self._client else NEUTRAL)
+            self._wake()
+            return
+        for event in events:
+            if isinstance(event, Closing):
+                self.code, self.reason = event
+                self._say_close(1000 if event.code == 1005 else event.code, "")
+            elif event.opcode == PING:
+                if not self._closing:
+                    self._write(PONG, bytes(event.data))  # type: ignore[arg-type]  # never text
+            elif event.opcode != PONG:
+                self._queue.append(event.data)
+        if len(self._queue) >= self._settings.queue and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        if events:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Take an end without a close for the loss that it is."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the peer has gone."""
+        self._lost = True
+        if not self.code:
+            self.code, self.reason = 1006, "the connection was lost"
+        if self._client:
+            self._end(GOOD if self._reader.closed else BAD)
+        self._disarm()
+        self._wake()
+        if not self._reader.closed:
+            self.call_off()
+        elif not self._client:  # it said goodbye: the session has a moment to do the same
+            self._watch(self._clock() + self._settings.close_timeout)
+
+    def pause_writing(self) -> None:
+        """Take note that the peer reads slowly."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """Take note that the peer has caught up."""
+        self._blocked = False
+        self._wake()
+
+    def drain(self) -> None:
+        """Tell the peer to connect again, elsewhere (rule 29)."""
+        self._say_close(1012, "the service restarts")
+
+    def abandon(self) -> None:
+        """End now."""
+        self._end(NEUTRAL)
+        self._hang_up()
+
+    # Inside
+
+    def _write(self, opcode: int, data: bytes) -> None:
+        self.transport.write(encode(opcode, data, masked=self._client))
+
+    def _say_close(self, code: int, reason: str) -> None:
+        if self._closing or self._lost:
+            return
+        self._closing = True
+        if not self.code:
+            self.code, self.reason = code, reason
+        self.transport.write(encode_close(code, reason, masked=self._client))
+        self._watch(self._clock() + self._settings.close_timeout)
+        if self._paused:  # the peer's close stands behind what nobody will take now
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _hang_up(self) -> None:
+        self._disarm()
+        if not self._lost:
+            self._lost = True
+            if self._client:
+                self.transport.close()
+        self._wake()
+
+    async def _wait(self) -> None:
+        waiter: Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Keeping alive
+
+    def _watch(self, at: float) -> None:
+        if at < self._due:
+            self._disarm()
+            self._due = at
+            self._alarm = sweep_of(asyncio.get_running_loop(), self._clock).arm(at, self)
+
+    def _disarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        self._due = inf
+        if alarm is not None:
+            alarm.discard(self)
+
+    def ring(self) -> None:
+        """Ping a silent peer, and give up on one that does not answer."""
+        self._alarm, self._due = None, inf
+        settings, now = self._settings, self._clock()
+        if self._lost:
+            self.call_off()
+        elif self._closing:
+            self.transport.abort()
+        elif self._asked and now >= self._asked + settings.pong_within:
+            self.code, self.reason = 1006, "no answer to a ping"
+            self.transport.abort()
+        elif self._asked:
+            self._watch(self._asked + settings.pong_within)
+        elif now >= self._heard + settings.ping_every:
+            self._asked = now
+            self._write(PING, b"")
+            self._watch(now + settings.pong_within)
+        else:
+            self._watch(self._heard + settings.ping_every)
+
+
+Reply = Callable[[Outcome[Any]], Message | None]
+
+
+def _reply(outcome: Outcome[Any]) -> Message | None:
+    """Send what the handler returned; a failed call ends the session, as an exception would."""
+    if isinstance(outcome, Done):
+        value: Message | None = outcome.value
+        return value
+    raise outcome.error
+
+
+class FrameDelivery:
+    """One message of a socket: it is settled by sending the reply, if there is one."""
+
+    __slots__ = ("_socket", "_source", "call")
+
+    def __init__(self, source: "FrameSource", call: Call[Message]) -> None:
+        self.call = call
+        self._source = source
+
+    def begin(self, work: Work) -> None:
+        """Do nothing: a session that is cancelled cancels its calls."""
+
+    async def settle(self, outcome: Outcome[Any]) -> None:
+        """Send the reply."""
+        if isinstance(outcome, Failed) and isinstance(outcome.error, CancelledError):
+            return
+        reply = self._source.reply(outcome)
+        if reply is not None:
+            await self._source.socket.send(reply)
+
+
+class FrameSource:
+    """The messages of a socket as deliveries; drained when the peer has closed."""
+
+    __slots__ = ("call", "reply", "socket")
+
+    def __init__(
+        self, socket: WebSocket, call: Callable[[Message], Call[Message]], reply: Reply
+    ) -> None:
+        self.socket = socket
+        self.call = call
+        self.reply = reply
+
+    async def take(self) -> FrameDelivery | None:
+        """Return the next message, or None when there will be no more."""
+        message = await self.socket.receive()
+        return None if message is None else FrameDelivery(self, self.call(message))
+
+
+def upgrade(
+    request: Request,
+    session: Session,
+    settings: SocketSettings | None = None,
+    *,
+    origins: Collection[str] | None = None,
+    subprotocols: Sequence[str] = (),
+) -> Upgrade:
+    """Answer a handshake: the connection becomes a WebSocket, and `session` runs on it.
+
+    Raises Fault when it is no handshake (426, 400), or comes from a page of another origin (403).
+    """
+    key = check_request(request)
+    check_origin(request, origins)
+    headers = [("sec-websocket-accept", accept_of(key))]
+    offered = [
+        name.strip() for name in (request.headers.get("sec-websocket-protocol") or "").split(",")
+    ]
+    chosen = next((name for name in subprotocols if name in offered), "")
+    if chosen:
+        headers.append(("sec-websocket-protocol", chosen))
+    socket = WebSocket(session, settings, request=request, subprotocol=chosen)
+    return Upgrade(101, Headers(headers), socket)
+
+
+def _nobody() -> None:
+    """Call nobody off: whoever holds a client's socket finds out by `receive`."""
+
+
+async def connect(
+    handler: Handler[Request, Response],
+    call: Call[Request],
+    settings: SocketSettings | None = None,
+    *,
+    subprotocols: Sequence[str] = (),
+) -> WebSocket:
+    """Open a WebSocket through a pool. The caller closes it.
+
+    Raises Fault when the server does not answer the handshake as it must.
+    """
+    key = new_key()
+    request = call.payload
+    asked = {"sec-websocket-key": key, "sec-websocket-version": "13"}
+    if subprotocols:
+        asked["sec-websocket-protocol"] = ", ".join(subprotocols)
+    request = msgspec.structs.replace(
+        request, method="GET", headers=request.headers.also(asked), upgrade="websocket"
+    )
+    answer = await handler(msgspec.structs.replace(call, payload=request))
+    if not isinstance(answer, Upgrade) or not isinstance(answer.body, Relay):
+        status = answer.status
+        body = await answer.read(65536)
+        raise Fault(
+            Code.FAILED_PRECONDITION,
+            f"the handshake was answered {status}: {body[:200]!r}",
+            effect=Effect.NONE,
+            extra={"status": 502},
+        )
+    try:
+        chosen = check_answer(answer.headers, key, subprotocols)
+    except Fault:
+        answer.abandon()
+        raise
+    socket = WebSocket(None, settings, request=request, subprotocol=chosen)
+    transport, early = answer.body.take()
+    transport.set_protocol(socket)
+    socket.attach(transport, _nobody)
+    transport.resume_reading()
+    if early:
+        socket.data_received(early)
+    return socket
