@@ -24,7 +24,7 @@ from switchgear.assembly.roles import Role
 from switchgear.assembly.running import UNSTARTABLE, loop_factory, print_by_line
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import load_object, load_target
-from switchgear.telemetry.bridge import bridge
+from switchgear.telemetry.bridge import bridge, bridge_structlog
 from switchgear.telemetry.logs import Log
 from switchgear.telemetry.opening import open_log
 
@@ -59,6 +59,7 @@ def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log) -> int:
         app = load_target(boot.app) if boot.app is not None else None
     except StartError as error:
         return _refuse(line, error)
+    bridge_structlog(log)
     sockets = tuple(socket.socket(fileno=number) for number in boot.listeners)
     for sock in sockets:
         sock.set_inheritable(False)

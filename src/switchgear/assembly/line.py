@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -137,9 +137,8 @@ class Line(asyncio.Protocol, Generic[Message]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows asyncio's type
-        transport.set_write_buffer_limits(high=_HELD_BYTES)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_HELD_BYTES)
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:

@@ -19,6 +19,7 @@ from switchgear.assembly.running import equip, freeze, loop_factory, run_body
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import Target, load_object, load_target
 from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
+from switchgear.telemetry.bridge import bridge_structlog
 from switchgear.telemetry.logs import Log
 
 __all__ = ["choose_role", "run_alone"]
@@ -51,6 +52,7 @@ def run_alone(spec: RoleSpec, settings: Settings, target: Target, log: Log) -> i
     """
     body: Role = load_object(spec.body)
     app = load_target(target) if spec.app else None
+    bridge_structlog(log)
     listen = settings.listen
     sockets: tuple[socket.socket, ...] = ()
     endpoint = ""

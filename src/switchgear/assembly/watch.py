@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Stamp", "stamps", "watch"]
+from switchgear.assembly.roles import Office
+
+__all__ = ["FileWatch", "Stamp", "stamps", "watch"]
 
 Stamp = tuple[int, int]
 _KINDS: Final = (".py", ".toml", ".sql", ".json", ".html")
@@ -26,6 +28,28 @@ def stamps(folder: Path) -> dict[str, Stamp]:
         if len(found) >= _MOST:
             break
     return found
+
+
+class FileWatch:
+    """A companion of the supervisor that gives every seat a fresh process when a file changed."""
+
+    def __init__(self, folder: Path, office: Office) -> None:
+        self._folder = folder
+        self._office = office
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to watch."""
+        self._task = asyncio.create_task(watch(self._folder, self._changed))
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _changed(self, _: list[str]) -> None:
+        self._office.replace()
 
 
 async def watch(folder: Path, changed: Callable[[list[str]], None], *, every: float = 0.5) -> None:

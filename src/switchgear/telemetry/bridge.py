@@ -5,14 +5,14 @@ same level, through the same bounded writer.
 """
 
 import logging
+import sys
 from collections.abc import MutableMapping
-from importlib.util import find_spec
 from typing import Any, Final
 
 from switchgear.telemetry.logs import RANKS, Log
 from switchgear.telemetry.settings import Level
 
-__all__ = ["LoggingBridge", "bridge"]
+__all__ = ["LoggingBridge", "bridge", "bridge_structlog"]
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -40,17 +40,25 @@ class LoggingBridge(logging.Handler):
 
 
 def bridge(log: Log) -> None:
-    """Route the root logger, Python's warnings and structlog into this log."""
+    """Route the root logger and Python's warnings into this log."""
     root = logging.getLogger()
     root.handlers = [LoggingBridge(log)]
     root.setLevel(log.rank)
     logging.captureWarnings(capture=True)
-    if find_spec("structlog") is not None:
-        _bridge_structlog(log)
 
 
-def _bridge_structlog(log: Log) -> None:
+def bridge_structlog(log: Log) -> None:
+    """Route structlog into this log, if the application that was just loaded uses it.
+
+    Only then: it brings rich along, 10 MB in each process. And only where the application has not
+    configured it, for then its lines go where it wants them.
+    """
+    if "structlog" not in sys.modules:
+        return
     import structlog
+
+    if structlog.is_configured():
+        return
 
     def deliver(_: Any, method: str, event: MutableMapping[str, Any]) -> str:
         fields = dict(event)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import structlog
 
-from switchgear.telemetry.bridge import bridge
+from switchgear.telemetry.bridge import bridge, bridge_structlog
 from switchgear.telemetry.logs import Log, console_line, json_line
 
 
@@ -40,6 +40,7 @@ def bridged(log):
     root = logging.getLogger()
     before = root.handlers, root.level
     bridge(log)
+    bridge_structlog(log)
     yield log
     root.handlers, root.level = before
     logging.captureWarnings(capture=False)
@@ -130,3 +131,12 @@ def test_warnings_come_out_as_events(bridged, lines):
 
 def test_json_line_is_what_msgspec_writes():
     assert json_line({"a": 1}) == b'{"a":1}'
+
+
+def test_an_application_that_configured_structlog_keeps_what_it_configured(log, lines):
+    structlog.configure(processors=[])
+    try:
+        bridge_structlog(log)
+        assert structlog.get_config()["processors"] == []
+    finally:
+        structlog.reset_defaults()

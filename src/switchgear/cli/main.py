@@ -1,0 +1,156 @@
+"""The commands and their options; what they do stands in a file each, imported when it runs."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from switchgear.cli.request import Request
+
+__all__ = ["command"]
+
+PLANNER: Final = "switchgear.assembly.build:plan"
+
+App = Annotated[str, typer.Argument(help="A folder with an app.py, or module:attribute.")]
+Host = Annotated[str | None, typer.Option(help="Address that clients reach. [127.0.0.1]")]
+Port = Annotated[str | None, typer.Option(help="Port that clients reach. [8080]")]
+Admin = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where operators reach. [127.0.0.1:9080]")
+]
+Data = Annotated[str | None, typer.Option(help="Folder for all that lasts. [.switchgear]")]
+Gateways = Annotated[str | None, typer.Option(help="Gateway processes. [2]")]
+Services = Annotated[str | None, typer.Option(help="Service processes. [2]")]
+Workers = Annotated[str | None, typer.Option(help="Worker processes. [1]")]
+Config = Annotated[
+    str | None, typer.Option(help="Configuration file. [switchgear.toml beside the app]")
+]
+Pairs = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any setting, repeatable.")
+]
+
+
+def command(planner: str = PLANNER) -> typer.Typer:
+    """Return the command line; `planner` says what a system consists of."""
+    application = typer.Typer(
+        name="switchgear",
+        help="Backends in which one failure stays one failure.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @application.command()
+    def up(
+        app: App,
+        host: Host = None,
+        port: Port = None,
+        admin: Admin = None,
+        data: Data = None,
+        gateways: Gateways = None,
+        services: Services = None,
+        workers: Workers = None,
+        config: Config = None,
+        pairs: Pairs = None,
+    ) -> None:
+        """Run the whole system, every role as a process of its own."""
+        from switchgear.cli import up as module
+
+        named = _named(host, port, data) | {
+            "--admin": ("admin", admin),
+            "--gateways": ("processes.gateways", gateways),
+            "--services": ("processes.services", services),
+            "--workers": ("processes.workers", workers),
+        }
+        _run(module.up, app, named, pairs, config, planner)
+
+    @application.command()
+    def run(
+        role: Annotated[str, typer.Argument(help="Which role: gateway, service, worker, ...")],
+        app: App,
+        host: Host = None,
+        port: Port = None,
+        data: Data = None,
+        config: Config = None,
+        pairs: Pairs = None,
+    ) -> None:
+        """Run one role in the foreground, as a container does."""
+        from switchgear.cli import run as module
+
+        def work(request: "Request") -> int:
+            return module.run(role, request)
+
+        _run(work, app, _named(host, port, data), pairs, config, planner)
+
+    @application.command()
+    def dev(
+        app: App,
+        host: Host = None,
+        port: Port = None,
+        data: Data = None,
+        config: Config = None,
+        pairs: Pairs = None,
+    ) -> None:
+        """Run everything in one process, with tracebacks; start anew when a file changes."""
+        from switchgear.cli import dev as module
+
+        _run(module.dev, app, _named(host, port, data), pairs, config, planner)
+
+    @application.command()
+    def check(
+        app: Annotated[str | None, typer.Argument(help="An app to check as well.")] = None,
+        every: Annotated[
+            bool, typer.Option("--all", help="Show every setting, defaults too.")
+        ] = False,
+        config: Config = None,
+        pairs: Pairs = None,
+    ) -> None:
+        """Check the configuration, and the app if one is given, and start nothing."""
+        from switchgear.cli import check as module
+
+        def work(request: "Request") -> int:
+            return module.check(request, every=every)
+
+        _run(work, app, {}, pairs, config, planner)
+
+    @application.command()
+    def status(
+        data: Data = None,
+        json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
+        config: Config = None,
+        pairs: Pairs = None,
+    ) -> None:
+        """Show the processes of the system that runs on a data folder."""
+        from switchgear.cli import status as module
+
+        def work(request: "Request") -> int:
+            return module.status(request, json=json)
+
+        _run(work, None, _named(None, None, data), pairs, config, planner)
+
+    return application
+
+
+def _named(
+    host: str | None, port: str | None, data: str | None
+) -> dict[str, tuple[str, str | None]]:
+    return {
+        "--host": ("listen.host", host),
+        "--port": ("listen.port", port),
+        "--data": ("data", data),
+    }
+
+
+def _run(
+    work: "Callable[[Request], int]",
+    app: str | None,
+    named: dict[str, tuple[str, str | None]],
+    pairs: list[str] | None,
+    config: str | None,
+    planner: str,
+) -> None:
+    from switchgear.cli.request import Request, flags, guarded
+
+    raise typer.Exit(
+        guarded(lambda: work(Request(app, flags(named, pairs or []), config, planner)))
+    )

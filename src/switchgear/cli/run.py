@@ -1,0 +1,27 @@
+"""`switchgear run ROLE`: one role in the foreground."""
+
+from switchgear.assembly.standalone import choose_role, run_alone
+from switchgear.cli.request import Request, configured
+from switchgear.cli.up import planned
+from switchgear.telemetry.bridge import bridge
+from switchgear.telemetry.opening import open_log
+
+__all__ = ["run"]
+
+
+def run(role: str, request: Request) -> int:
+    """Run one role until it is told to end; return the exit code.
+
+    Raises:
+        StartError: something outside must change first.
+        SettingsError: something in the configuration is wrong.
+    """
+    target = request.target()
+    settings = configured(request, target).settings
+    spec = choose_role(planned(request, settings, target), role)
+    log = open_log(settings.log, role, descriptor=1, folder=None)
+    bridge(log)
+    try:
+        return run_alone(spec, settings, target, log)
+    finally:
+        log.writer.close()

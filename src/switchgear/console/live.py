@@ -1,0 +1,129 @@
+"""The live table: every seat of a running system, drawn anew twice a second.
+
+It is drawn by a thread of its own. A terminal may stop reading (Ctrl-S, a slow link), and the
+supervisor must go on hearing and restarting its processes meanwhile.
+"""
+
+import threading
+from collections import deque
+from typing import Final
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from switchgear.assembly import events
+from switchgear.assembly.status import Row, Status
+from switchgear.assembly.topology import State
+from switchgear.telemetry.logs import console_line
+
+__all__ = ["LiveTable", "sentence", "table"]
+
+_EVERY: Final = 0.5
+_MOST_LINES: Final = 500
+_COLOURS: Final = {
+    State.STARTING: "cyan",
+    State.READY: "green",
+    State.UNROUTABLE: "yellow",
+    State.DRAINING: "blue",
+    State.DOWN: "red",
+}
+_QUIET: Final = (events.Spawned, events.ProcessReady)
+
+
+class LiveTable:
+    """An observer of the supervisor that shows what it sees. Feed it a status now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines: deque[Text] = deque(maxlen=_MOST_LINES)
+        self._status: Status | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="live-table", daemon=True)
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Draw a last time; a terminal that does not read is not waited for."""
+        self._ended.set()
+        self._thread.join(timeout)
+
+    def put(self, status: Status) -> None:
+        """Show this status from now on."""
+        self._status = status
+
+    def observe(self, event: events.Event) -> None:
+        """Print what is worth a line above the table; the table shows the rest."""
+        line = sentence(event)
+        if line is not None:
+            self._lines.append(line)
+
+    def _draw(self) -> None:
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            ended = False
+            while not ended:
+                ended = self._ended.wait(_EVERY)
+                while self._lines:
+                    self._console.print(self._lines.popleft())
+                if self._status is not None:
+                    live.update(table(self._status, "  (Ctrl-C drains)"), refresh=True)
+
+
+def sentence(event: events.Event) -> Text | None:
+    """Return the line that tells an event to a person, None if the table tells it."""
+    if isinstance(event, events.SystemReady):
+        admin = f" (admin {event.admin})" if event.admin else ""
+        return Text(f"ready {event.url}{admin} in {event.seconds:.1f} s", style="bold green")
+    if isinstance(event, events.Output):
+        return Text.assemble((f"{event.label:<12} ", "dim"), Text.from_ansi(event.text))
+    if isinstance(event, _QUIET) or (isinstance(event, events.Ended) and event.wanted):
+        return None
+    fields = msgspec.structs.asdict(event)
+    head = {"level": event.level, "event": event.name, "process": fields.pop("label", "")}
+    return Text.from_ansi(console_line(head | fields).decode())
+
+
+def table(status: Status, hint: str = "") -> Group:
+    """Return the table of a status, with a hint behind its heading."""
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
+    drawn.add_column("process")
+    drawn.add_column("state")
+    for name in ("pid", "restarts", "requests/s", "memory", "up"):
+        drawn.add_column(name, justify="right")
+    drawn.add_column("note", overflow="ellipsis", no_wrap=True)
+    for row in status.rows:
+        drawn.add_row(*_cells(row))
+    for name, alive in status.auxiliaries.items():
+        state = Text("up", "green") if alive else Text("down", "red")
+        drawn.add_row(name, state, "", "", "", "", "", "")
+    word = "draining" if status.draining else "ready" if status.ready else "starting"
+    where = f"  {status.url}" if status.url else ""
+    admin = f"  admin {status.admin}" if status.admin else ""
+    return Group(Text(f"{word}{where}{admin}{hint}", style="dim"), drawn)
+
+
+def _cells(row: Row) -> tuple[str | Text, ...]:
+    figures = row.figures
+    note = "; ".join(row.degraded) or row.last
+    return (
+        row.label,
+        Text(row.state.value, _COLOURS[row.state]),
+        str(row.pid) if row.pid else "",
+        str(row.restarts) if row.restarts else "",
+        f"{figures.rate:,.0f}" if figures.rate else "",
+        f"{figures.resident_bytes / 1_048_576:.0f} MB" if figures.resident_bytes else "",
+        _span(row.uptime) if row.pid else "",
+        Text(note, "yellow" if row.degraded else "dim"),
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

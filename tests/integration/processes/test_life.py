@@ -1,0 +1,233 @@
+"""One running system, and everything that may befall one of its processes."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.processes.harness import System, switchgear
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("life"))
+    try:
+        yield running.ready()
+    finally:
+        running.clean()
+
+
+def endpoint(system: System, label: str) -> str:
+    return system.topology()[label][2]
+
+
+def test_every_role_is_a_session_of_its_own_and_knows_its_peers(system: System):
+    rows = system.status()["rows"]
+    assert [row["label"] for row in rows] == [
+        "gateway-1", "gateway-2", "service-1", "service-2", "worker-1",
+    ]  # fmt: skip
+    assert {row["state"] for row in rows} == {"ready"}
+    for row in rows:
+        assert os.getsid(row["pid"]) == row["pid"]
+    assert {label: one[0] for label, one in system.topology().items()} == {
+        "service-1": "ready",
+        "service-2": "ready",
+    }
+    for label in ("service-1", "service-2"):
+        assert int(system.get("/pid", endpoint(system, label))) == system.pid(label)
+
+
+def test_the_boot_key_is_shared_and_shows_nowhere(system: System):
+    keys = {system.get("/key"), system.get("/key", endpoint(system, "service-1"))}
+    (key,) = keys
+    assert len(key) == 32
+    for row in system.status()["rows"]:
+        for name in ("environ", "cmdline"):
+            shown = Path(f"/proc/{row['pid']}/{name}").read_bytes()
+            assert key not in shown
+            assert key.hex().encode() not in shown
+    assert b"MALLOC_MMAP_THRESHOLD_=67108864" in system.get("/environ").splitlines()
+
+
+def test_a_role_gets_the_offers_that_its_spec_names_and_no_other(system: System):
+    assert system.get("/offers") == b"{}"
+    assert system.get("/offers", endpoint(system, "service-1")) == b"{'url': 'toy://here'}"
+
+
+def test_a_crashed_process_is_back_at_once_and_its_neighbours_notice_nothing(system: System):
+    before, seen = system.pid("service-1"), system.seen
+    neighbours = [system.pid(label) for label in ("gateway-1", "gateway-2", "service-2")]
+    generation = int(system.topology()["service-1"][1])
+    system.get("/crash", endpoint(system, "service-1"))
+    assert system.wait("process ended", seen, label="service-1")["how"] == "exit code 7"
+    delay = system.wait("process restarting", seen, label="service-1")["delay"]
+    assert 0.05 < delay < 0.2
+    system.wait("process ready", seen, label="service-1")
+    assert system.pid("service-1") != before
+    system.until(lambda: system.topology()["service-1"][:2], ["ready", str(generation + 1)])
+    assert neighbours == [system.pid(label) for label in ("gateway-1", "gateway-2", "service-2")]
+
+
+def test_a_killed_gateway_takes_no_connection_attempt_along(system: System):
+    seen = system.seen
+    os.kill(system.pid("gateway-1"), signal.SIGSTOP)
+    held = [system.open("/pid") for _ in range(8)]
+    os.kill(system.pid("gateway-1"), signal.SIGKILL)
+    for sock in held:
+        with sock:
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    ended = system.wait("process ended", seen, label="gateway-1")
+    assert ended["how"] == "killed by SIGKILL"
+    system.wait("process ready", seen, label="gateway-1")
+
+
+def test_a_process_that_stops_for_a_while_is_avoided_and_then_trusted_again(system: System):
+    pid, seen = system.pid("service-2"), system.seen
+    os.kill(pid, signal.SIGSTOP)
+    system.wait("process unroutable", seen, label="service-2")
+    system.until(lambda: system.topology()["service-2"][0], "unroutable")
+    os.kill(pid, signal.SIGCONT)
+    system.wait("process routable", seen, label="service-2")
+    system.until(lambda: system.topology()["service-2"][0], "ready")
+    assert system.pid("service-2") == pid
+
+
+def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: System):
+    seen = system.seen
+    system.open("/hang", endpoint(system, "service-2")).close()
+    system.wait("process unroutable", seen, label="service-2")
+    hung = system.wait("process hung", seen, label="service-2")
+    assert "toys.py" in hung["stacks"]
+    assert "in answer" in hung["stacks"]
+    assert system.wait("process ended", seen, label="service-2")["how"] == "killed by SIGKILL"
+    system.wait("process ready", seen, label="service-2")
+
+
+def test_a_process_stopped_for_too_long_is_killed_although_it_can_tell_nothing(system: System):
+    seen = system.seen
+    os.kill(system.pid("worker-1"), signal.SIGSTOP)
+    assert system.wait("process hung", seen, label="worker-1")["stacks"] == ""
+    system.wait("process ready", seen, label="worker-1")
+
+
+def test_a_fatal_signal_leaves_its_stacks_in_the_log(system: System):
+    seen = system.seen
+    system.open("/segv", endpoint(system, "service-1")).close()
+    ended = system.wait("process ended", seen, label="service-1")
+    assert ended["how"] == "killed by SIGSEGV"
+    assert "Segmentation fault" in ended["stacks"]
+    system.wait("process ready", seen, label="service-1")
+
+
+def test_what_a_process_had_started_ends_with_it(system: System):
+    seen = system.seen
+    child = int(system.get("/children", endpoint(system, "service-1")))
+    os.kill(system.pid("service-1"), signal.SIGKILL)
+    system.wait("process ready", seen, label="service-1")
+    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+
+
+def test_a_machine_that_was_frozen_blames_nobody(system: System):
+    seen = system.seen
+    pids = [row["pid"] for row in system.status()["rows"]]
+    frozen = (system.process.pid, system.pid("worker-1"))
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)  # longer than what counts as hung
+    assert system.get("/pid")  # the supervisor is no part of serving
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.1)
+    assert pids == [row["pid"] for row in system.status()["rows"]]
+    assert system.events[seen:] == []
+
+
+def test_a_degraded_process_stays_ready(system: System):
+    seen = system.seen
+    (system.data / "mood").write_text("connection refused")
+    told = system.wait("degraded", seen, label="worker-1")
+    assert told["reasons"] == ["database: connection refused"]
+    row = system.row("worker-1")
+    assert (row["state"], row["degraded"]) == ("ready", ["database: connection refused"])
+    (system.data / "mood").unlink()
+    assert system.wait("degraded", seen, label="worker-1", reasons=[])["level"] == "info"
+
+
+def test_an_auxiliary_that_dies_is_started_again(system: System):
+    seen = system.seen
+    pid = int((system.data / "aux.pid").read_text())
+    (system.data / "aux-fails").touch()
+    os.kill(pid, signal.SIGKILL)
+    assert system.wait("auxiliary down", seen)["why"] == "it died"
+    system.wait("auxiliary down", seen, why="the toybase has no room")
+    assert system.status()["auxiliaries"] == {"toybase": False}
+    (system.data / "aux-fails").unlink()
+    system.wait("auxiliary up", seen)
+    assert system.status()["auxiliaries"] == {"toybase": True}
+
+
+def test_metrics_of_all_processes_are_one_page(system: System):
+    system.get("/pid")
+    page = system.ask("metrics")
+    for label in ("gateway-1", "gateway-2", "service-1", "service-2", "worker-1"):
+        assert f'switchgear_process_answered{{process="{label}"}} 1' in page
+        assert f'process_resident_memory_bytes{{process="{label}"}}' in page
+        assert f'event_loop_lag_seconds_bucket{{process="{label}",le="+Inf"}}' in page
+        assert f'seat_ready{{process="supervisor",seat="{label}"}} 1' in page
+    assert page.count("# TYPE process_cpu_seconds_total counter") == 1
+
+
+def test_a_silent_process_costs_its_answer_and_no_more(system: System):
+    pid, seen = system.pid("worker-1"), system.seen
+    os.kill(pid, signal.SIGSTOP)
+    heard = system.ask("ask", {"verb": "state"})
+    os.kill(pid, signal.SIGCONT)
+    assert "did not answer 'state' within 2 s" in heard["errors"]["worker-1"]
+    assert heard["answers"]["gateway-1"]["draining"] is False
+    system.wait("process routable", seen, label="worker-1")
+
+
+def test_the_status_command_shows_every_process(system: System):
+    shown = switchgear("status", "--data=data", cwd=system.folder)
+    assert shown.returncode == 0, shown.stderr
+    for word in (
+        "gateway-1",
+        "worker-1",
+        "ready",
+        "toybase",
+        system.url,
+        str(system.pid("gateway-2")),
+    ):
+        assert word in shown.stdout
+
+
+def test_one_seat_can_be_given_a_fresh_process(system: System):
+    before, seen = system.pid("gateway-2"), system.seen
+    assert system.ask("replace", "gateway-2") == ["gateway-2"]
+    assert system.wait("process ended", seen, label="gateway-2")["wanted"] is True
+    system.wait("process ready", seen, label="gateway-2")
+    assert system.pid("gateway-2") != before
+    assert system.row("gateway-2")["state"] == "ready"
+
+
+def test_a_second_system_on_the_same_data_folder_is_refused(system: System):
+    second = switchgear("up", "app", "--port=0", "--data=data", cwd=system.folder)
+    assert second.returncode == 2
+    assert second.stderr.startswith(
+        f"switchgear: switchgear is already running as pid {system.process.pid} on the data folder"
+    )
+    assert system.get("/pid")
+
+
+def test_a_taken_port_is_one_clear_sentence(system: System):
+    port = system.url.rpartition(":")[2]
+    second = switchgear("up", "app", f"--port={port}", "--data=other", cwd=system.folder)
+    assert second.returncode == 2
+    assert second.stderr == (
+        f"switchgear: cannot listen on 127.0.0.1:{port} (listen.port): another program has it; "
+        "choose another port or end that program\n"
+    )
+    assert not (system.folder / "other" / "run.json").exists()
