@@ -163,8 +163,7 @@ class Verifier:
         if not key.verify(parts.signed, parts.signature):
             raise _refused("the signature is not that of its key")
         verified = self._accept(parts.payload, key.kid, now)
-        if self._keys.known(key.kid) is key:  # it may have been withdrawn while we waited
-            self._remember(token, verified)
+        self._remember(token, verified)
         return verified
 
     def flush(self) -> None:

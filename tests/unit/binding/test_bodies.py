@@ -9,6 +9,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from pydantic import BaseModel
 
 from switchgear.binding import Email, body_decoder
+from switchgear.binding.explain import explain
+from switchgear.binding.shape import shape_of
+from switchgear.binding.wrong import LIMIT
 from switchgear.policy.fault import Code, Effect, Fault
 
 T = TypeVar("T")
@@ -22,6 +25,10 @@ class Person(Struct):
 
 class Note(Struct):
     text: str
+
+
+class Colon(Struct):
+    value: str = field(name="a:b")
 
 
 class Count(Struct):
@@ -162,6 +169,8 @@ def test_an_unknown_field_is_refused_for_every_type(annotation: Any, body: str, 
         (Cat | Dog, '{"type":"Cat","type":"Cat","lives":9}', "/type"),
         (Frozen, '{"name":"a","name":"b"}', "/name"),
         (Model, '{"count":1,"count":2}', "/count"),
+        (Colon, '{"a:b":"x","a:b":"y"}', "/a:b"),
+        (Colon, '{"a\\u003ab":"x","a\\u003Ab":"y"}', "/a:b"),
     ],
 )
 def test_a_repeated_name_is_refused(annotation: Any, body: str, place: str) -> None:
@@ -278,6 +287,7 @@ def test_the_list_of_errors_is_bounded() -> None:
     fault = refused(list[int], json.dumps(["x"] * 5000))
     assert len(fault.extra["errors"]) == 100  # type: ignore[arg-type]
     assert fault.extra["more"] is True
+    assert len(explain(shape_of(list[int]), json.dumps(["x"] * 5000).encode())) == LIMIT + 1
 
 
 def test_of_a_long_body_the_first_wrong_place_is_told() -> None:
