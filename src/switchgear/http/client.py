@@ -142,13 +142,13 @@ class Upstream(asyncio.Protocol):
                 return
         self.transport.write(data)
 
-    def end(self, fault: Fault | None) -> None:
+    def end(self, error: Exception | None) -> None:
         """Take the end of the request's body: a cut one cuts the request."""
         body, self._body = self._body, None
         if body is None:
             return
-        if fault is not None:
-            self._fail(fault)
+        if error is not None:
+            self._fail(error)
         elif self._sending == CHUNKED:
             self.transport.write(b"0\r\n\r\n")
         elif self._sending:

@@ -294,18 +294,18 @@ class Exchange:
             data, self._head = self._head + data, b""
         self._connection.send(data)
 
-    def end(self, fault: Fault | None) -> None:
+    def end(self, error: Exception | None) -> None:
         """Take the end of the piped stream."""
         ended = self._ended
         if ended is None or ended.done():
             return
-        if fault is not None:
-            ended.set_exception(fault)
+        if error is not None:
+            ended.set_exception(error)
             return
         try:
             self._complete()
-        except ValueError as error:
-            ended.set_exception(error)
+        except ValueError as short:
+            ended.set_exception(short)
         else:
             ended.set_result(None)
 

@@ -9,7 +9,6 @@ request (a gateway), PARKED runs user code in the connection's own task (a servi
 """
 
 import asyncio
-import logging
 import socket
 import time
 from asyncio import AbstractEventLoop, Future
@@ -24,6 +23,7 @@ from switchgear.core.handler import Handler
 from switchgear.core.observe import Observer
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.connection import Connection
+from switchgear.http.defects import log_defect
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem as public_problem
 from switchgear.http.settings import ServerSettings
@@ -34,8 +34,6 @@ __all__ = ["Counters", "Drive", "Intake", "Server"]
 
 Intake = Callable[[Request, float], Call[Request]]
 """Makes the call of a request that arrived at an instant. Raises Fault to turn it away."""
-
-_log: Final = logging.getLogger("switchgear.http")
 
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
@@ -96,7 +94,7 @@ class Server:
         self.intake = intake or self._intake
         self.problem = problem
         self.observer = observer
-        self.on_defect = on_defect or _log_defect
+        self.on_defect = on_defect or log_defect
         self.clock = clock
         self.counters = Counters()
         self.connections: set[Connection] = set()
@@ -227,8 +225,3 @@ class Server:
 def _wake(future: "Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _log_defect(error: BaseException, call: Call[Request]) -> None:
-    request = call.payload
-    _log.error("defect in %s %s", request.method, request.path, exc_info=error)

@@ -39,7 +39,7 @@ class Sink(Protocol):
     """Where a piped stream goes."""
 
     def write(self, data: bytes) -> None: ...
-    def end(self, fault: Fault | None) -> None:
+    def end(self, error: Exception | None) -> None:
         """Be told once that all was written, or that the rest will never come."""
         ...
 
@@ -140,7 +140,7 @@ class Stream(Body):
     __slots__ = (
         "_chunks",
         "_complete",
-        "_fault",
+        "_error",
         "_feeder",
         "_held",
         "_high",
@@ -158,7 +158,7 @@ class Stream(Body):
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._complete = False
-        self._fault: Fault | None = None
+        self._error: Exception | None = None
         self._waiter: Future[None] | None = None
         self._sink: Sink | None = None
         self._paused = False
@@ -187,14 +187,14 @@ class Stream(Body):
         self._wake()
         self._flush()
 
-    def fail(self, fault: Fault, verdict: Verdict | None = None) -> None:
-        """Cut it: what was not taken yet is lost, and the taker gets the fault."""
-        if self._complete or self._fault is not None:
+    def fail(self, error: Exception) -> None:
+        """Cut it: what was not taken yet is lost, and the taker gets the error."""
+        if self._complete or self._error is not None:
             return
-        self._fault = fault
+        self._error = error
         self._chunks.clear()
         self._size = 0
-        self._end(judge(fault) if verdict is None else verdict)
+        self._end(judge(error))
         self._wake()
         self._flush()
 
@@ -211,15 +211,15 @@ class Stream(Body):
     @property
     def open(self) -> bool:
         """Whether more is to come."""
-        return not self._complete and self._fault is None
+        return not self._complete and self._error is None
 
     # What the taker does
 
     async def chunk(self) -> bytes:
         """Return the next piece, or nothing at the end. Raises Fault when it was cut."""
         while not self._chunks:
-            if self._fault is not None:
-                raise self._fault
+            if self._error is not None:
+                raise self._error
             if self._complete:
                 return b""
             self._waiter = get_running_loop().create_future()
@@ -254,7 +254,7 @@ class Stream(Body):
     def abandon(self) -> None:
         """Take no more of it: the feeder is told."""
         if self.open:
-            self._fault = Fault(Code.CANCELLED, "the body was abandoned")
+            self._error = Fault(Code.CANCELLED, "the body was abandoned")
             self._chunks.clear()
             self._size = 0
             self._end(NEUTRAL)
@@ -273,7 +273,7 @@ class Stream(Body):
             self._relax()
         if self._sink is not None and not self._chunks and not self.open:
             self._sink = None
-            sink.end(self._fault)
+            sink.end(self._error)
 
     def _relax(self) -> None:
         if self._paused and self._size * 4 <= self._high:
