@@ -32,6 +32,7 @@ class BucketAgainstTokens(RuleBasedStateMachine):
         self.now = 0.0
         self.bucket = TokenBucket("api", BucketSettings(rate=RATE, burst=BURST, keys=self.table))
         self.tokens: dict[str, Tokens] = {}
+        self.admitted = self.refused = 0
 
     @rule(passed=instants)
     def wait(self, passed: float) -> None:
@@ -45,6 +46,11 @@ class BucketAgainstTokens(RuleBasedStateMachine):
         self.compare(answer, held, weight)
         if isinstance(answer, Permit):
             tokens.held -= weight
+            self.admitted += 1
+        else:
+            self.refused += 1
+        figures = self.bucket.statistics()
+        assert (figures["admitted"], figures["refused"]) == (self.admitted, self.refused)
 
     def compare(self, answer: Permit | Refused, held: float, weight: int) -> None:
         assert isinstance(answer, Permit) is (weight <= held)

@@ -132,6 +132,16 @@ def test_who_is_held_off_stays_in_the_table() -> None:
     assert min(strangers) == 3.0, "what a light one owes, not what the hammering one does"
 
 
+def test_who_is_busy_stays_in_the_table() -> None:
+    bucket = make(keys=2)
+    for key in ("busy", "light 0", "busy", "light 1"):
+        bucket.admit(Ask(key), 0.0)
+    strangers = [bucket.left(f"stranger {number}", 0.0) for number in range(100)]
+    assert min(strangers) == 3.0, "what the light one owes, not what the busy one does"
+    figures = bucket.statistics()
+    assert (figures["keys"], figures["forgotten"]) == (2, 1)
+
+
 def test_a_double_settle_raises() -> None:
     bucket = make()
     permit = bucket.admit(ANYONE, 0.0)
