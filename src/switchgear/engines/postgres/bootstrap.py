@@ -32,7 +32,11 @@ LOCK: Final = 0x5357_4745_4152  # "SWGEAR": one bootstrap at a time
 BOUNDS: Final[Mapping[str, Mapping[str, str]]] = {
     "owner": {"lock_timeout": "10s"},
     "app": {"statement_timeout": "60s", "idle_in_transaction_session_timeout": "60s"},
-    "accounts": {"statement_timeout": "60s", "idle_in_transaction_session_timeout": "60s"},
+    "accounts": {
+        "statement_timeout": "60s",
+        "idle_in_transaction_session_timeout": "60s",
+        "search_path": "accounts",  # the one schema it may enter
+    },
 }
 
 SCHEMAS: Final = """

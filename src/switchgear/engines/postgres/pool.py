@@ -6,6 +6,7 @@ of the pool's own when one comes back (what a transaction set is reset with its 
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import Context
 from math import inf
 from typing import Any
@@ -37,15 +38,23 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PostgresPool:
-    """Connections taken by a deadline and given back clean."""
+    """Connections taken by a deadline and given back clean.
+
+    `session` are settings of the server that every connection starts with.
+    """
 
     def __init__(
-        self, dsn: Dsn, name: str, settings: PoolSettings | None = None, clock: Clock = FINE
+        self,
+        dsn: Dsn,
+        name: str,
+        settings: PoolSettings | None = None,
+        clock: Clock = FINE,
+        session: Mapping[str, str] | None = None,
     ) -> None:
         self.dsn = dsn
         self.clock = clock
         self.settings = settings or PoolSettings()
-        self._name = name
+        self._session = {"application_name": name[:63], **(session or {})}
         self._pool: asyncpg.Pool[Any] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -83,6 +92,25 @@ class PostgresPool:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
+    async def fetch(self, sql: str, *arguments: object, deadline: float) -> list[asyncpg.Record]:
+        """Execute one statement as a transaction of its own and return its rows.
+
+        Raises a Fault whose effect is UNKNOWN where the connection broke while it ran.
+        """
+        connection = await self.take(deadline)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(
+                sql, *arguments, timeout=max(0.001, min(deadline - self.clock(), 86400.0))
+            )
+        except BaseException as error:
+            self.end(connection)
+            fault = translate(error, committing=True)
+            if fault is None or fault is error:
+                raise
+            raise fault from error
+        await self.give(connection)
+        return rows
+
     async def close(self) -> None:
         """Close every connection, those in use when their users let go or time runs out."""
         self._closed = True
@@ -113,7 +141,7 @@ class PostgresPool:
             connect=_connect,
             reset=_as_it_is,
             timeout=self.settings.connect_timeout,
-            server_settings={"application_name": self._name[:63]},
+            server_settings=self._session,
         )
         return self._pool
 

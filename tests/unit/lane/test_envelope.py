@@ -1,0 +1,51 @@
+"""What travels beside and inside a message."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchgear.lane.envelope import body_of, headers_of, trace_of
+from switchgear.policy.call import Trace
+from switchgear.policy.fault import Code, Effect, Fault
+
+hexes = "0123456789abcdef"
+
+
+class Order(msgspec.Struct):
+    number: int
+
+
+@given(
+    trace=st.text(hexes, min_size=32, max_size=32),
+    span=st.text(hexes, min_size=16, max_size=16),
+    sampled=st.booleans(),
+)
+def test_a_trace_reads_back_as_what_it_was(trace: str, span: str, sampled: bool) -> None:
+    written = Trace(trace, span, sampled)
+    assert trace_of(headers_of(written)) == written
+
+
+@given(st.text())
+def test_what_is_no_trace_is_none_and_no_error(headers: str) -> None:
+    assert trace_of(headers) is None
+
+
+@pytest.mark.parametrize(
+    "parent",
+    ["", "00", "00-1-2-01", f"00-{'g' * 32}-{'0' * 16}-01", f"00-{'0' * 32}-{'0' * 15}-01"],
+)
+def test_a_trace_of_another_shape_is_none(parent: str) -> None:
+    assert trace_of(msgspec.json.encode({"traceparent": parent, "new": 1}).decode()) is None
+
+
+def test_no_trace_is_none() -> None:
+    assert trace_of(headers_of(None)) is None
+
+
+def test_a_body_is_read_or_refused_for_good() -> None:
+    assert body_of(b'{"number": 7}', Order) == Order(7)
+    for body in (b"", b"{", b'{"number": "7"}', b"\xff", b'"\xff"', b"[]"):
+        with pytest.raises(Fault, match="cannot be read as Order") as refused:
+            body_of(body, Order)
+        assert (refused.value.code, refused.value.effect) == (Code.INVALID_ARGUMENT, Effect.NONE)
