@@ -36,7 +36,7 @@ class Refresh(Struct):
     refresh_token: Annotated[str, Meta(max_length=1024)]
 
 
-KeySetDocument = dict[str, list[dict[str, str]]]
+KeySetDocument = dict[str, list[dict[str, str | list[str]]]]
 
 
 def endpoints() -> list[Endpoint]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import switchgear.accounts
-import switchgear.engines.postgres.queue
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.settings import Settings
@@ -17,6 +16,7 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
 from switchgear.engines.postgres.migrations import migrate
 from switchgear.engines.postgres.passwords import Passwords
+from switchgear.engines.postgres.queue import install
 from switchgear.policy.fault import Fault
 
 __all__ = ["Database", "run_as"]
@@ -79,10 +79,10 @@ class Database:
             name = admin.database if admin.database != "postgres" else _OWN
             passwords = Passwords(Path(self._settings.data) / "postgres-passwords.json")
         roles = await bootstrap(admin, passwords.of(*role_names(name)), name)
-        await migrate(roles.owner, _beside(switchgear.engines.postgres.queue), "switchgear")
+        await install(roles.owner)
         await migrate(
             roles.accounts,
-            _beside(switchgear.accounts),
+            Path(switchgear.accounts.__file__).with_name("migrations"),
             "accounts",
             ledger="accounts.migrations_applied",
         )
@@ -110,8 +110,3 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
             )
             return None
     return RunAs(account.uid, account.gid, tuple(os.getgrouplist(account.name, account.gid)))
-
-
-def _beside(package: object) -> Path:
-    """Return the migrations folder of a package."""
-    return Path(str(package.__file__)).parent / "migrations"  # type: ignore[attr-defined]  # a module

@@ -94,9 +94,7 @@ class Worker:
 
     async def _keep(self, one: Subscription, handler: Handler[Received, Any]) -> None:
         """Consume one subscription, and again after its source failed."""
-        backoff = Backoff(
-            BackoffSettings(attempts=1_000_000, base=0.1, cap=2.0), random=self._random
-        )
+        backoff = Backoff(BackoffSettings(attempts=100, base=0.1, cap=2.0), random=self._random)
         failures = 0
         while not self._draining.is_set():
             reading = Reading(one.topic, one.name, 2 * one.lanes, one.attempts, one.deadline)

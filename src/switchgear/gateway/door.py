@@ -25,7 +25,7 @@ from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Upstream
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, json_response
-from switchgear.http.problem import FAULT_HEADER, problem
+from switchgear.http.problem import FAULT_HEADER, fault_of, problem
 from switchgear.http.stream import Whole
 from switchgear.policy.bucket import BucketSettings, TokenBucket
 from switchgear.policy.call import Call, Principal, Trail
@@ -116,6 +116,7 @@ class Door:
             answer: Response = await self.outer.run(call)
         except Fault as fault:
             call.trail.fault = fault.code.value
+            call.trail.detail = fault.detail
             answer = problem(fault)
         else:
             self._note(call.trail, answer)
@@ -207,9 +208,9 @@ class Door:
     def _note(trail: Trail, answer: Response) -> None:
         """Remember for the log which fault a service answered with."""
         if answer.status >= 400:
-            told = answer.headers.get(FAULT_HEADER)
-            if told is not None:
-                trail.fault = told.partition('"code": "')[2].partition('"')[0]
+            fault = fault_of(answer, trusted=True)
+            if fault is not None and FAULT_HEADER in answer.headers:
+                trail.fault, trail.detail = fault.code.value, fault.detail
 
     def _dressed(self, call: Call[Request], answer: Response) -> Response:
         """Dress an answer for the outside."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.clock import Clock
-from switchgear.core.frames import Retry, Timeout, ends
+from switchgear.core.endings import streams
+from switchgear.core.frames import Retry, Timeout
 from switchgear.core.handler import Handler, Judge
 from switchgear.core.observe import Observer
 from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
@@ -151,10 +152,10 @@ class Lane:
             spent = now - started
             trail.upstream += spent
             way.ewma.observe(spent if answered else self._shared.settings.attempt_timeout, now)
-            if not (answered and ends(answer)):
+            if not (answered and streams(answer)):
                 way.in_flight -= 1
-        if answered and ends(answer):
-            answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `ends` says so
+        if answered and streams(answer):
+            answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `streams` says so
         return answer
 
     @staticmethod

@@ -32,10 +32,11 @@ class Trail:
     """What happened to one call so far: written by the stack, read by balancers and logs.
 
     It is the one mutable part of a call, shared by its attempts. `endpoints` are the names tried in
-    order; `upstream` is the time spent in them, in seconds.
+    order; `upstream` is the time spent in them, in seconds. `fault` is the code that was answered,
+    `detail` what an operator should know of it.
     """
 
-    __slots__ = ("attempts", "endpoints", "fault", "route", "upstream")
+    __slots__ = ("attempts", "detail", "endpoints", "fault", "route", "upstream")
 
     def __init__(self, route: str = "") -> None:
         self.route = route
@@ -43,6 +44,7 @@ class Trail:
         self.endpoints: list[str] = []
         self.upstream = 0.0
         self.fault = ""
+        self.detail = ""
 
 
 class Call(msgspec.Struct, Generic[In], frozen=True):

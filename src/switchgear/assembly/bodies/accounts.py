@@ -50,7 +50,7 @@ async def accounts(context: RoleContext) -> None:
 
 async def _opened(context: RoleContext, tables: Tables) -> Vault | None:
     """Open the vault, waiting for its database if need be; None when drained meanwhile."""
-    backoff = Backoff(BackoffSettings(attempts=1_000_000, base=0.1, cap=1.0), random=random.random)
+    backoff = Backoff(BackoffSettings(attempts=100, base=0.1, cap=1.0), random=random.random)
     attempt = 0
     while not context.draining.is_set():
         attempt += 1

@@ -28,13 +28,14 @@ _LAG_EVERY: Final = 0.05  # seconds between two looks at how late the loop runs
 async def gateway(context: RoleContext) -> None:
     """Serve the public socket until drained."""
     settings = context.settings.gateway
+    transitions = _transitions(context)
     upstreams = {
         service: Upstream(
             service,
             settings,
             _connector(context),
             random=random.random,
-            observe=_transitions(context),
+            observe=transitions,
         )
         for service in ([SERVICE, ACCOUNTS] if is_native(context.app) else [SERVICE])
     }

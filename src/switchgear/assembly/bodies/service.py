@@ -16,7 +16,7 @@ from switchgear.assembly.routes import SERVICE, app_of, is_native
 from switchgear.binding.parameters import Unbindable
 from switchgear.binding.schema import openapi
 from switchgear.core.handler import Handler
-from switchgear.engines.postgres.queue import PostgresBroker
+from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.http.message import JSON, Request, Response
 from switchgear.policy.call import Call
@@ -52,9 +52,9 @@ async def service(context: RoleContext) -> None:
 async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:
     """Open the database as the application's role, and look after it."""
     dsn = dsn_of(context, "app")
-    broker = PostgresBroker(dsn)
-    held.push_async_callback(broker.close)
-    tables = PostgresTables(dsn, name=context.label, outbox=broker.outbox)
+    queue = PostgresQueue(dsn, name=context.label)
+    held.push_async_callback(queue.close)
+    tables = PostgresTables(dsn, name=context.label, outbox=queue)
     held.push_async_callback(tables.close)
     watching = asyncio.create_task(watch(context, tables))
     held.callback(watching.cancel)

@@ -105,7 +105,7 @@ def _line(log: Log, event: Exchanged) -> RequestLine:
         trail.attempts,
         trail.endpoints[-1] if trail.endpoints else "",
         trail.fault or event.fault,
-        event.detail,
+        trail.detail or event.detail,
         call.principal.subject if call.principal is not None else "",
         event.left,
         event.cut,

@@ -10,7 +10,7 @@ from switchgear.assembly.routes import app_of
 from switchgear.binding.parameters import Unbindable
 from switchgear.consumers.worker import Worker
 from switchgear.core.observe import AttemptEnded, Event
-from switchgear.engines.postgres.queue import PostgresBroker
+from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Fault
 
@@ -20,8 +20,8 @@ __all__ = ["worker"]
 async def worker(context: RoleContext) -> None:
     """Consume until drained."""
     dsn = dsn_of(context, "app")
-    broker = PostgresBroker(dsn)
-    tables = PostgresTables(dsn, name=context.label, outbox=broker.outbox)
+    queue = PostgresQueue(dsn, name=context.label)
+    tables = PostgresTables(dsn, name=context.label, outbox=queue)
     handled = context.registry.counter(
         "messages_handled_total", "Attempts at messages.", ("consumer", "health")
     )
@@ -40,7 +40,7 @@ async def worker(context: RoleContext) -> None:
     try:
         running = Worker(
             app_of(context.app).subscriptions,
-            broker=broker,
+            broker=queue,
             tables=tables,
             providers={},
             random=random.random,
@@ -65,7 +65,7 @@ async def worker(context: RoleContext) -> None:
         work.cancel()
         await asyncio.gather(watching, work, return_exceptions=True)
         await tables.close()
-        await broker.close()
+        await queue.close()
 
 
 def _answering(running: Worker) -> Answer:

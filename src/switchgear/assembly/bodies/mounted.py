@@ -1,0 +1,39 @@
+"""Mounted ASGI applications: hosted beside the endpoints, started and stopped with the process."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from switchgear.core.handler import Handler
+from switchgear.http.message import Request, Response
+
+__all__ = ["Mounts"]
+
+
+class Mounts:
+    """Hosts applications; entered before serving, left after it: their lifespans."""
+
+    def __init__(self) -> None:
+        self._hosts: list[Any] = []
+
+    def mounted(self, application: Callable[..., Any], prefix: str) -> Handler[Request, Response]:
+        """Host one application under a path prefix."""
+        from switchgear.http.asgi import AsgiHost
+
+        host = AsgiHost(application, prefix)
+        self._hosts.append(host)
+        return host
+
+    async def __aenter__(self) -> "Mounts":
+        for host in self._hosts:
+            await host.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for host in reversed(self._hosts):
+            await host.stop()
