@@ -1,0 +1,1 @@
+"""Our own sides of the benchmarks, each as small as its peers'."""
