@@ -28,23 +28,23 @@ from switchgear.http.stream import Stream, Whole
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Asgi", "Run"]
+__all__ = ["AsgiHost", "Run"]
 
 HELD_BYTES: Final = 65536  # of an answer, before `send` waits for the client
 
 
-class Asgi:
-    """Host an ASGI app as a handler of requests and WebSockets.
+class AsgiHost:
+    """Host an ASGI app as a handler of requests and WebSockets, under the path `root_path`.
 
-    `startup` and `shutdown` run its lifespan. `on_defect` is told what the app raised after its
+    `start` and `stop` run its lifespan. `on_defect` is told what the app raised after its
     answer was complete; what it raises before becomes the call's failure.
     """
 
     def __init__(
         self,
         app: App,
-        *,
         root_path: str = "",
+        *,
         on_defect: Callable[[BaseException, Call[Request]], None] = log_defect,
     ) -> None:
         self.app = app
@@ -55,11 +55,11 @@ class Asgi:
         self._idle: list[Parked] = []
         self._quiet: Future[None] | None = None
 
-    async def startup(self) -> None:
+    async def start(self) -> None:
         """Start the app. Raises RuntimeError when it says that it cannot."""
         await self._lifespan.startup()
 
-    async def shutdown(self, timeout: float = 10.0) -> None:
+    async def stop(self, timeout: float = 10.0) -> None:
         """Wait for what apps still do, then end the lifespan."""
         if self.running:
             self._quiet = asyncio.get_running_loop().create_future()
@@ -123,7 +123,7 @@ class Asgi:
 class Run:
     """One run of the app for one request. It feeds the stream of a long answer."""
 
-    def __init__(self, host: Asgi, call: Call[Request]) -> None:
+    def __init__(self, host: AsgiHost, call: Call[Request]) -> None:
         loop = asyncio.get_running_loop()
         self.host = host
         self.call = call

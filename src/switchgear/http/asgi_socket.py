@@ -16,7 +16,7 @@ from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 
 if TYPE_CHECKING:
-    from switchgear.http.asgi import Asgi
+    from switchgear.http.asgi import AsgiHost
 
 __all__ = ["SocketRun"]
 
@@ -32,7 +32,7 @@ class SocketRun(Run):
     its pages, and `websocket.close` before `websocket.accept` refuses.
     """
 
-    def __init__(self, host: "Asgi", call: Call[Request]) -> None:
+    def __init__(self, host: "AsgiHost", call: Call[Request]) -> None:
         super().__init__(host, call)
         self._accept = accept_of(check_request(call.payload))
         self._socket: WebSocket | None = None

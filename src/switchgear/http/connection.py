@@ -19,7 +19,7 @@ from switchgear.core.drivers import Parked, step
 from switchgear.core.sweep import Alarm
 from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
-from switchgear.http.heads import RequestHead, incomplete, read_request
+from switchgear.http.heads import Fields, Memo, incomplete, read_request
 from switchgear.http.incoming import DISCARDED, Incoming
 from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
     """One client, from accept to close."""
 
     __slots__ = ("_alarm", "_blocked_since", "_buffer", "_closing", "_due", "_head_since",
-                 "_idle_since", "_incoming", "_linger", "_parked", "_paused", "_pumping",
+                 "_idle_since", "_incoming", "_linger", "_memo", "_parked", "_paused", "_pumping",
                  "_scanned", "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked",
                  "exchange", "loop", "lost", "peer", "server", "transport")  # fmt: skip
 
@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self.blocked = False  # the client reads slowly
         self.exchange: Exchange | None = None
         self._buffer = b""
+        self._memo = Memo()
         self._scanned = 0  # bytes of the buffer that hold no end of a head
         self._pumping = False
         self._paused = False  # reading
@@ -207,15 +208,15 @@ class Connection(asyncio.Protocol):
         now = server.clock()
         body: Body = EMPTY
         try:
-            head = read_request(
-                buffer[at:end] if at or end < len(buffer) else buffer, server.settings
-            )
-            if head.length:
-                body, end = self._begin_body(head, buffer, end, now)
+            wire = buffer[at:end] if at or end < len(buffer) else buffer
+            head = read_request(wire, server.settings, self._memo)
+            fields = head.fields
+            if fields.length:
+                body, end = self._begin_body(fields, buffer, end, now)
             call = server.intake(
                 Request(
-                    head.method, head.path, head.query, head.headers, body, head.target, self.peer,
-                    server.scheme, head.minor, head.upgrade,
+                    head.method, head.path, head.query, fields.headers, body, head.target, self.peer,
+                    server.scheme, head.minor, fields.upgrade,
                 ),
                 now,
             )  # fmt: skip
@@ -223,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._turn(fault)
             return len(buffer)
         server.counters.requests += 1
-        self.exchange = exchange = Exchange(self, call, head.minor, head.keep_alive, now)
+        self.exchange = exchange = Exchange(self, call, head.minor, fields.keep_alive, now)
         if server.eager:
             step(dispatch(server.handler, exchange))
         else:
@@ -236,12 +237,10 @@ class Connection(asyncio.Protocol):
         ambient.set(exchange.call)
         await dispatch(self.server.handler, exchange)
 
-    def _begin_body(
-        self, head: RequestHead, buffer: bytes, at: int, now: float
-    ) -> tuple[Body, int]:
+    def _begin_body(self, fields: Fields, buffer: bytes, at: int, now: float) -> tuple[Body, int]:
         """Return the body, whole when it is here already, and where the next message begins."""
         settings = self.server.settings
-        length = head.length
+        length = fields.length
         if length > settings.body_bytes:
             raise too_large(settings.body_bytes)
         if 0 < length <= len(buffer) - at:
@@ -253,7 +252,7 @@ class Connection(asyncio.Protocol):
             raise too_large(settings.body_bytes)
         if decoder.done:
             return Whole(payload), len(buffer) - len(rest)
-        incoming = Incoming(self, decoder, payload, expects=head.expects and not data, now=now)
+        incoming = Incoming(self, decoder, payload, expects=fields.expects and not data, now=now)
         assert incoming.stream is not None  # noqa: S101 - it was just made
         self._incoming = incoming
         self._watch(now + settings.body_grace)

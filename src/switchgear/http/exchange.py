@@ -164,7 +164,7 @@ class Exchange:
         body = response.body
         status = response.status
         head = self._begin(response)
-        if status == 204 or status == 304 or status < 200:
+        if status == 204 or status == 304:
             connection.send(head + b"\r\n")
         elif self.call.payload.method == "HEAD":
             length = _announced(response)
@@ -178,16 +178,17 @@ class Exchange:
         """Return the head without its framing; from here on the answer has begun."""
         connection = self._connection
         headers = response.headers
-        head = (LINES.get(response.status) or line(response.status)) + headers.wire()
-        if headers.get("date") is None:
-            head += connection.server.date(self._started)
+        status = response.status
+        wire = headers.wire()
+        date = b"" if headers.dated else connection.server.date(self._started)
+        head = (LINES.get(status) or line(status)) + wire + date
         if self.keep and not connection.keeps():
             self.keep = False
         if not self.keep:
             head += _CLOSE
         elif self.minor == 0:
             head += _KEEP
-        self._status = response.status
+        self._status = status
         return head
 
     async def _flowing(self, response: Response) -> None:

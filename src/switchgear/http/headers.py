@@ -44,11 +44,12 @@ class Headers:
     `get` joins repeated fields by a comma (cookies by a semicolon), as RFC 9110 section 5.3 has it.
     """
 
-    __slots__ = ("_index", "_pairs", "_wire")
+    __slots__ = ("_index", "_pairs", "_wire", "dated")
 
     _pairs: tuple[tuple[str, str], ...] | list[tuple[str, str]]
     _index: dict[str, str] | None
     _wire: bytes | None
+    dated: bool  # whether `wire` has a Date; known once it was written
 
     def __init__(self, pairs: Pairs | Mapping[str, str] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
@@ -155,6 +156,7 @@ class Headers:
         """
         wire = self._wire
         if wire is None:
+            self.dated = self.get("date") is not None
             dropped = HOP
             if self.get("connection") is not None:
                 dropped = HOP | self.nominated()

@@ -12,8 +12,8 @@ from switchgear.http.refusals import refuse
 __all__ = ["normalise"]
 
 # What needs no work: no escape, no dot segment, no empty segment, nothing odd.
-_CLEAN: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]*+")
-_CLEAN_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+")
+_CLEAN: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]*+").fullmatch
+_CLEAN_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+").fullmatch
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SLASHES: Final = re.compile(r"//+")
@@ -31,11 +31,14 @@ def normalise(target: str) -> tuple[str, str]:
     segments are merged. Refused: dot segments in any spelling, escaped slashes and control
     characters, path parameters (`;`), backslashes, broken escapes, invalid or overlong UTF-8.
     """
-    path, mark, query = target.partition("?")
-    if _CLEAN.fullmatch(path) is None or "//" in path or "/." in path:
+    query = ""
+    path = target
+    if "?" in target:
+        path, _, query = target.partition("?")
+        if _CLEAN_QUERY(query) is None:
+            query = _quote(query)
+    if _CLEAN(path) is None or "//" in path or "/." in path:
         path = _rewrite(path)
-    if mark and _CLEAN_QUERY.fullmatch(query) is None:
-        query = _quote(query)
     return path, query
 
 

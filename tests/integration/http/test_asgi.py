@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from websockets.asyncio.client import connect as theirs
 
 from switchgear.core.ambient import current
-from switchgear.http.asgi import Asgi
+from switchgear.http.asgi import AsgiHost
 from switchgear.http.server import Drive
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.fault import Code, Fault
@@ -43,11 +43,11 @@ def post(path: str, body: bytes, head: str = "") -> bytes:
 
 @asynccontextmanager
 async def hosting(app: Any, *, drive: Drive = Drive.EAGER, **options: Any) -> AsyncIterator[Any]:
-    host = Asgi(app)
-    await host.startup()
+    host = AsgiHost(app)
+    await host.start()
     async with serving(host, drive=drive, **options) as server:
         yield server
-    await host.shutdown()
+    await host.stop()
     assert host.running == 0
 
 
@@ -306,7 +306,7 @@ async def test_an_app_that_fails_to_start_says_so(loop_factory: Any) -> None:
         yield
 
     with pytest.raises(RuntimeError, match="no database"):
-        await Asgi(fastapi.FastAPI(lifespan=lifespan)).startup()
+        await AsgiHost(fastapi.FastAPI(lifespan=lifespan)).start()
 
 
 async def test_a_bare_app_without_a_lifespan(loop_factory: Any) -> None:
