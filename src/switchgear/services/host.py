@@ -105,7 +105,7 @@ class Host:
         run = _within(endpoint.name, endpoint.deadline, work, clock)
 
         async def answer(call: Call[Request], path: Mapping[str, str]) -> Response:
-            body = b"" if plan.body is None else await call.payload.body.read(limit)
+            body = b"" if plan.body is None else await _json(call.payload, limit)
             given = HttpGiven(call, path, body)
             deadline = min(call.deadline, clock() + endpoint.deadline)
             result: Response = await run(replace(call, payload=given, deadline=deadline))
@@ -125,6 +125,22 @@ class Host:
             return result
 
         return answer
+
+
+async def _json(request: Request, limit: int) -> bytes:
+    """Read a body that must be JSON. A form that a page of somebody else's sent is none."""
+    told = request.headers.get("content-type")
+    if told is not None:
+        kind = told.partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise Fault(
+                Code.INVALID_ARGUMENT,
+                f"the content type is {kind[:60]!r}",
+                effect=Effect.NONE,
+                public="Send JSON, with content-type: application/json.",
+                extra={"status": 415},
+            )
+    return await request.body.read(limit)
 
 
 def names_of(path: str) -> list[str]:

@@ -22,6 +22,8 @@ from switchgear.policy.shedder import Shedder, ShedderSettings
 
 __all__ = ["gateway"]
 
+# One that is starting has no address yet, one that is down has none any more.
+_THERE: Final = frozenset({State.READY, State.UNROUTABLE, State.DRAINING})
 _LAG_EVERY: Final = 0.05  # seconds between two looks at how late the loop runs
 
 
@@ -102,7 +104,7 @@ def _ready(context: RoleContext, upstreams: Mapping[str, Upstream]) -> tuple[int
 
 def _follow(upstreams: Mapping[str, Upstream], topology: Topology) -> None:
     for name, upstream in upstreams.items():
-        upstream.update(_member(one) for one in topology.of(name) if one.state is not State.DOWN)
+        upstream.update(_member(one) for one in topology.of(name) if one.state in _THERE)
 
 
 def _member(endpoint: Endpoint) -> Member:

@@ -5,7 +5,9 @@ from types import TracebackType
 from typing import Any
 
 from switchgear.core.handler import Handler
+from switchgear.http.asgi import AsgiHost
 from switchgear.http.message import Request, Response
+from switchgear.policy.call import Call
 
 __all__ = ["Mounts"]
 
@@ -13,14 +15,13 @@ __all__ = ["Mounts"]
 class Mounts:
     """Hosts applications; entered before serving, left after it: their lifespans."""
 
-    def __init__(self) -> None:
-        self._hosts: list[Any] = []
+    def __init__(self, on_defect: Callable[[BaseException, Call[Request]], None]) -> None:
+        self._on_defect = on_defect
+        self._hosts: list[AsgiHost] = []
 
     def mounted(self, application: Callable[..., Any], prefix: str) -> Handler[Request, Response]:
         """Host one application under a path prefix."""
-        from switchgear.http.asgi import AsgiHost
-
-        host = AsgiHost(application, prefix)
+        host = AsgiHost(application, prefix, on_defect=self._on_defect)
         self._hosts.append(host)
         return host
 

@@ -9,6 +9,7 @@ import msgspec
 from switchgear.assembly.app import App
 from switchgear.assembly.bodies.database import dsn_of, watch
 from switchgear.assembly.bodies.mounted import Mounts
+from switchgear.assembly.bodies.serving import defects_to
 from switchgear.assembly.bodies.web import serve
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.roles import RoleContext
@@ -32,7 +33,7 @@ async def service(context: RoleContext) -> None:
     app = app_of(context.app)
     async with AsyncExitStack() as held:
         tables = await _tables(context, held) if is_native(context.app) else None
-        mounts = Mounts()
+        mounts = Mounts(defects_to(context.log))
         try:
             host = Host(
                 app.endpoints,
