@@ -106,10 +106,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench ground")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
     settings = parser.parse_args()
     print_ground()
-    for part in settings.parts:
+    for part in PARTS if "all" in settings.parts else settings.parts:
         PARTS[part](settings)
 
 

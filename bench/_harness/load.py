@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from bench._harness.pinning import pinned
 
-__all__ = ["Asked", "Seen", "ask", "generator", "heard"]
+__all__ = ["Asked", "Seen", "ask", "generator", "heard", "warm_up"]
 
 _OWN: Final = Path(__file__).with_name("sender.py")
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -85,6 +85,11 @@ def heard(said: str) -> Seen:
 def _ranked(said: str, percent: int) -> float:
     found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", said)
     return float(found[1]) * _UNITS[found[2]] if found else 0.0
+
+
+def warm_up(asked: Asked, port: int, *, seconds: float, connections: int, cpu: int | None) -> Seen:
+    """Load it briefly with our own sender: wrk runs for whole seconds only."""
+    return _own(asked, port, seconds, connections, cpu)
 
 
 def _own(asked: Asked, port: int, seconds: float, connections: int, cpu: int | None) -> Seen:

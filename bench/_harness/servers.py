@@ -11,17 +11,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, NamedTuple
 
-from bench._harness.load import Asked, Seen, ask
+from bench._harness.load import Asked, Seen, ask, warm_up
 from bench._harness.pinning import cpus, pinned
 from bench._harness.tree import used
 
 __all__ = ["Contender", "Figures", "free_port", "measure", "running"]
 
 _READY_WITHIN: Final = 20.0
-_WARM_UP: Final = 1.0
+_WARM_UP: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,11 @@ def measure(
         places = [(one, *stack.enter_context(running(one, server_cpu))) for one in contenders]
         for number in range(rounds):
             for one, pid, port in places:
-                load = partial(ask, asked, port, connections=connections, cpu=load_cpu)
                 if number == 0:
                     _check(one, asked, port)
-                    load(seconds=_WARM_UP)
+                    warm_up(asked, port, seconds=_WARM_UP, connections=connections, cpu=load_cpu)
                 before = used(pid)
-                seen = load(seconds=seconds)
+                seen = ask(asked, port, seconds=seconds, connections=connections, cpu=load_cpu)
                 after = used(pid)
                 rows[one.name].append((after.cpu - before.cpu, seen, after.resident_bytes))
     return {name: _figures(name, each) for name, each in rows.items()}
