@@ -51,6 +51,7 @@ class BucketAgainstTokens(RuleBasedStateMachine):
             self.refused += 1
         figures = self.bucket.statistics()
         assert (figures["admitted"], figures["refused"]) == (self.admitted, self.refused)
+        assert figures["out"] == self.admitted, "nothing is settled here"
 
     def compare(self, answer: Permit | Refused, held: float, weight: int) -> None:
         assert isinstance(answer, Permit) is (weight <= held)

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import cycle
 
 import pytest
 
@@ -74,13 +73,21 @@ def test_an_endpoint_that_never_answered_gets_one_call_not_all() -> None:
     assert tally([new, known]) == {"p1": 200}
 
 
-def test_the_two_are_never_the_same_and_each_pair_comes_up() -> None:
-    draws = cycle(number / 12 for number in range(12))
-    endpoints = processes(3)
-    endpoints[0].in_flight = 1  # it loses every pair, so it is never taken
-    balancer = Balancer(random=lambda: next(draws))
-    taken = {balancer.pick(endpoints, 0.0).endpoint.name for _ in range(144)}
-    assert taken == {"p1", "p2"}
+@pytest.mark.parametrize("idle", range(4))
+def test_the_two_are_never_the_same_and_each_pair_comes_up_as_often(idle: int) -> None:
+    endpoints = processes(4)
+    for number, process in enumerate(endpoints):
+        process.ewma.observe(0.01, 0.0)
+        process.in_flight = 0 if number == idle else 1 + number
+    draws = [(first / 4, second / 3) for first in range(4) for second in range(3)]
+    taken = []
+    for pair in draws:
+        pick = Balancer(random=iter(pair).__next__).pick(endpoints, 0.0)
+        assert pick is not None
+        taken.append(pick.endpoint.in_flight)
+    assert taken.count(0) == 6, "the idle one is in half of the twelve pairs of four"
+    busiest = max(process.in_flight for process in endpoints)
+    assert busiest not in taken, "the busiest wins no pair, so none was a pair of itself"
 
 
 def test_no_endpoints_no_pick() -> None:
@@ -186,6 +193,14 @@ def test_one_bad_second_keeps_the_calls_away_for_five_not_for_a_minute() -> None
     once_slow.ewma.observe(0.001, 5.2)
     assert once_slow.ewma.at(5.2) == 0.001
     assert taken(5.2) == "p0"
+
+
+def test_a_quicker_answer_weighs_by_the_time_since_the_last() -> None:
+    ewma = PeakEwma(decay=10.0, stale=60.0)
+    ewma.observe(1.0, 0.0)
+    ewma.observe(0.1, 10.0)
+    third = 1 / 2.718281828
+    assert ewma.at(10.0) == pytest.approx(1.0 * third + 0.1 * (1 - third))
 
 
 def test_quick_answers_bring_it_down_by_and_by() -> None:
