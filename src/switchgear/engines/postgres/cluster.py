@@ -34,6 +34,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "shared_buffers": "64MB",
     "autovacuum_naptime": "5s",  # queue tables turn over wholly; an idle round costs nothing
     "max_connections": "100",
+    # After a crash: one call instead of one per file, 0.2 s instead of 1 to 3.
+    **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
 }
 
 
@@ -51,9 +53,13 @@ def make_cluster(home: Home, binaries: Binaries, account: Account, password: str
             file.write(f"{password}\n")
         account.adopt(secret, 0o600)
         command = [str(binaries.initdb), f"--pgdata={building}"]
-        initdb = [*command, *_initdb_flags(binaries), f"--pwfile={secret}"]
+        major, _ = binaries.version()
+        initdb = [*command, *_initdb_flags(major), f"--pwfile={secret}"]
         _run(initdb, account, home, "initdb failed")
-        _run([*command, "--sync-only"], account, home, "the new cluster could not be synced")
+        sync = [*command, "--sync-only"]
+        if major >= 17 and sys.platform == "linux":
+            sync.append("--sync-method=syncfs")
+        _run(sync, account, home, "the new cluster could not be synced")
         building.rename(home.cluster)
         folder = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -67,8 +73,7 @@ def make_cluster(home: Home, binaries: Binaries, account: Account, password: str
         secret.unlink(missing_ok=True)
 
 
-def _initdb_flags(binaries: Binaries) -> list[str]:
-    major, _ = binaries.version()
+def _initdb_flags(major: int) -> list[str]:
     flags = [
         f"--username={SUPERUSER}",
         "--auth=scram-sha-256",

@@ -7,6 +7,7 @@ of the pool's own when one comes back (what a transaction set is reset with its 
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import Context
 from math import inf
 from typing import Any
@@ -150,7 +151,8 @@ class PostgresPool:
             async with asyncio.timeout(self.settings.end_timeout):
                 await connection.execute(f"ROLLBACK; {RESET}")
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - broken: the server rolls back
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # closed, and back in the pool already
+                connection.terminate()
         await self.give(connection)
 
     def _left(self, deadline: float) -> float:
