@@ -1,0 +1,42 @@
+"""What the drills ask the community for: users created, users listed, and a page without database."""
+
+import json
+
+from switchgear.drills.reply import Reply
+from switchgear.drills.wire import Request
+
+__all__ = ["Community"]
+
+
+class Community:
+    """Of every `every` requests the first creates a user, the second lists users, the rest ask
+    for `/about`. A creation's id in the ledger is the user's email.
+    """
+
+    def __init__(self, token: str, prefix: str, every: int = 3, creates: int = 1) -> None:
+        self._headers = (
+            ("Authorization", f"Bearer {token}"),
+            ("Content-Type", "application/json"),
+        )
+        self._prefix = prefix
+        self._every = every
+        self._creates = creates
+
+    def request(self, sequence: int) -> Request:
+        turn = sequence % self._every
+        if turn < self._creates:
+            email = f"{self._prefix}{sequence}@example.org"
+            body = json.dumps({"name": f"n{sequence}", "email": email}).encode()
+            return Request("POST", "/users", self._headers, body, id=email)
+        if turn == self._creates:
+            return Request("GET", "/users?limit=5")
+        return Request("GET", "/about")
+
+    def wrong(self, request: Request, reply: Reply) -> str:
+        if reply.status >= 400:
+            return ""
+        if request.path == "/about":
+            return "" if b'"community"' in reply.body else f"{reply.body[:80]!r} is no /about"
+        if request.id and request.id.encode() not in reply.body:
+            return f"{reply.body[:120]!r} is another's user"
+        return ""
