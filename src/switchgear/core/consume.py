@@ -12,12 +12,15 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from switchgear.core.delivery import Delivery, Failed, Source, dispatch
+from switchgear.core.drivers import working
 from switchgear.core.handler import Handler
+from switchgear.policy.call import Call
 
 __all__ = ["consume"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Job = asyncio.Task[None]
 
 
 class _Lanes:
@@ -25,15 +28,39 @@ class _Lanes:
 
     def __init__(self, handler: Handler[Any, Any], lanes: int, parked: int) -> None:
         self.handler = handler
+        self.loop = asyncio.get_running_loop()
         self.free = lanes
         self.room = lanes + parked
         self.behind: dict[str, deque[Delivery[Any, Any]]] = {}
         self.ready: deque[Delivery[Any, Any]] = deque()
-        self.tasks: dict[asyncio.Task[None], Delivery[Any, Any]] = {}
-        self.unbegun: set[asyncio.Task[None]] = set()
+        self.tasks: dict[Job, Delivery[Any, Any]] = {}
+        self.unbegun: set[Job] = set()
+        self.settling: set[Job] = set()
         self.failures: list[BaseException] = []
         self.closing = False
+        self.taking = False
+        self.interrupted = False
+        self.consumer = working()
         self.change = asyncio.Event()
+
+    async def take(self, source: Source[Any, Any]) -> bool:
+        """Accept the next delivery; False when there is none, or something failed meanwhile."""
+        asked = self.consumer.cancelling()
+        self.taking = True
+        try:
+            delivery = await source.take()
+        except CancelledError:
+            if self.interrupted and self.consumer.cancelling() - 1 <= asked:
+                return False
+            raise
+        finally:
+            self.taking = False
+            if self.interrupted:
+                self.consumer.uncancel()
+        if delivery is None:
+            return False
+        self.accept(delivery)
+        return not self.failures
 
     def accept(self, delivery: Delivery[Any, Any]) -> None:
         self.room -= 1
@@ -50,19 +77,28 @@ class _Lanes:
         while self.free and self.ready and not self.closing:
             self.free -= 1
             delivery = self.ready.popleft()
-            task = asyncio.get_running_loop().create_task(self.run(delivery), context=Context())
+            # Not by loop.create_task: an eager task factory would run it before it is known here.
+            task = asyncio.Task(self.run(delivery), loop=self.loop, context=Context())
             self.tasks[task] = delivery
             self.unbegun.add(task)
-            task.add_done_callback(self.ended)
+            task.add_done_callback(self.ended, context=Context())
 
     async def run(self, delivery: Delivery[Any, Any]) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self.unbegun.discard(task)
-        await dispatch(self.handler, delivery)
+        assert task is not None  # noqa: S101 - for the type checker
+        self.unbegun.discard(task)
 
-    def ended(self, task: "asyncio.Task[None]") -> None:
+        async def handle(call: Call[Any]) -> Any:
+            try:
+                return await self.handler(call)
+            finally:
+                self.settling.add(task)
+
+        await dispatch(handle, delivery)
+
+    def ended(self, task: Job) -> None:
         delivery = self.tasks.pop(task)
+        self.settling.discard(task)
         if task in self.unbegun:  # cancelled before its first step: nothing of it ran
             self.unbegun.discard(task)
             self.ready.appendleft(delivery)
@@ -71,6 +107,9 @@ class _Lanes:
             self.release(delivery.call.key)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failures.append(error)
+            if self.taking and not self.interrupted:  # an idle source would hide it for ever
+                self.interrupted = True
+                self.consumer.cancel()
         self.free += 1
         self.start()
         self.change.set()
@@ -94,22 +133,38 @@ class _Lanes:
             self.change.clear()
             await self.change.wait()
 
-    async def close(self) -> None:
-        """Call off what runs, and settle everything that was taken and never began."""
+    async def close(self) -> CancelledError | None:
+        """Call off what runs, and settle everything that was taken and never began.
+
+        A settlement that is under way is left to end, unless this itself is called off: an
+        acknowledgement cut in two is an effect that is done twice. Returns that cancellation.
+        """
         self.closing = True
+        called_off: CancelledError | None = None
         while self.tasks:
             for task in self.tasks:
-                task.cancel()
+                if called_off is not None or task not in self.settling:
+                    task.cancel()
             try:
                 await asyncio.wait(set(self.tasks))
-            except CancelledError:
-                continue  # asked twice: the work has been told, and must settle all the same
-        rest = [*self.ready, *(one for queue in self.behind.values() for one in queue)]
-        for delivery in rest:
+            except CancelledError as error:
+                called_off = error
+        for delivery in [*self.ready, *(one for line in self.behind.values() for one in line)]:
             try:
                 await delivery.settle(Failed(CancelledError()))
-            except Exception as error:  # noqa: BLE001 - the others must be settled all the same
+            except CancelledError as error:  # the others must be settled all the same
+                called_off = error
+            except Exception as error:  # noqa: BLE001 - as above
                 self.failures.append(error)
+        return called_off
+
+    def report(self) -> None:
+        """Tell the loop of failures that nobody will see raised."""
+        for error in self.failures:
+            if not isinstance(error, CancelledError):
+                self.loop.call_exception_handler(
+                    {"message": "a consumer failed, too, in another way", "exception": error}
+                )
 
 
 async def consume(
@@ -123,13 +178,23 @@ async def consume(
 
     Raises what `take` or the first failing `settle` raised, after the rest has been settled.
     """
+    if lanes < 1 or parked < 0:
+        raise ValueError(f"lanes={lanes}, parked={parked}: from 1 and from 0 would be right")
     state = _Lanes(handler, lanes, parked)
+    ending: BaseException | None = None
     try:
-        while not state.failures and (delivery := await source.take()) is not None:
-            state.accept(delivery)
+        while not state.failures and await state.take(source):
             await state.roomy()
         await state.idle()
-    finally:
-        await state.close()
-    if state.failures:
-        raise state.failures[0]
+    except GeneratorExit:
+        raise  # thrown away: nothing can be awaited any more
+    except BaseException as error:  # noqa: BLE001 - raised again when all is settled
+        ending = error
+    if ending is not None:
+        state.failures.insert(0, ending)
+    ending = await state.close()
+    if ending is None and state.failures:
+        ending = state.failures.pop(0)
+    state.report()
+    if ending is not None:
+        raise ending

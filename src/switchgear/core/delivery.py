@@ -1,7 +1,8 @@
 """Deliveries and sources: where a call came from, and how it is settled."""
 
-from asyncio import CancelledError
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 from switchgear.core.drivers import Work, working
 from switchgear.core.handler import Handler
@@ -13,13 +14,13 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-class Done(NamedTuple, Generic[Out]):
+class Done(msgspec.Struct, Generic[Out], frozen=True):
     """The handler returned."""
 
     value: Out
 
 
-class Failed(NamedTuple):
+class Failed(msgspec.Struct, frozen=True):
     """The handler raised: a `Fault`, a defect, or CancelledError when its work was called off."""
 
     error: BaseException
@@ -32,7 +33,8 @@ class Delivery(Protocol[In, Out]):
     """One call at an entrance, and the way to answer it.
 
     `begin` hands over the running work, so that the entrance can call it off: a client left,
-    a lease was lost, a partition was revoked.
+    a lease was lost, a partition was revoked. It is the entrance's until `settle` has returned, and
+    not a moment longer: the task of a connection goes on to the next call.
     """
 
     @property
@@ -47,23 +49,28 @@ class Source(Protocol[In, Out]):
     """Where deliveries are pulled from."""
 
     async def take(self) -> Delivery[In, Out] | None:
-        """Return the next delivery, or None when the source is drained."""
+        """Return the next delivery, or None when the source is drained.
+
+        It can be cancelled at any wait, and must lose nothing then.
+        """
         ...
 
 
 async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> None:
     """Run one delivery to its settlement: the one place where outcomes are captured.
 
-    `settle` is called exactly once, whatever ended the work. A cancellation is settled
-    too and then goes on to whoever drives this.
+    `settle` is called exactly once, whatever ended the work. What is no ordinary error (a
+    cancellation, an exit) is settled too and then goes on to whoever drives this.
     """
     outcome: Outcome[Out]
-    delivery.begin(working())
     try:
+        delivery.begin(working())
         outcome = Done(await handler(delivery.call))
-    except CancelledError as error:
-        await delivery.settle(Failed(error))
-        raise
     except Exception as error:  # noqa: BLE001 - a defect, too, is an outcome
         outcome = Failed(error)
+    except GeneratorExit:
+        raise  # its driver was thrown away: there is nobody left who could run a settlement
+    except BaseException as error:
+        await delivery.settle(Failed(error))
+        raise
     await delivery.settle(outcome)

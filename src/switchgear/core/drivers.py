@@ -7,6 +7,7 @@ a Context of its own: code that asks for the current task (timeouts, task groups
 """
 
 import asyncio
+import threading
 from asyncio import CancelledError, Future
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
@@ -23,14 +24,23 @@ class Work(Protocol):
     def cancel(self) -> bool: ...
     def cancelling(self) -> int: ...
     def uncancel(self) -> int: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
 
 
-# Steps are synchronous, so a plain global names the stepper that runs now; a ContextVar
-# would leak between callbacks that share a Context.
-_stepping: "Stepper | None" = None
+class _Here(threading.local):
+    """What steps in this thread. Event loops of several threads must not see each other's.
 
-# Wake-ups of stepped frames run here. It stays empty: our own frames set no ContextVar.
-_BARE: Final = Context()
+    Steps are synchronous, so a plain cell names the stepper that runs now; a ContextVar would
+    leak between callbacks that share a Context. `bare` is where stepped frames wake up: it
+    stays empty, because our own frames set no ContextVar.
+    """
+
+    def __init__(self) -> None:
+        self.cell: list[Stepper | None] = [None]
+        self.bare = Context()
+
+
+_here: Final = _Here()
 
 
 def working() -> Work:
@@ -38,8 +48,9 @@ def working() -> Work:
 
     Raises RuntimeError outside both.
     """
-    if _stepping is not None:
-        return _stepping
+    stepper = _here.cell[0]
+    if stepper is not None:
+        return stepper
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("nothing drives this code: call it from a task or by step()")
@@ -49,13 +60,16 @@ def working() -> Work:
 class Stepper:
     """One coroutine run eagerly, woken by the futures it awaits."""
 
-    __slots__ = ("_cancels", "_coroutine", "_due", "_wait", "ended")
+    __slots__ = ("_bare", "_cancels", "_cell", "_coroutine", "_due", "_wait", "ended")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        here = _here
+        self._cell = here.cell
+        self._bare = here.bare
         self._coroutine = coroutine
         self._wait: Future[Any] | None = None
         self._cancels = 0
-        self._due = False  # a cancellation that has not been thrown yet
+        self._due: BaseException | None = None  # what the next step throws
         self.ended = False
 
     def cancel(self) -> bool:
@@ -64,7 +78,7 @@ class Stepper:
             return False
         self._cancels += 1
         if self._wait is None or not self._wait.cancel():
-            self._due = True
+            self._due = CancelledError()
         return True
 
     def cancelling(self) -> int:
@@ -75,47 +89,50 @@ class Stepper:
         """Take one cancellation back; return how many remain."""
         if self._cancels:
             self._cancels -= 1
-        if not self._cancels:
-            self._due = False
+            if not self._cancels and isinstance(self._due, CancelledError):
+                self._due = None
         return self._cancels
 
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that this runs on."""
+        return asyncio.get_running_loop()
+
     def _step(self, _: object = None) -> None:
-        global _stepping  # noqa: PLW0603 - see the name's comment
         self._wait = None
-        outer, _stepping = _stepping, self
+        cell = self._cell
+        outer, cell[0] = cell[0], self
         try:
-            if self._due:
-                self._due = False
-                waited = self._coroutine.throw(CancelledError())
-            else:
+            if self._due is None:
                 waited = self._coroutine.send(None)
+            else:
+                due, self._due = self._due, None
+                waited = self._coroutine.throw(due)
         except (StopIteration, CancelledError):
             self.ended = True
         except Exception as error:  # noqa: BLE001 - nobody awaits a stepper: report it
             self.ended = True
             _report("a stepped coroutine failed", error)
+        except BaseException:
+            self.ended = True
+            raise
         else:
             self._sleep(waited)
         finally:
-            _stepping = outer
+            cell[0] = outer
 
     def _sleep(self, waited: object) -> None:
-        if waited is None:  # a bare yield: give way for one turn of the loop
-            asyncio.get_running_loop().call_soon(self._step, context=_BARE)
-            return
         if not getattr(waited, "_asyncio_future_blocking", False):
-            self._due = False
-            error = RuntimeError(f"a stepped coroutine awaited {waited!r}, which is no future")
-            self._coroutine.close()
-            self.ended = True
-            _report("a stepped coroutine failed", error)
+            if waited is not None:  # None is a bare yield: give way for one turn of the loop
+                error = RuntimeError(f"a stepped coroutine awaited {waited!r}, which is no future")
+                self._due = self._due or error  # told at its await, as a task would be
+            asyncio.get_running_loop().call_soon(self._step, context=self._bare)
             return
         future: Future[Any] = waited  # type: ignore[assignment]  # duck-typed as asyncio does it
-        future._asyncio_future_blocking = False
+        future._asyncio_future_blocking = False  # noqa: SLF001 - the protocol of awaiting futures
         self._wait = future
-        future.add_done_callback(self._step, context=_BARE)
-        if self._due and future.cancel():
-            self._due = False
+        future.add_done_callback(self._step, context=self._bare)
+        if self._due is not None and future.cancel():
+            self._due = None
 
 
 def step(coroutine: Coroutine[Any, Any, None]) -> Stepper:
@@ -125,18 +142,28 @@ def step(coroutine: Coroutine[Any, Any, None]) -> Stepper:
     and goes to the loop's exception handler.
     """
     stepper = Stepper(coroutine)
-    stepper._step()
+    stepper._step()  # noqa: SLF001 - of this module
     return stepper
+
+
+# The loop holds its tasks weakly, and nobody else holds one that was left.
+_left: Final[set["asyncio.Task[None]"]] = set()
 
 
 class Parked:
     """One real task that runs one coroutine at a time and sleeps in between.
 
+    ::
+
+        run --> queued --> running --> parked --> running ...
+                              +------> replaced: its Context was changed, or it was called off
+
     The task starts in an empty Context. Whoever runs in it may set the ambient call; what
-    else user code leaves in the Context costs it the task: the next run gets a fresh one.
+    else user code leaves in the Context costs it the task: the next run gets a fresh one, and
+    so it does after a cancellation that nobody has taken back.
     """
 
-    __slots__ = ("_bell", "_closing", "_loop", "_next", "_task")
+    __slots__ = ("_begun", "_bell", "_closing", "_loop", "_next", "_running", "_task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -144,6 +171,8 @@ class Parked:
         self._bell: Future[None] | None = None
         self._next: Coroutine[Any, Any, None] | None = None
         self._closing = False
+        self._begun = False  # the task has had its first step
+        self._running = False
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start `coroutine` in the task, or have it start when what runs now has ended.
@@ -163,57 +192,74 @@ class Parked:
     def close(self) -> None:
         """Call off what runs and end the task; what was given to `run` is still run, and told."""
         self._closing = True
-        if self._task is not None:
+        if self._task is not None and self._begun:  # else it would end without a first step
             self._task.cancel()
 
     def leave(self) -> None:
         """Let what runs now end in its own time, and then its task; the next run gets another."""
+        if not self._running or self._task is None:
+            return
+        _left.add(self._task)
+        self._task.add_done_callback(_left.discard)
+        self._renew()
+
+    def _renew(self) -> None:
         self._task = None
+        self._begun = self._running = False
         if self._next is not None:
             self._start()
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._main(), context=Context())
+        # Not by loop.create_task: an eager task factory would run it before it is known here.
+        self._task = asyncio.Task(self._main(), loop=self._loop, context=Context())
+        self._task.add_done_callback(self._gone, context=Context())
+
+    def _gone(self, task: "asyncio.Task[None]") -> None:
+        """Take the end of a task; what is due, even if it never got to see it, gets another."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _report("a parked coroutine failed", error)
+        if self._task is task:
+            self._renew()
 
     async def _main(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
+        self._begun = True
         ambient.set(None)
         bare = copy_context()
-        while True:
-            if self._next is None and not self._closing:
-                self._bell = self._loop.create_future()
-                try:
-                    await self._bell
-                except CancelledError:
-                    task.uncancel()
-                finally:
-                    self._bell = None
+        while self._next is not None or await self._rung(task):
             coroutine, self._next = self._next, None
             if coroutine is None:
-                break
+                continue
             if self._closing:
                 task.cancel()  # it was accepted, so it runs, and is told at its first wait
-            await self._one(coroutine, task)
+            self._running = True
+            try:
+                await coroutine
+            except CancelledError:
+                pass
+            except Exception as error:  # noqa: BLE001 - nobody awaits a parked task: report it
+                _report("a parked coroutine failed", error)
             if self._task is not task:
                 return
+            self._running = False
             ambient.set(None)
-            if copy_context() != bare:
-                break
-        self._task = None
-        if self._next is not None:
-            self._start()
+            if task.cancelling() or copy_context() != bare:
+                return
 
-    @staticmethod
-    async def _one(coroutine: Coroutine[Any, Any, None], task: "asyncio.Task[None]") -> None:
+    async def _rung(self, task: "asyncio.Task[None]") -> bool:
+        """Sleep until there is something to run; False says that the task is to end."""
+        if self._closing:
+            return False
+        self._bell = self._loop.create_future()
         try:
-            await coroutine
-        except CancelledError:
-            pass
-        except Exception as error:  # noqa: BLE001 - nobody awaits a parked task: report it
-            _report("a parked coroutine failed", error)
-        while task.uncancel():
-            pass
+            await self._bell
+        except CancelledError:  # closed, or called off by somebody else: a loop that shuts down
+            task.uncancel()
+            return False
+        finally:
+            self._bell = None
+        return True
 
 
 def _report(message: str, error: BaseException) -> None:

@@ -1,51 +1,33 @@
 """Frames: the coroutines that a stack is compiled to. The order of parts is `stack.py`'s affair.
 
-`attempt` runs one attempt behind its gates and under its timeout, `retried` runs attempts
-behind the gates that stand outside the retry. A permit comes home when the work has really
-ended: at return, or for an answer that streams at its end.
+One frame holds what stands together, outermost first, and any of it may be missing::
+
+    outer gates -> retry -> [ gates -> timeout -> handler ]     in brackets: one attempt
+
+A permit comes home when the work has really ended: at return, or for an answer that streams at
+its end.
 """
 
 from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from switchgear.core.clock import FINE, Clock
-from switchgear.core.drivers import Work, working
-from switchgear.core.handler import Ending, Handler, Judge
-from switchgear.core.observe import AttemptEnded, CallEnded, Observer, Refusing
-from switchgear.core.sweep import Sweep, sweep_of
+from switchgear.core.endings import follow, judged, streams
+from switchgear.core.handler import Ending, Handler
+from switchgear.core.kit import Kit
+from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.core.permits import Held, answered, ask_of, enter, let_in, refresh, settle
+from switchgear.core.timeout import Cut, Timeout, bounded, expired
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Code, Effect, Fault, Refusal
-from switchgear.policy.gate import Ask, Gate, Permit, Refused, Schedule, Waiting
-from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, effect_of, judge, worse
+from switchgear.policy.fault import Effect, Fault
+from switchgear.policy.gate import Gate, Permit, Schedule
+from switchgear.policy.verdict import GOOD, Verdict, effect_of, judge, worse
 
-__all__ = ["Kit", "Retry", "Timeout", "attempt", "retried"]
-
-FAIR: Final = 0.8  # a timeout counts against the dependency from this share of its full time
-
-
-class Timeout(msgspec.Struct, frozen=True):
-    """How long one attempt may take, in seconds.
-
-    A repeatable call gets `share` of what remains, at most `limit`; another gets all that
-    remains. `full` is the deadline that the route is configured with: an attempt cut short
-    because the caller left far less says nothing about the dependency.
-    """
-
-    full: float
-    limit: float = 1.0
-    share: float = 0.5
-
-    def allow(self, remaining: float, *, repeatable: bool) -> float:
-        """Return the seconds one attempt gets out of `remaining`."""
-        return min(remaining * self.share, self.limit) if repeatable else remaining
-
-    def fair(self, *, repeatable: bool) -> float:
-        """Return the seconds from which a timeout is the dependency's own fault."""
-        return FAIR * self.allow(self.full, repeatable=repeatable)
+__all__ = ["Frame", "Kit", "Retry", "Timeout"]
 
 
 class Retry(NamedTuple):
@@ -56,277 +38,242 @@ class Retry(NamedTuple):
     withdraw: Callable[[float], bool]
 
 
-class Kit(NamedTuple):
-    """What every frame of one stack shares."""
+class Frame:
+    """A handler behind gates, a timeout and a retry; `run` is the handler that it makes.
 
-    name: str
-    observe: Observer | None = None
-    judge: Judge | None = None
-    clock: Clock = FINE
-
-    def sweep(self) -> Sweep:
-        """Return the sweep of the running loop."""
-        return sweep_of(get_running_loop(), self.clock)
-
-
-Held = list[tuple[Gate, Permit]]
-
-
-class _Cut:
-    """The alarm of one attempt: calls its work off."""
-
-    __slots__ = ("rang", "work")
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.rang = False
-
-    def ring(self) -> None:
-        self.rang = True
-        self.work.cancel()
-
-
-class _Bell:
-    """The alarm of one waiter in a gate's queue."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: "Future[None]") -> None:
-        self.future = future
-
-    def ring(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-
-def settle(held: Held, verdict: Verdict, now: float) -> None:
-    """Give every permit back, the innermost first, and wake whom that let in."""
-    while held:
-        gate, permit = held.pop()
-        for waiting in gate.settle(permit, verdict, now):
-            wake: Future[None] | None = waiting.wake
-            if wake is not None and not wake.done():
-                wake.set_result(None)
-
-
-async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit:
-    """Sleep in a gate's queue until it answers or the place is too old."""
-    waiting.wake = get_running_loop().create_future()
-    bell = _Bell(waiting.wake)
-    slot = kit.sweep().arm(waiting.until, bell)
-    try:
-        await waiting.wake
-    except CancelledError:
-        if isinstance(waiting.answer, Permit):  # let in and called off in the same turn
-            settle([(gate, waiting.answer)], NEUTRAL, kit.clock())
-        elif waiting.answer is None:
-            gate.abandon(waiting, kit.clock())
-        raise
-    finally:
-        slot.discard(bell)
-        waiting.wake = None
-    answer = waiting.answer
-    if isinstance(answer, Permit):
-        return answer
-    if answer is None:
-        now = kit.clock()
-        gate.abandon(waiting, now)
-        waited = now - waiting.since
-        answer = Refused(Refusal.FULL, f"{gate.name} had no room for {waited:.3f} s: queue is slow")
-    raise _refusal(kit, gate, answer)
-
-
-def _refusal(kit: Kit, gate: Gate, refused: Refused) -> Fault:
-    if kit.observe is not None:
-        kit.observe(Refusing(kit.name, gate.name, refused.detail))
-    return refused.fault()
-
-
-_ENDINGS: dict[type, bool] = {}
-
-
-def ends(answer: object) -> bool:
-    """Say whether the work of `answer` goes on after it was returned; remembered by its type."""
-    kind = answer.__class__
-    known = _ENDINGS.get(kind)
-    if known is None:
-        if len(_ENDINGS) > 1024:  # types made at run time must not pile up
-            _ENDINGS.clear()
-        known = _ENDINGS[kind] = issubclass(kind, Ending)
-    return known
-
-
-def _expired(kit: Kit, remaining: float) -> Fault:
-    return Fault(
-        Code.DEADLINE_EXCEEDED,
-        f"{kit.name}: the deadline had passed {-remaining:.3f} s before the work began",
-        effect=Effect.NONE,
-        refusal=Refusal.HURRIED,
-        origin=kit.name,
-    )
-
-
-def _overdue(kit: Kit, timeout: Timeout, allowed: float, *, repeatable: bool) -> Fault:
-    fair = timeout.fair(repeatable=repeatable)
-    short = allowed < fair
-    note = f"; the caller left less than the usual {fair:.3f} s" if short else ""
-    return Fault(
-        Code.DEADLINE_EXCEEDED,
-        f"{kit.name}: no answer within {allowed:.3f} s{note}",
-        refusal=Refusal.HURRIED if short else None,
-        origin=kit.name,
-    )
-
-
-def attempt(
-    kit: Kit, gates: Sequence[Gate], timeout: Timeout | None, handler: Handler[Any, Any]
-) -> Handler[Any, Any]:
-    """Compile one attempt: through every gate in order, then `handler` under its timeout."""
-    clock, observe, classify = kit.clock, kit.observe, kit.judge
-
-    async def run(call: Call[Any]) -> Any:
-        held: Held = []
-        started = clock()
-        try:
-            if gates:
-                ask = Ask(call.key, 1, call.priority, call.deadline)
-                for gate in gates:
-                    got = gate.admit(ask, started)
-                    if isinstance(got, Permit):
-                        held.append((gate, got))
-                    elif isinstance(got, Refused):
-                        raise _refusal(kit, gate, got)
-                    else:
-                        held.append((gate, await _queue(kit, gate, got)))
-                        started = clock()
-            if timeout is None:
-                answer = await handler(call)
-            else:
-                answer = await timed(kit, timeout, handler, call, started)
-        except BaseException as error:
-            finish(call, held, judge(error), started)
-            raise
-        verdict = GOOD if classify is None else classify(answer)
-        if ends(answer):
-            now = clock()
-            for _, permit in held:
-                permit.answered = now
-            answer.on_end(lambda end: finish(call, held, worse(verdict, end), started))
-        else:
-            finish(call, held, verdict, started)
-        return answer
-
-    def finish(call: Call[Any], held: Held, verdict: Verdict, started: float) -> None:
-        now = clock()
-        settle(held, verdict, now)
-        if observe is not None:
-            observe(AttemptEnded(kit.name, call.attempt, verdict, now - started))
-
-    return run
-
-
-async def timed(
-    kit: Kit, timeout: Timeout, handler: Handler[Any, Any], call: Call[Any], now: float
-) -> Any:
-    """Run `handler` with the time that `timeout` allows; call it off when that is over.
-
-    The deadline bounds the head of the answer: it is disarmed at return.
+    `outer` gates stand outside the retry and count whole calls. `tells`: this frame is the one to
+    tell how attempts ended.
     """
-    remaining = call.deadline - now
-    if remaining <= 0:
-        raise _expired(kit, remaining)
-    allowed = timeout.allow(remaining, repeatable=call.repeatable)
-    work = working()
-    asked = work.cancelling()
-    cut = _Cut(work)
-    slot = kit.sweep().arm(now + allowed, cut)
-    try:
-        if allowed < remaining:
-            call = msgspec.structs.replace(call, deadline=now + allowed)
-        return await handler(call)
-    except CancelledError:
-        if cut.rang and work.cancelling() - 1 <= asked:
-            raise _overdue(kit, timeout, allowed, repeatable=call.repeatable) from None
-        raise
-    finally:
-        slot.discard(cut)
-        if cut.rang:
-            work.uncancel()
 
+    __slots__ = ("_clock", "_gates", "_handler", "_judge", "_kit", "_outer", "_retry", "_tells",
+                 "_timeout")  # fmt: skip
 
-def retried(
-    kit: Kit, gates: Sequence[Gate], retry: Retry, handler: Handler[Any, Any]
-) -> Handler[Any, Any]:
-    """Compile the loop of attempts, behind the gates that count whole calls."""
-    clock, observe, classify = kit.clock, kit.observe, kit.judge
+    def __init__(
+        self,
+        kit: Kit,
+        handler: Handler[Any, Any],
+        *,
+        timeout: Timeout | None = None,
+        gates: Sequence[Gate] = (),
+        retry: Retry | None = None,
+        outer: Sequence[Gate] = (),
+        tells: bool = True,
+    ) -> None:
+        self._kit = kit
+        self._clock = kit.clock
+        self._judge = kit.judge
+        self._handler = handler
+        self._timeout = timeout
+        self._gates = tuple(gates)
+        self._retry = retry
+        self._outer = tuple(outer)
+        self._tells = tells and kit.observe is not None
 
-    async def run(call: Call[Any]) -> Any:
-        held: Held = []
-        started = clock()
-        tries = 1
-        try:
-            if gates:
-                ask = Ask(call.key, 1, call.priority, call.deadline)
-                for gate in gates:
-                    got = gate.admit(ask, started)
-                    if isinstance(got, Permit):
-                        held.append((gate, got))
-                    elif isinstance(got, Refused):
-                        raise _refusal(kit, gate, got)
-                    else:
-                        held.append((gate, await _queue(kit, gate, got)))
-            retry.deposit(started)
-            while True:
-                trial = call if tries == 1 else msgspec.structs.replace(call, attempt=tries)
-                call.trail.attempts = tries
-                try:
-                    answer = await handler(trial)
-                except Exception as error:
-                    verdict = judge(error)
-                    safe = call.repeatable or effect_of(error) is Effect.NONE
-                    wait = _pause(call, retry, tries, verdict, clock()) if safe else None
-                    if wait is None:
-                        raise
-                else:
-                    verdict = GOOD if classify is None else classify(answer)
-                    again = verdict.again and call.repeatable
-                    wait = _pause(call, retry, tries, verdict, clock()) if again else None
-                    if wait is None:
-                        break
-                    if ends(answer):
-                        answer.abandon()
-                await sleep(wait)
-                tries += 1
-        except BaseException as error:
-            code = error.code.value if isinstance(error, Fault) else type(error).__name__
-            finish(held, judge(error), started, tries, code)
-            raise
-        if ends(answer):
-            now = clock()
-            for _, permit in held:
-                permit.answered = now
-            answer.on_end(lambda end: finish(held, worse(verdict, end), started, tries))
-        else:
-            finish(held, verdict, started, tries)
-        return answer
+    async def run(
+        self, call: Call[Any], tries: int = 1, begun: float = 0.0, whole: Held = None
+    ) -> Any:
+        """Make one attempt, and hand over to itself for another.
 
-    def finish(held: Held, verdict: Verdict, started: float, tries: int, code: str = "") -> None:
+        It is long, because a coroutine of its own for the retry, the gates and the timeout would
+        cost 0.1 us each, and as much again to hand permits and verdicts about: what every call
+        does stands here, what seldom happens is called.
+        """
+        clock, timeout = self._clock, self._timeout
         now = clock()
+        trial = call
+        if tries > 1:
+            trial = replace(call, attempt=call.attempt + tries - 1)
+        else:
+            begun = now
+            if self._outer:
+                whole = await self._enter(call, begun)
+                now = clock()
+            if self._retry is not None:
+                self._retry.deposit(now)
+                call.trail.attempts = 1
+        held: Held = None
+        cut: Cut | None = None
+        try:
+            if self._gates:
+                ask = ask_of(call)
+                for gate in self._gates:
+                    got = gate.admit(ask, now)
+                    if got.__class__ is not Permit:
+                        got = await let_in(self._kit, gate, got)
+                        now = clock()
+                        refresh(held, now)
+                    held = (gate, got, held)
+            if timeout is None:
+                answer = await self._handler(trial)
+            else:
+                until = call.deadline
+                allowed = until - now
+                if allowed <= 0.0:
+                    raise expired(self._kit.name, allowed)
+                if call.repeatable:
+                    allowed = timeout.allow(allowed, repeatable=True)
+                    until = min(until, now + allowed)
+                    trial = replace(trial, deadline=until)
+                # The first step is made by hand: work that never waits needs no alarm.
+                work = self._handler(trial)
+                try:
+                    waited = work.send(None)
+                except StopIteration as ended:
+                    answer = ended.value
+                else:
+                    cut = Cut(timeout, allowed, repeatable=call.repeatable)
+                    answer = await bounded(work, waited, cut, self._kit, until)
+            verdict = GOOD if self._judge is None else judged(self._judge, answer)
+        except BaseException as error:
+            answer = None
+            failure, verdict = self._failed(error, cut)
+            wait = self._pause(call, tries, verdict, failure)
+            if wait is None:
+                self._over(held, whole, trial, now, begun, tries, verdict, failure)
+                if failure is error:
+                    raise
+                raise failure from (None if isinstance(error, CancelledError) else error)
+        else:
+            wait = None if verdict is GOOD else self._pause(call, tries, verdict)
+            if cut is not None and cut.rang:  # it swallowed the cancellation: late is not well
+                verdict = worse(verdict, judge(cut.fault(self._kit.name)))
+            if wait is None:
+                if not streams(answer):
+                    self._over(held, whole, trial, now, begun, tries, verdict)
+                else:
+                    over = partial(self._over, held, whole, trial, now, begun, tries)
+                    self._follow(answer, verdict, held, whole, over)
+                return answer
+        over = partial(self._attempt_over, held, trial, now)
+        return await self._again(call, answer, held, whole, begun, tries, verdict, wait, over)
+
+    async def _enter(self, call: Call[Any], begun: float) -> Held:
+        """Go through the gates that count whole calls."""
+        try:
+            return await enter(self._kit, self._outer, call)
+        except BaseException as error:
+            self._call_over(None, begun, 0, judge(error), self._clock(), error)
+            raise
+
+    def _failed(self, error: BaseException, cut: Cut | None) -> tuple[BaseException, Verdict]:
+        """Say what an attempt that ended by `error` is to raise, and what it means.
+
+        Where its time was over, that is what it means, whatever the work made of being called
+        off, and even if the caller left in the same turn.
+        """
+        if cut is None or not cut.rang:
+            return error, judge(error)
+        fault = cut.fault(self._kit.name)
+        ours = isinstance(error, Exception) and not isinstance(error, Fault)
+        if cut.alone() and (ours or isinstance(error, CancelledError)):
+            return fault, judge(fault)
+        return error, judge(fault)
+
+    def _pause(
+        self, call: Call[Any], tries: int, verdict: Verdict, failure: BaseException | None = None
+    ) -> float | None:
+        """Return the seconds until the next attempt, or None when there must not be one.
+
+        A call that is not repeatable is tried again only where the last try surely did nothing.
+        """
+        retry = self._retry
+        if retry is None or not verdict.again:
+            return None
+        if failure is not None and not isinstance(failure, Exception):
+            return None
+        if not call.repeatable and (failure is None or effect_of(failure) is not Effect.NONE):
+            return None
+        now = self._clock()
+        wait = retry.schedule.delay(tries, verdict, verdict.after)
+        if wait is None or now + wait >= call.deadline or not retry.withdraw(now):
+            return None
+        return wait
+
+    async def _again(
+        self,
+        call: Call[Any],
+        answer: Any,
+        held: Held,
+        whole: Held,
+        begun: float,
+        tries: int,
+        verdict: Verdict,
+        wait: float,
+        over: Callable[[Verdict], None],
+    ) -> Any:
+        """End one attempt and, after the wait, make another."""
+        try:
+            if streams(answer):
+                self._follow(answer, verdict, held, None, over)
+                answer.abandon()
+            else:
+                over(verdict)
+            await sleep(wait)
+        except BaseException as error:
+            self._call_over(whole, begun, tries, judge(error), self._clock(), error)
+            raise
+        call.trail.attempts = tries + 1
+        return await self.run(call, tries + 1, begun, whole)
+
+    def _follow(
+        self,
+        answer: Ending,
+        verdict: Verdict,
+        held: Held,
+        whole: Held,
+        over: Callable[[Verdict], None],
+    ) -> None:
+        """Put off what is to be done until a streaming answer ends."""
+        now = self._clock()
+        answered(held, now)
+        answered(whole, now)
+        follow(answer, verdict, over)
+
+    def _over(
+        self,
+        held: Held,
+        whole: Held,
+        trial: Call[Any],
+        started: float,
+        begun: float,
+        tries: int,
+        verdict: Verdict,
+        failure: BaseException | None = None,
+    ) -> None:
+        """End the last attempt and with it the call."""
+        now = self._clock()
+        try:
+            settle(held, verdict, now)
+            if self._tells:
+                self._kit.tell(AttemptEnded(self._kit.name, trial.attempt, verdict, now - started))
+        finally:
+            self._call_over(whole, begun, tries, verdict, now, failure)
+
+    def _attempt_over(self, held: Held, trial: Call[Any], started: float, verdict: Verdict) -> None:
+        """End an attempt that another one follows."""
+        now = self._clock()
         settle(held, verdict, now)
-        if observe is not None:
-            observe(CallEnded(kit.name, tries, verdict, now - started, code))
+        if self._tells:
+            self._kit.tell(AttemptEnded(self._kit.name, trial.attempt, verdict, now - started))
 
-    return run
+    def _call_over(
+        self,
+        whole: Held,
+        begun: float,
+        tries: int,
+        verdict: Verdict,
+        now: float,
+        failure: BaseException | None,
+    ) -> None:
+        """End the call, if this frame is the one that counts calls."""
+        settle(whole, verdict, now)
+        if self._retry is not None and self._kit.observe is not None:
+            code = "" if failure is None else _code(failure)
+            self._kit.tell(CallEnded(self._kit.name, tries, verdict, now - begun, code))
 
 
-def _pause(call: Call[Any], retry: Retry, tries: int, verdict: Verdict, now: float) -> float | None:
-    """Return the seconds until the next attempt, or None when there must not be one."""
-    if not verdict.again:
-        return None
-    wait = retry.schedule.delay(tries, verdict, verdict.after)
-    if wait is None or now + wait >= call.deadline or not retry.withdraw(now):
-        return None
-    return wait
+def _code(failure: BaseException) -> str:
+    return failure.code.value if isinstance(failure, Fault) else type(failure).__name__
 
 
 async def sleep(seconds: float) -> None:

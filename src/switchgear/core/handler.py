@@ -1,6 +1,6 @@
 """Handlers and layers: what happens to a call. Endings: when its work has really ended."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from switchgear.policy.call import Call
@@ -15,7 +15,7 @@ Out_co = TypeVar("Out_co", covariant=True)
 class Handler(Protocol[In, Out_co]):
     """Anything that answers a call, or raises a `Fault`."""
 
-    def __call__(self, call: Call[In], /) -> Awaitable[Out_co]: ...
+    def __call__(self, call: Call[In], /) -> Coroutine[Any, Any, Out_co]: ...
 
 
 Layer = Callable[[Handler[Any, Any]], Handler[Any, Any]]

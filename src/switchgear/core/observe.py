@@ -1,6 +1,7 @@
 """Observation: one frozen event per happening, many observers."""
 
 import asyncio
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +9,19 @@ import msgspec
 
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["AttemptEnded", "CallEnded", "Event", "Observer", "Refusing", "fan_out", "quiet"]
+__all__ = [
+    "AttemptEnded",
+    "CallEnded",
+    "Event",
+    "Observer",
+    "Refusing",
+    "fan_out",
+    "quiet",
+    "report",
+]
 
 
-class AttemptEnded(msgspec.Struct, frozen=True):
+class AttemptEnded(msgspec.Struct, frozen=True, gc=False):
     """One attempt at a dependency ended. `elapsed` is in seconds, to its real end."""
 
     name: str
@@ -20,7 +30,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     elapsed: float
 
 
-class CallEnded(msgspec.Struct, frozen=True):
+class CallEnded(msgspec.Struct, frozen=True, gc=False):
     """A whole call ended, all its attempts included. `code` is empty when it succeeded."""
 
     name: str
@@ -56,8 +66,18 @@ def fan_out(*observers: Observer) -> Observer:
             try:
                 observer(event)
             except Exception as error:  # noqa: BLE001 - an observer's defect is not the call's
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"an observer failed on {event!r}", "exception": error}
-                )
+                report(event, error)
 
     return show
+
+
+def report(event: Event, error: Exception) -> None:
+    """Tell the running loop, where there is one, of an observer's defect."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        warnings.warn(f"an observer failed on {event!r}: {error!r}", stacklevel=2)
+    else:
+        loop.call_exception_handler(
+            {"message": f"an observer failed on {event!r}", "exception": error}
+        )

@@ -1,7 +1,7 @@
 """The stack: which protection stands where, and why. The order is data, here and nowhere else.
 
 A part names its place; `stack` sorts the parts into the order, and compiles gates, timeout and
-retry into two frames at most. A layer is only what must wrap.
+retry that stand together into one frame. A layer is only what must wrap.
 """
 
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.frames import Kit, Retry, Timeout, attempt, retried
+from switchgear.core.frames import Frame, Kit, Retry, Timeout
 from switchgear.core.handler import Handler, Judge, Layer
 from switchgear.core.observe import Observer
 from switchgear.policy.gate import Gate
 
-__all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Stack", "stack"]
+__all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Stack", "describe", "stack"]
 
 
 class Place(Enum):
@@ -96,8 +96,10 @@ def _words(what: object) -> str:
         return _words(what.schedule)
     if isinstance(what, Timeout):
         return f"at most {what.limit:g} s and {what.share:.0%} of what remains"
-    name = getattr(what, "name", None) or getattr(what, "__name__", None)
-    return f"{type(what).__name__.lower()} {name!r}" if name else type(what).__name__.lower()
+    kind = type(what).__name__.lower()
+    if isinstance(name := getattr(what, "name", None), str):
+        return f"{kind} {name!r}"
+    return str(getattr(what, "__name__", kind))
 
 
 def _draw(title: str, rows: list[tuple[Place, str]]) -> str:
@@ -126,7 +128,7 @@ def stack(
 ) -> Stack:
     """Put `parts` before `handler` in `order` and compile them.
 
-    Gates next to each other, with the timeout or retry that they stand before, become one frame.
+    Parts next to each other become one frame, as far as their order is the frame's own.
     Raises ValueError for a part whose place is not in the order, and for a second retry or timeout.
     """
     parts = list(parts)
@@ -144,33 +146,59 @@ def stack(
     return Stack(name, order, parts, _compile(kit, parts, handler))
 
 
-def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler[Any, Any]:
-    """Fold the parts from the innermost outwards, gathering gates until something closes them."""
-    gates: list[Gate] = []
-    timeout: Timeout | None = None
-    pending = False  # an attempt frame that still gathers the gates before it
+class _Plan:
+    """One frame in the making, filled from the innermost part outwards.
 
-    def close() -> Handler[Any, Any]:
-        return attempt(kit, tuple(reversed(gates)), timeout, handler) if pending else handler
+    What has been put in says what may still follow: a part that would stand further in than one
+    that is there already needs a frame of its own.
+    """
 
-    retry: Retry | None = None
-    for part in reversed(parts):
-        what = part.what
+    def __init__(self) -> None:
+        self.timeout: Timeout | None = None
+        self.gates: list[Gate] = []
+        self.retry: Retry | None = None
+        self.outer: list[Gate] = []
+
+    def takes(self, what: Gate | Retry | Timeout) -> bool:
+        """Put a part in, if there is a place for it."""
         if isinstance(what, Timeout):
-            timeout, pending = what, True
+            if self.timeout is not None or self.gates or self.retry is not None:
+                return False
+            self.timeout = what
         elif isinstance(what, Retry):
-            handler = close()
-            gates, timeout, pending, retry = [], None, False, what
-        elif callable(what):
-            handler = what(_outer(kit, gates, retry, handler) if retry else close())
-            gates, timeout, pending, retry = [], None, False, None
+            if self.retry is not None:
+                return False
+            self.retry = what
         else:
-            gates.append(what)
-            pending = retry is None
-    return _outer(kit, gates, retry, handler) if retry else close()
+            (self.gates if self.retry is None else self.outer).insert(0, what)
+        return True
 
 
-def _outer(
-    kit: Kit, gates: list[Gate], retry: Retry, handler: Handler[Any, Any]
-) -> Handler[Any, Any]:
-    return retried(kit, tuple(reversed(gates)), retry, handler)
+def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler[Any, Any]:
+    """Fold the parts into layers and frames, as few as the order allows.
+
+    The outermost frame that has attempts of its own tells how they ended, so that each is told
+    once, with what every gate made of it.
+    """
+    steps: list[_Plan | Layer] = []
+    for part in reversed(parts):
+        if callable(part.what):
+            steps.append(part.what)
+        elif not (steps and isinstance(steps[-1], _Plan) and steps[-1].takes(part.what)):
+            steps.append(plan := _Plan())
+            plan.takes(part.what)
+    attempts = [one for one in steps if isinstance(one, _Plan) and (one.gates or one.timeout)]
+    for one in steps:
+        if isinstance(one, _Plan):
+            handler = Frame(
+                kit,
+                handler,
+                timeout=one.timeout,
+                gates=one.gates,
+                retry=one.retry,
+                outer=one.outer,
+                tells=one in attempts[-1:],
+            ).run
+        else:
+            handler = one(handler)
+    return handler

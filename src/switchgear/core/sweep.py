@@ -7,9 +7,9 @@ disarming are one set operation each, and the loop's one timer stands at the ear
 
 import asyncio
 from contextvars import Context
+from heapq import heappop, heappush
 from math import inf
 from typing import Final, Protocol
-from weakref import WeakKeyDictionary
 
 from switchgear.core.clock import FINE, Clock
 
@@ -31,7 +31,7 @@ class Sweep:
     once, within a tick after its instant.
     """
 
-    __slots__ = ("__weakref__", "_clock", "_loop", "_next", "_slots", "_tick", "_timer")
+    __slots__ = ("_clock", "_due", "_loop", "_next", "_slots", "_tick", "_timer")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock = FINE, tick: float = TICK
@@ -40,6 +40,7 @@ class Sweep:
         self._clock = clock
         self._tick = tick
         self._slots: dict[int, set[Alarm]] = {}
+        self._due: list[int] = []  # a heap of the slots' ticks
         self._next: float = inf
         self._timer: asyncio.TimerHandle | None = None
 
@@ -51,6 +52,7 @@ class Sweep:
         slot = self._slots.get(due)
         if slot is None:
             slot = self._slots[due] = set()
+            heappush(self._due, due)
             if due < self._next:
                 self._plan(due)
         slot.add(alarm)
@@ -73,8 +75,11 @@ class Sweep:
         self._timer = None
         self._next = inf
         reached = int(self._clock() / self._tick)
-        for due in sorted(tick for tick in self._slots if tick <= reached):
-            slot = self._slots.pop(due)
+        due = self._due
+        slots = []  # taken first: an alarm that arms itself for a past instant gets the next turn
+        while due and due[0] <= reached:
+            slots.append(self._slots.pop(heappop(due)))
+        for slot in slots:
             while slot:
                 alarm = slot.pop()
                 try:
@@ -83,19 +88,23 @@ class Sweep:
                     self._loop.call_exception_handler(
                         {"message": f"an alarm failed: {alarm!r}", "exception": error}
                     )
-        if self._slots:
-            earliest = min(self._slots)
-            if earliest < self._next:
-                self._plan(earliest)
+        # Most deadlines are disarmed long before: no timer for a slot that is empty by now.
+        while due and not self._slots[due[0]]:
+            del self._slots[heappop(due)]
+        if due and due[0] < self._next:
+            self._plan(due[0])
 
 
-_sweeps: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Clock, Sweep]] = WeakKeyDictionary()
+_sweeps: Final[dict[asyncio.AbstractEventLoop, dict[Clock, Sweep]]] = {}
 
 
 def sweep_of(loop: asyncio.AbstractEventLoop, clock: Clock = FINE) -> Sweep:
     """Return the one sweep of a loop (and clock), made at first use."""
     made = _sweeps.get(loop)
     if made is None:
+        # A sweep holds its loop, so that no weak table could ever let go of it.
+        for old in [one for one in _sweeps if one.is_closed()]:
+            del _sweeps[old]
         made = _sweeps[loop] = {}
     sweep = made.get(clock)
     if sweep is None:

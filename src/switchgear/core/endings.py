@@ -1,0 +1,61 @@
+"""Endings in frames: answers whose work goes on after they were returned."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from switchgear.core.handler import Ending, Judge
+from switchgear.policy.verdict import Verdict, judge, worse
+
+__all__ = ["follow", "judged", "streams"]
+
+_KNOWN: Final[dict[type, bool]] = {}
+
+
+def streams(answer: object) -> bool:
+    """Say whether the work of `answer` goes on after it was returned; remembered by its type."""
+    kind = answer.__class__
+    known = _KNOWN.get(kind)
+    if known is None:
+        if len(_KNOWN) > 1024:  # types made at run time must not pile up
+            _KNOWN.clear()
+        known = _KNOWN[kind] = issubclass(kind, Ending)
+    return known
+
+
+class _Tail:
+    """What is left to do at the end of an answer: once, whoever says that it has come."""
+
+    __slots__ = ("_done", "_head")
+
+    def __init__(self, head: Verdict, done: Callable[[Verdict], None]) -> None:
+        self._head = head
+        self._done: Callable[[Verdict], None] | None = done
+
+    def __call__(self, end: Verdict) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(worse(self._head, end))
+
+
+def follow(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> None:
+    """Have `done` called once when `answer` ends, with the worse of its head's and end's verdict.
+
+    Where `on_end` itself fails, the answer is lost: it ends now, by that error, which is raised.
+    """
+    tail = _Tail(head, done)
+    try:
+        answer.on_end(tail)
+    except BaseException as error:
+        tail(judge(error))
+        answer.abandon()
+        raise
+
+
+def judged(classify: Judge, answer: Any) -> Verdict:
+    """Ask what an answer means. Where the judge fails, nobody will take the answer."""
+    try:
+        return classify(answer)
+    except BaseException:
+        if streams(answer):
+            answer.abandon()
+        raise

@@ -1,0 +1,116 @@
+"""Permits: how a call gets them from its gates, waits for them, and brings them home."""
+
+from asyncio import Future
+from collections.abc import Sequence
+
+from switchgear.core.drivers import working
+from switchgear.core.kit import Kit
+from switchgear.core.observe import Refusing
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Refusal
+from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
+from switchgear.policy.verdict import NEUTRAL, Verdict, judge
+
+__all__ = ["Held", "answered", "ask_of", "enter", "let_in", "refresh", "settle"]
+
+Held = tuple[Gate, Permit, "Held"] | None
+"""The permits that a call holds, the innermost first: a chain, because it costs no list."""
+
+
+class _Bell:
+    """The alarm of one waiter in a gate's queue."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "Future[None]") -> None:
+        self.future = future
+
+    def ring(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+def ask_of(call: Call[object]) -> Ask:
+    """Tell the gates what they may know of a call."""
+    return Ask(call.key, 1, call.priority, call.deadline)
+
+
+def settle(held: Held, verdict: Verdict, now: float) -> None:
+    """Give every permit back, the innermost first, and wake whom that let in."""
+    while held is not None:
+        gate, permit, held = held
+        try:
+            for waiting in gate.settle(permit, verdict, now):
+                wake: Future[None] | None = waiting.wake
+                if wake is not None and not wake.done():
+                    wake.set_result(None)
+        except BaseException:
+            settle(held, verdict, now)  # a defect of one gate must not keep the others' permits
+            raise
+
+
+def answered(held: Held, now: float) -> None:
+    """Note on every permit that the head of the answer is there."""
+    while held is not None:
+        _, permit, held = held
+        permit.answered = now
+
+
+def refresh(held: Held, now: float) -> None:
+    """Date the permits anew after a queue: to wait in ours is not the dependency's slowness."""
+    while held is not None:
+        _, permit, held = held
+        permit.at = now
+
+
+async def enter(kit: Kit, gates: Sequence[Gate], call: Call[object]) -> Held:
+    """Go through every gate in order. Raises the fault of the first that refuses."""
+    held: Held = None
+    ask = ask_of(call)
+    now = kit.clock()
+    try:
+        for gate in gates:
+            got = gate.admit(ask, now)
+            if got.__class__ is not Permit:
+                got = await let_in(kit, gate, got)
+                now = kit.clock()
+                refresh(held, now)
+            held = (gate, got, held)
+    except BaseException as error:
+        settle(held, judge(error), kit.clock())
+        raise
+    return held
+
+
+async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permit:
+    """Make a permit of what a gate said: sleep in its queue until it answers, or raise."""
+    answer = await _queue(kit, gate, got) if isinstance(got, Waiting) else got
+    if isinstance(answer, Permit):
+        return answer
+    kit.tell(Refusing(kit.name, gate.name, answer.detail))
+    raise answer.fault()
+
+
+async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit | Refused:
+    loop = working().get_loop()
+    waiting.wake = loop.create_future()
+    bell = _Bell(waiting.wake)
+    slot = kit.sweep(loop).arm(waiting.until, bell)
+    try:
+        await waiting.wake
+    except BaseException:
+        if isinstance(waiting.answer, Permit):  # let in and called off in the same turn
+            settle((gate, waiting.answer, None), NEUTRAL, kit.clock())
+        elif waiting.answer is None:
+            gate.abandon(waiting, kit.clock())
+        raise
+    finally:
+        slot.discard(bell)
+        waiting.wake = None
+    if waiting.answer is None:
+        now = kit.clock()
+        gate.abandon(waiting, now)
+        if not isinstance(waiting.answer, Refused):
+            waited = now - waiting.since
+            return Refused(Refusal.FULL, f"{gate.name} had no room for {waited:.3f} s")
+    return waiting.answer

@@ -1,0 +1,454 @@
+"""Parked: one task for all requests of a connection, and nothing of one in the next."""
+
+import asyncio
+import gc
+from asyncio import CancelledError, Future
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from switchgear.core.ambient import ambient
+from switchgear.core.drivers import Parked, working
+from switchgear.policy.call import Call
+from tests.support.cancel import turns
+
+Loops = Callable[[], asyncio.AbstractEventLoop]
+
+USER: ContextVar[object] = ContextVar("user", default="unset")
+
+
+def make() -> Parked:
+    return Parked(asyncio.get_running_loop())
+
+
+async def ended(parked: Parked) -> None:
+    parked.close()
+    await turns(8)
+
+
+async def test_runs_share_one_task_as_long_as_they_leave_its_context_alone(
+    loop_factory: Loops,
+) -> None:
+    parked, tasks = make(), []
+
+    async def request(number: int) -> None:
+        mine = Call(number, 1.0)
+        ambient.set(mine)
+        await asyncio.sleep(0)
+        assert ambient.get() is mine
+        tasks.append(asyncio.current_task())
+
+    for number in range(3):
+        parked.run(request(number))
+        await turns()
+    assert len(set(tasks)) == 1
+    assert working() is not tasks[0]
+    await ended(parked)
+
+
+async def test_a_changed_context_costs_the_task_and_is_not_seen_by_the_next(
+    loop_factory: Loops,
+) -> None:
+    parked, seen, tasks = make(), [], []
+
+    async def request(value: object) -> None:
+        seen.append((USER.get(), ambient.get()))
+        tasks.append(asyncio.current_task())
+        USER.set(value)
+        ambient.set(Call(value, 1.0))
+
+    class Awkward:  # values are never compared: this one would raise
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("compared")
+
+        __hash__ = None  # type: ignore[assignment]  # as a numpy array has it
+
+    for value in (Awkward(), "second", None):
+        parked.run(request(value))
+        await turns()
+    assert seen == [("unset", None)] * 3
+    assert len(set(tasks)) == 3
+    await ended(parked)
+
+
+async def test_a_context_put_back_as_it_was_keeps_the_task() -> None:
+    parked, tasks = make(), []
+
+    async def request() -> None:
+        tasks.append(asyncio.current_task())
+        token = USER.set("mine")
+        await asyncio.sleep(0)
+        USER.reset(token)
+
+    for _ in range(2):
+        parked.run(request())
+        await turns()
+    assert len(set(tasks)) == 1
+    await ended(parked)
+
+
+async def test_the_context_of_whoever_calls_run_is_not_inherited(loop_factory: Loops) -> None:
+    USER.set("of the server")
+    parked, seen = make(), []
+
+    async def request() -> None:
+        seen.append(USER.get())
+
+    parked.run(request())
+    await turns()
+    assert seen == ["unset"]
+    await ended(parked)
+
+
+async def test_two_hundred_interleaved_connections_never_see_each_other(
+    loop_factory: Loops,
+) -> None:
+    connections = [make() for _ in range(200)]
+    wrong: list[object] = []
+    tally = 0
+
+    async def request(connection: int, number: int) -> None:
+        nonlocal tally
+        mine = (connection, number)
+        if USER.get() != "unset" or ambient.get() is not None:
+            wrong.append((mine, USER.get(), ambient.get()))
+        ambient.set(Call(mine, 1.0))
+        if (connection + number) % 3 == 0:
+            USER.set(mine)
+        for turn in range(number % 4):
+            await asyncio.sleep(0)
+            held = ambient.get()
+            if held is None or held.payload != mine or USER.get() not in ("unset", mine):
+                wrong.append((mine, turn, USER.get(), held))
+        async with asyncio.timeout(60):
+            await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+        tally += 1
+
+    for number in range(8):
+        for index, connection in enumerate(connections):
+            connection.run(request(index, number))
+            if (index + number) % 50 == 0:
+                await asyncio.sleep(0)
+        await turns(20)
+    assert (wrong, tally) == ([], 1600)
+    for connection in connections:
+        connection.close()
+    await turns(8)
+
+
+async def test_a_queued_run_starts_when_the_present_one_has_ended(loop_factory: Loops) -> None:
+    parked, seen = make(), []
+
+    async def second() -> None:
+        seen.append("second")
+
+    async def first() -> None:
+        parked.run(second())
+        await asyncio.sleep(0)
+        seen.append("first")
+
+    parked.run(first())
+    await turns(8)
+    assert seen == ["first", "second"]
+    await ended(parked)
+
+
+async def test_a_queued_run_gets_a_fresh_task_when_the_context_was_changed() -> None:
+    parked, seen = make(), []
+
+    async def second() -> None:
+        seen.append(USER.get())
+
+    async def first() -> None:
+        parked.run(second())
+        USER.set("of the first")
+
+    parked.run(first())
+    await turns(8)
+    assert seen == ["unset"]
+    await ended(parked)
+
+
+async def test_a_third_run_is_refused_and_its_coroutine_closed() -> None:
+    parked = make()
+    gate: Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait() -> None:
+        await gate
+
+    parked.run(wait())
+    await turns()
+    parked.run(wait())
+    with pytest.raises(RuntimeError, match="busy or closed"):
+        parked.run(wait())
+    gate.set_result(None)
+    await ended(parked)
+    with pytest.raises(RuntimeError, match="busy or closed"):
+        parked.run(wait())
+
+
+async def told_of(parked: Parked, seen: list[str], name: str) -> None:
+    seen.append(name)
+    try:
+        await asyncio.get_running_loop().create_future()
+    except CancelledError:
+        seen.append(f"{name} called off")
+        raise
+
+
+async def test_close_while_parked_ends_the_task(loop_factory: Loops) -> None:
+    parked, seen = make(), []
+
+    async def request() -> None:
+        seen.append(asyncio.current_task())
+
+    parked.run(request())
+    await turns()
+    await ended(parked)
+    assert seen[0].done()
+    assert not seen[0].cancelled()
+
+
+async def test_close_while_running_calls_the_work_off(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+    parked.run(told_of(parked, seen, "request"))
+    await turns()
+    await ended(parked)
+    assert seen == ["request", "request called off"]
+
+
+async def test_close_before_the_first_step_still_runs_and_tells(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+    parked.run(told_of(parked, seen, "request"))
+    await ended(parked)
+    assert seen == ["request", "request called off"]
+
+
+async def test_close_with_a_queued_run_tells_both(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+    parked.run(told_of(parked, seen, "first"))
+    await turns()
+    parked.run(told_of(parked, seen, "second"))
+    await ended(parked)
+    assert seen == ["first", "first called off", "second", "second called off"]
+
+
+async def test_close_in_the_turn_of_the_wake_up_still_runs_and_tells(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+
+    async def nothing() -> None:
+        pass
+
+    parked.run(nothing())
+    await turns()
+    parked.run(told_of(parked, seen, "request"))
+    parked.close()
+    await turns(8)
+    assert seen == ["request", "request called off"]
+
+
+async def test_close_from_within_tells_at_the_next_wait(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+
+    async def request() -> None:
+        parked.close()
+        await told_of(parked, seen, "request")
+
+    parked.run(request())
+    await turns(8)
+    assert seen == ["request", "request called off"]
+
+
+async def test_a_cancellation_that_nobody_took_back_does_not_reach_the_next_run(
+    loop_factory: Loops,
+) -> None:
+    """It may be asked for too late to be raised: by the settlement, for a client that left."""
+    parked, seen = make(), list[str]()
+
+    async def second() -> None:
+        await asyncio.sleep(0)
+        seen.append("second")
+
+    async def first() -> None:
+        parked.run(second())
+        working().cancel()
+
+    async def swallows() -> None:
+        working().cancel()
+        try:
+            await asyncio.sleep(0)
+        except CancelledError:
+            parked.run(second())
+
+    parked.run(first())
+    await turns(8)
+    parked.run(swallows())
+    await turns(8)
+    assert seen == ["second", "second"]
+    await ended(parked)
+
+
+async def test_a_foreign_cancellation_ends_a_parked_task_and_the_next_run_gets_another() -> None:
+    """A loop that shuts down cancels every task once and then waits for them all."""
+    parked, tasks = make(), []
+
+    async def request() -> None:
+        tasks.append(asyncio.current_task())
+
+    parked.run(request())
+    await turns()
+    tasks[0].cancel()
+    await turns()
+    assert tasks[0].done()
+    parked.run(request())
+    await turns()
+    assert tasks[1] is not tasks[0]
+    await ended(parked)
+
+
+def test_a_loop_that_shuts_down_does_not_wait_for_a_parked_task_for_ever() -> None:
+    kept: list[Parked] = []
+
+    async def main() -> None:
+        parked = make()
+        kept.append(parked)
+        parked.run(asyncio.sleep(0))
+        await turns()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def test_a_foreign_cancellation_before_the_first_step_does_not_drop_the_run(
+    loop_factory: Loops,
+) -> None:
+    parked, seen = make(), list[str]()
+    before = asyncio.all_tasks()
+    parked.run(told_of(parked, seen, "request"))
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await turns(8)
+    assert seen == ["request"]
+    await ended(parked)
+    assert seen == ["request", "request called off"]
+
+
+async def test_left_work_ends_in_its_own_time_while_the_next_run_has_another_task(
+    loop_factory: Loops,
+) -> None:
+    parked, seen = make(), list[str]()
+    future: list[Future[None]] = []
+
+    async def session() -> None:
+        future.append(asyncio.get_running_loop().create_future())
+        await future[0]
+        seen.append("session over")
+
+    async def request() -> None:
+        await asyncio.sleep(0)
+        seen.append("request")
+
+    parked.run(session())
+    await turns()
+    parked.leave()
+    parked.run(request())
+    gc.collect()  # nobody but the driver holds a task that was left
+    await turns()
+    assert seen == ["request"]
+    future[0].set_result(None)
+    await turns()
+    assert seen == ["request", "session over"]
+    await ended(parked)
+
+
+async def test_leave_starts_what_was_queued_behind(loop_factory: Loops) -> None:
+    parked, seen = make(), list[str]()
+
+    async def request() -> None:
+        seen.append("request")
+
+    parked.run(told_of(parked, seen, "session"))
+    await turns()
+    session = parked._task
+    parked.run(request())
+    parked.leave()
+    await turns()
+    assert seen == ["session", "request"]
+    assert session is not None
+    session.cancel()
+    await ended(parked)
+
+
+@pytest.mark.parametrize("when", ["before", "parked", "queued"])
+async def test_leave_where_nothing_runs_is_nothing(loop_factory: Loops, when: str) -> None:
+    parked, seen = make(), list[str]()
+
+    async def request() -> None:
+        seen.append("request")
+
+    if when == "parked":
+        parked.run(request())
+        await turns()
+        parked.leave()
+        parked.run(request())
+    elif when == "queued":
+        parked.run(request())
+        parked.leave()
+    else:
+        parked.leave()
+        parked.run(request())
+    await turns()
+    assert set(seen) == {"request"}
+    await ended(parked)
+
+
+async def test_a_defect_is_reported_and_the_next_run_is_served(loop_factory: Loops) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    parked, seen = make(), list[str]()
+
+    async def request(error: BaseException | None) -> None:
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        seen.append("served")
+
+    group = BaseExceptionGroup("both", [CancelledError(), ValueError("inner")])
+    for error in (ValueError("defect"), CancelledError(), group, None):
+        parked.run(request(error))
+        await turns(8)
+    assert seen == ["served"]
+    assert [context["exception"] for context in told] == [told[0]["exception"], group]
+    assert str(told[0]["exception"]) == "defect"
+    await ended(parked)
+
+
+async def test_timeouts_task_groups_and_current_task_work_inside(loop_factory: Loops) -> None:
+    parked, seen = make(), list[object]()
+
+    async def request() -> None:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.sleep(30)
+        except TimeoutError:
+            seen.append("timeout")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+        seen.append(asyncio.current_task())
+
+    tasks = []
+    for _ in range(2):
+        future = asyncio.get_running_loop().create_future()
+
+        async def both(future: Future[None] = future) -> None:
+            await request()
+            future.set_result(None)
+
+        parked.run(both())
+        await future
+        await turns()
+        tasks.append(seen.pop())
+    assert seen == ["timeout", "timeout"]
+    assert tasks[0] is tasks[1]
+    await ended(parked)

@@ -1,0 +1,310 @@
+"""Queues before a gate: no permit is lost between the one who leaves and the one who is let in."""
+
+import asyncio
+from asyncio import CancelledError, Future
+from typing import Any
+
+import pytest
+
+from switchgear.core.drivers import step
+from switchgear.core.frames import Frame, Kit, Timeout
+from switchgear.core.handler import Handler
+from switchgear.core.observe import Refusing
+from switchgear.core.sweep import sweep_of
+from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting
+from switchgear.policy.verdict import GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict
+from switchgear.testing.virtual import START, clock
+from tests.support.cancel import turns
+from tests.support.core import Door, call
+
+pytestmark = pytest.mark.virtual
+
+
+class Doors:
+    """A bulkhead of one permit, and a handler that waits until it is let go."""
+
+    def __init__(self, *before: Any, queue: int = 8, patience: float = 1.0) -> None:
+        settings = BulkheadSettings(permits=1, queue=queue, patience=patience, standing=1000.0)
+        self.bulkhead = Bulkhead("db", settings)
+        self.inside: list[tuple[object, Future[None]]] = []
+        self.events: list[Any] = []
+        kit = Kit("db", self.events.append, clock=clock)
+        gates = [*before, self.bulkhead]
+        self.run: Handler[Any, Any] = Frame(kit, self.work, gates=gates, timeout=Timeout(30.0)).run
+
+    async def work(self, call: Call[Any]) -> object:
+        future: Future[None] = asyncio.get_running_loop().create_future()
+        self.inside.append((call.payload, future))
+        await future
+        return call.payload
+
+    def task(self, name: str, deadline: float = 30.0, **fields: Any) -> "asyncio.Task[Any]":
+        given: Call[Any] = Call(name, clock() + deadline, **fields)
+        return asyncio.create_task(_run(self.run, given))
+
+    def let_go(self) -> None:
+        self.inside.pop(0)[1].set_result(None)
+
+    def names(self) -> list[object]:
+        return [name for name, _ in self.inside]
+
+    def assert_empty(self) -> None:
+        figures = self.bulkhead.statistics()
+        assert (figures["out"], figures["waiting"], figures["free"]) == (0, 0, 1)
+        assert sweep_of(asyncio.get_running_loop(), clock).armed == 0
+
+
+async def _run(run: Handler[Any, Any], given: Call[Any]) -> Any:
+    return await run(given)
+
+
+async def test_the_next_in_line_is_woken_by_a_settlement() -> None:
+    doors = Doors()
+    tasks = [doors.task(name) for name in "abc"]
+    await turns()
+    for name in "abc":
+        assert doors.names() == [name]
+        doors.let_go()
+        await turns()
+    assert [await task for task in tasks] == ["a", "b", "c"]
+    doors.assert_empty()
+
+
+async def test_cancelled_while_queued() -> None:
+    doors = Doors()
+    first, second, third = (doors.task(name) for name in "abc")
+    await turns()
+    second.cancel()
+    await turns()
+    assert second.cancelled()
+    assert doors.bulkhead.statistics()["waiting"] == 1
+    doors.let_go()
+    await turns()
+    doors.let_go()
+    assert [await first, await third] == ["a", "c"]
+    doors.assert_empty()
+
+
+@pytest.mark.parametrize("acts", ["let go, cancel", "cancel, let go"])
+async def test_cancelled_in_the_same_turn_as_admitted(acts: str) -> None:
+    doors = Doors()
+    first, second, third = (doors.task(name) for name in "abc")
+    await turns()
+    for act in acts.split(", "):
+        doors.let_go() if act == "let go" else second.cancel()
+    await turns()
+    assert second.cancelled()
+    assert doors.names() == ["c"], "the place of who left goes to the next"
+    doors.let_go()
+    assert [await first, await third] == ["a", "c"]
+    doors.assert_empty()
+
+
+async def test_let_in_and_cancelled_before_it_woke() -> None:
+    """The narrow case, by hand: the permit is out, and nobody has heard of it yet."""
+    doors = Doors()
+    hold = doors.bulkhead.admit(ANYONE, clock())
+    assert isinstance(hold, Permit)
+    second, third = doors.task("b"), doors.task("c")
+    await turns()
+    (woken,) = doors.bulkhead.settle(hold, GOOD, clock())
+    woken.wake.set_result(None)
+    second.cancel()
+    await turns()
+    assert second.cancelled()
+    assert doors.names() == ["c"]
+    doors.let_go()
+    assert await third == "c"
+    doors.assert_empty()
+
+
+async def test_a_stepped_waiter_is_let_in_too() -> None:
+    doors = Doors()
+    done: list[Any] = []
+
+    async def stepped() -> None:
+        done.append(await doors.run(Call("s", clock() + 30.0)))
+
+    first = doors.task("a")
+    await turns()
+    stepper = step(stepped())
+    doors.let_go()
+    await turns()
+    assert doors.names() == ["s"]
+    doors.let_go()
+    await turns()
+    assert (done, stepper.ended, await first) == (["s"], True, "a")
+    doors.assert_empty()
+
+
+async def test_a_place_that_is_too_old_is_refused_in_the_words_of_the_gate() -> None:
+    doors = Doors(patience=0.1)
+    first = doors.task("a")
+    await turns()
+    began = clock()
+    with pytest.raises(Fault) as caught:
+        await doors.run(call(began + 10.0))
+    assert caught.value.refusal is Refusal.FULL
+    assert (caught.value.code, caught.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
+    assert "a waiter of bulkhead 'db' was not served in 1" in caught.value.detail
+    assert began + 1.0 <= clock() <= began + 1.02
+    assert [type(event) for event in doors.events][:1] == [Refusing]
+    doors.let_go()
+    await first
+    doors.assert_empty()
+
+
+async def test_a_place_that_is_answered_in_the_turn_of_its_alarm_is_let_in() -> None:
+    doors = Doors()
+    first, second = doors.task("a"), doors.task("b")
+    await turns()
+    (waiting,) = (one for line in doors.bulkhead._lines for one in line)
+    doors.let_go()
+    waiting.wake.set_result(None)  # as its alarm does
+    await turns()
+    assert doors.names() == ["b"]
+    doors.let_go()
+    assert [await first, await second] == ["a", "b"]
+    doors.assert_empty()
+
+
+async def test_a_full_queue_is_a_refusal_that_is_told() -> None:
+    doors = Doors(queue=0)
+    first = doors.task("a")
+    await turns()
+    with pytest.raises(Fault, match="is full"):
+        await doors.run(call(START + 30))
+    told = doors.events[0]
+    assert (told.name, told.gate) == ("db", "db")
+    assert "1 of 1 permits out" in told.detail
+    doors.let_go()
+    await first
+    doors.assert_empty()
+
+
+async def test_a_probe_that_leaves_the_queue_does_not_keep_the_breaker_half_open() -> None:
+    breaker = Breaker("db", BreakerSettings(consecutive=1, open_for=1.0), jitter=lambda: 0.5)
+    doors = Doors(breaker)
+    hold = doors.bulkhead.admit(ANYONE, clock())
+    assert isinstance(hold, Permit)
+    breaker.force_open(clock())
+    breaker._forced = False
+    breaker._open_until = clock()
+    probe = doors.task("probe")
+    await turns()
+    assert breaker.state.value == "half_open"
+    assert not breaker.available(clock())
+    probe.cancel()
+    await turns()
+    assert breaker.available(clock()), "the probe's place is free again"
+    doors.bulkhead.settle(hold, GOOD, clock())
+    assert breaker.statistics()["out"] == 0
+    doors.assert_empty()
+
+
+async def test_waiting_in_our_own_queue_is_not_the_dependencys_slowness() -> None:
+    settings = BreakerSettings(calls=1, slow=0.1, slow_after=1.0)
+    breaker = Breaker("db", settings, jitter=lambda: 0.5)
+    doors = Doors(breaker)
+    first, second = doors.task("a"), doors.task("b")
+    await turns()
+    doors.inside[0][1].get_loop().call_later(0.5, doors.let_go)
+    await first
+    await asyncio.sleep(0.9)  # of the second's own
+    doors.let_go()
+    assert await second == "b"
+    assert breaker.state.value == "closed", "0.5 s of queue and 0.9 s of work are not 1.4 of work"
+    doors.assert_empty()
+
+
+async def test_gates_before_a_refusal_get_their_permits_back_as_neutral() -> None:
+    first, last = Door("first"), Door("last")
+    refused = Refused(Refusal.LIMITED, "spent", 2.0)
+    middle = Door("middle", [refused])
+    run = Frame(Kit("x", clock=clock), _never, gates=[first, middle, last]).run
+    with pytest.raises(Fault) as caught:
+        await run(call(START + 3))
+    assert (caught.value.code, caught.value.retry_after) == (Code.RESOURCE_EXHAUSTED, 2.0)
+    verdict = NEUTRAL_AGAIN._replace(after=2.0)
+    assert (first.verdicts, middle.verdicts, last.asks) == ([verdict], [], [])
+
+
+async def _never(call: Call[Any]) -> None:
+    raise AssertionError("it was not to be tried")
+
+
+async def test_a_gate_is_asked_with_what_the_call_says() -> None:
+    door = Door()
+
+    async def nothing(call: Call[Any]) -> None:
+        pass
+
+    given = call(START + 3, key="ada", priority=9)
+    await Frame(Kit("x", clock=clock), nothing, gates=[door]).run(given)
+    assert door.asks == [Ask("ada", 1, 9, START + 3)]
+
+
+async def test_permits_are_settled_from_the_inside_out() -> None:
+    log: list[Any] = []
+    doors = [Door(name, log=log) for name in "abc"]
+
+    async def work(call: Call[Any]) -> None:
+        log.append("work")
+
+    await Frame(Kit("x", clock=clock), work, gates=doors).run(call(START + 3))
+    assert log == [*((name, "admit") for name in "abc"), "work", *((n, GOOD) for n in "cba")]
+
+
+async def test_a_gate_that_breaks_does_not_keep_the_others_permits() -> None:
+    class Broken(Door):
+        def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+            super().settle(permit, verdict, now)
+            raise ZeroDivisionError
+
+    outer, broken, inner = Door("outer"), Broken("broken"), Door("inner")
+
+    async def nothing(call: Call[Any]) -> None:
+        pass
+
+    with pytest.raises(ZeroDivisionError):
+        await Frame(Kit("x", clock=clock), nothing, gates=[outer, broken, inner]).run(call(START))
+    assert (outer.verdicts, inner.verdicts) == ([GOOD], [GOOD])
+
+
+async def test_a_queued_coroutine_that_is_thrown_away_leaves_its_place() -> None:
+    door = Door()
+    doors = Doors(door)
+    first = doors.task("a")
+    await turns()
+    coroutine = doors.run(call(START + 30))
+    waited = coroutine.send(None)
+    assert doors.bulkhead.statistics()["waiting"] == 1
+    coroutine.close()
+    assert waited is not None
+    assert doors.bulkhead.statistics()["waiting"] == 0
+    doors.let_go()
+    await first
+    assert door.verdicts == [NEUTRAL, GOOD]
+    doors.assert_empty()
+
+
+async def test_many_who_come_and_go_lose_no_wake_up() -> None:
+    """Every permit that comes free finds somebody who waits, whoever has left in between."""
+    doors = Doors(queue=64)
+    tasks = [doors.task(str(number)) for number in range(40)]
+    await turns()
+    for number in range(1, 40, 3):
+        tasks[number].cancel()
+        if number % 2:
+            await asyncio.sleep(0)
+    while doors.inside:
+        doors.let_go()
+        await turns()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(one, CancelledError) for one in ended) == 13
+    assert sum(isinstance(one, str) for one in ended) == 27
+    doors.assert_empty()
