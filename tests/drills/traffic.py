@@ -1,4 +1,4 @@
-"""What the drills ask the community for: users created, users listed, and a page without database."""
+"""What drills ask the community for: users created, users listed, a page without database."""
 
 import json
 
