@@ -74,6 +74,11 @@ def test_a_literal_way_that_ends_in_nothing_gives_way_to_the_parameter() -> None
     )
 
 
+def test_a_literal_segment_that_leads_nowhere_gives_way_to_the_parameter() -> None:
+    routes = router("GET /me/{list}/old", "GET /{user}/posts/{id}")
+    assert found(routes.match("GET", "/me/posts/7"))[1] == {"user": "me", "id": "7"}
+
+
 def test_the_wrong_method_on_a_literal_gives_way_to_the_parameter() -> None:
     routes = router("GET /users/me", "DELETE /users/{id}")
     assert found(routes.match("DELETE", "/users/me")) == ("DELETE /users/{id}", {"id": "me"})
