@@ -1,7 +1,7 @@
-"""`switchgear check`: decode and validate the configuration, import the app, start nothing."""
+"""`switchgear check`: decode and validate the configuration, import and bind the app, start nothing."""
 
 from switchgear.assembly.load import describe
-from switchgear.assembly.target import load_target
+from switchgear.assembly.survey import survey
 from switchgear.cli.request import Request, configured
 
 __all__ = ["check"]
@@ -11,7 +11,7 @@ def check(request: Request, *, every: bool) -> int:
     """Print each setting that is no default (`every`: all of them) and where it came from.
 
     Raises:
-        StartError: the app cannot be imported.
+        StartError: the app cannot be imported or bound.
         SettingsError: something in the configuration is wrong.
     """
     target = request.target() if request.app is not None else None
@@ -22,8 +22,8 @@ def check(request: Request, *, every: bool) -> int:
     for path, value, source in shown:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
     if target is not None:
-        load_target(target)
+        survey(target)
     changed = sum(source != "default" for _, _, source in told)
-    app = f", and {target.spec} can be imported" if target is not None else ""
+    app = f", and {target.spec} can be imported and bound" if target is not None else ""
     print(f"the configuration is good: {len(told)} settings, {changed} of them set{app}")
     return 0
