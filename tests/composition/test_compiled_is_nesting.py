@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from switchgear.testing.virtual import clock
 from tests.support.core import Door, Plain, Stream, retry
 from tests.support.nested import nest
 
-FAULTS = {
+FAULTS: dict[str, Callable[[], BaseException]] = {
     "reset": lambda: ConnectionResetError("reset"),
     "refused": lambda: ConnectionRefusedError("refused"),
     "down": lambda: Fault(Code.UNAVAILABLE),
@@ -33,7 +33,7 @@ FAULTS = {
     "open": lambda: Fault(Code.UNAVAILABLE, refusal=Refusal.OPEN, effect=Effect.NONE),
     "defect": lambda: ValueError("defect"),
     "group": lambda: ExceptionGroup("both", [ConnectionResetError("a"), Fault(Code.ABORTED)]),
-    "cancelled": lambda: CancelledError(),
+    "cancelled": CancelledError,
 }
 ENDS = {"good": GOOD, "bad": BAD, "neutral": NEUTRAL}
 

@@ -1,4 +1,4 @@
-"""Gates, handlers and answers for tests of the core: they do as told, and write down what they saw."""
+"""Gates, schedules and answers for tests of the core: they do as told, and write it down."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

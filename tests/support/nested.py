@@ -24,7 +24,8 @@ def nest(
     order: tuple[Place, ...], parts: Sequence[Part], handler: Run, classify: Judge, clock: Clock
 ) -> Run:
     """Wrap `handler` in one layer per part, the innermost first."""
-    for part in reversed(sorted(parts, key=lambda part: order.index(part.place))):
+    ordered = sorted(parts, key=lambda part: order.index(part.place))
+    for part in ordered[::-1]:  # not by reverse=True, which turns no equal places around
         what = part.what
         if isinstance(what, Timeout):
             handler = _timed(what, handler, clock)

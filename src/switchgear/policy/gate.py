@@ -16,11 +16,12 @@ from switchgear.policy.verdict import Verdict
 __all__ = ["ANYONE", "Ask", "Gate", "Permit", "Refused", "Schedule", "Waiting"]
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a gate may know of a call: the `key` a limit counts by, its `weight` and `priority`.
 
     Priority 0 is the first to be shed, 9 the last. `deadline` is an instant on the same clock as
     the `now` of `admit`: a waiting queue refuses whom it cannot serve in time.
+    (A struct because one is made per attempt: 80 ns instead of the 300 of a named tuple.)
     """
 
     key: str = ""
@@ -35,11 +36,12 @@ ANYONE = Ask()
 class Permit(msgspec.Struct, eq=False, gc=False):
     """One admission, to be given back exactly once through `Gate.settle`.
 
-    `at` is the instant of admission, `generation` the state it was given in: a gate ignores the
-    verdict of a permit from an older generation. `answered` is the instant at which the head of
-    an answer that streams was there: slowness is measured to it, not to the stream's end.
-    (A struct because one is made per call: 50 ns instead of the 170 of a class. It compares by
-    identity.)
+    `at` is the instant of admission, or of the end of the queue that followed further in: time
+    spent in our own queue is not the dependency's slowness. `generation` is the state it was given
+    in: a gate ignores the verdict of a permit from an older generation. `answered` is the instant
+    at which the head of an answer that streams was there: slowness is measured to it, not to the
+    stream's end. (A struct because one is made per call: 50 ns instead of the 170 of a class. It
+    compares by identity.)
     """
 
     at: float

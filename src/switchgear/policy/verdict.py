@@ -1,6 +1,5 @@
 """Verdicts: what one ended attempt says about its dependency, and whether another may help."""
 
-from asyncio import CancelledError
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -60,8 +59,9 @@ def judge(error: BaseException) -> Verdict:
 
     A declared refusal is NEUTRAL. So is a fault that another hop passed on: who passed it on
     is well (its database's failure must not open the breaker before it), and only the hop
-    nearest the origin retries. Connection and timeout errors of the standard library count as the
-    dependency's; any other exception is a defect.
+    nearest the origin retries. So is what ends the work from outside: a cancellation, an exit, a
+    coroutine that is thrown away. Connection and timeout errors of the standard library count as
+    the dependency's; any other exception is a defect.
     """
     if isinstance(error, Fault):
         if error.hops:
@@ -70,10 +70,10 @@ def judge(error: BaseException) -> Verdict:
         if error.retry_after is not None:
             return verdict._replace(after=error.retry_after)
         return verdict
-    if isinstance(error, CancelledError):
-        return NEUTRAL
     if isinstance(error, BaseExceptionGroup):
         return _judge_group(error)
+    if not isinstance(error, Exception):  # CancelledError, GeneratorExit, SystemExit
+        return NEUTRAL
     if isinstance(error, (ConnectionError, TimeoutError)):
         return BAD_AGAIN
     return BAD

@@ -31,7 +31,7 @@ async def ended(parked: Parked) -> None:
 async def test_runs_share_one_task_as_long_as_they_leave_its_context_alone(
     loop_factory: Loops,
 ) -> None:
-    parked, tasks = make(), []
+    parked, tasks = make(), list[Any]()
 
     async def request(number: int) -> None:
         mine = Call(number, 1.0)
@@ -74,7 +74,7 @@ async def test_a_changed_context_costs_the_task_and_is_not_seen_by_the_next(
 
 
 async def test_a_context_put_back_as_it_was_keeps_the_task() -> None:
-    parked, tasks = make(), []
+    parked, tasks = make(), list[Any]()
 
     async def request() -> None:
         tasks.append(asyncio.current_task())
@@ -199,7 +199,7 @@ async def told_of(parked: Parked, seen: list[str], name: str) -> None:
 
 
 async def test_close_while_parked_ends_the_task(loop_factory: Loops) -> None:
-    parked, seen = make(), []
+    parked, seen = make(), list[Any]()
 
     async def request() -> None:
         seen.append(asyncio.current_task())
@@ -292,7 +292,7 @@ async def test_a_cancellation_that_nobody_took_back_does_not_reach_the_next_run(
 
 async def test_a_foreign_cancellation_ends_a_parked_task_and_the_next_run_gets_another() -> None:
     """A loop that shuts down cancels every task once and then waits for them all."""
-    parked, tasks = make(), []
+    parked, tasks = make(), list[Any]()
 
     async def request() -> None:
         tasks.append(asyncio.current_task())

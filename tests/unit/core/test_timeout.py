@@ -42,8 +42,11 @@ async def later(seconds: float) -> None:
     """Sleep without a task of one's own, so that a stepper can do it too."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
-    loop.call_later(seconds, lambda: future.done() or future.set_result(None))
-    await future
+    timer = loop.call_later(seconds, future.set_result, None)
+    try:
+        await future
+    finally:
+        timer.cancel()
 
 
 def fault_of(error: BaseException | None) -> Fault:
@@ -350,7 +353,7 @@ async def test_an_asyncio_timeout_outside_is_a_caller_who_leaves() -> None:
 @in_every_driver
 async def test_a_call_during_a_cleanup_has_a_timeout_that_works(stepped: bool) -> None:
     """Whoever cleans up after a cancellation counts one already, and may call out once more."""
-    door, seen = Door(), []
+    door, seen = Door(), list[Any]()
 
     async def main() -> None:
         driver = working()
