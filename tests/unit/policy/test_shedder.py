@@ -48,6 +48,24 @@ def test_a_priority_is_shed_by_shares_evenly_not_all_at_once() -> None:
     assert len(shed) in (9, 10)
 
 
+def test_traffic_that_passes_anyway_does_not_change_the_share_of_the_shed() -> None:
+    shedder = lagging(0.125)
+    shed = 0
+    for _ in range(40):
+        shed += isinstance(shedder.admit(Ask(priority=0), 100.0), Refused)
+        for priority in (5, 9):
+            assert isinstance(shedder.admit(Ask(priority=priority), 100.0), Permit)
+    assert shed in (9, 10)
+
+
+def test_a_measurement_weighs_by_the_time_since_the_last() -> None:
+    shedder = lagging(0.0, ShedderSettings(smoothing=0.5))
+    shedder.observe_lag(1.0, 100.01)
+    assert shedder.statistics()["lag"] == pytest.approx(0.0198, rel=0.01)
+    shedder.observe_lag(1.0, 200.0)
+    assert shedder.statistics()["lag"] == pytest.approx(0.0198 + 0.25 * (1 - 0.0198), rel=0.01)
+
+
 def test_a_shed_call_is_told_when_to_come_back() -> None:
     refusal = lagging(0.4).admit(Ask(priority=0), 100.0)
     assert isinstance(refusal, Refused)
