@@ -7,6 +7,7 @@ whether it beats) is shared by its routes.
     service breaker -> retry -> balance -> [ breaker -> bulkhead -> timeout -> pool ] per process
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -70,8 +71,8 @@ class _Way:
         self.panicking = lane.stack(OUTBOUND, rest, process.send)  # its breaker is to be passed by
 
     def available(self, now: float) -> bool:
-        """Say whether the process beats and this route's breaker there lets calls through."""
-        return self.process.routable and self.breaker.available(now)
+        """Say whether this route's breaker there lets calls through."""
+        return self.breaker.available(now)
 
 
 class Lane:
@@ -81,6 +82,7 @@ class Lane:
         self.route = route
         self._shared = shared
         self._ways: list[_Way] = []
+        self._usable: list[_Way] = []
         self.timeout = Timeout(full=route.deadline, limit=shared.settings.attempt_timeout)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
         retry = Retry(schedule, shared.budget.deposit, shared.budget.withdraw)
@@ -127,37 +129,83 @@ class Lane:
         }
 
     async def _balanced(self, call: Call[Request]) -> Response:
-        """Send one attempt to the process that is likeliest to answer soon."""
-        clock, trail = self._shared.clock, call.trail
-        started = clock()
-        pick = self._shared.balancer.pick(self._ways, started, trail.endpoints)
-        if pick is None or not pick.endpoint.process.routable:
-            raise Fault(
-                Code.UNAVAILABLE,
-                f"no process of {self._shared.service} is ready",
-                effect=Effect.NONE,
-                refusal=Refusal.DRAINING,
-                retry_after=1.0,
-                origin=self._shared.service,
-            )
-        way = pick.endpoint
-        trail.endpoints.append(way.name)
+        """Send one attempt to the process that is likeliest to answer soon.
+
+        A process whose own gates refuse (its breaker on the ramp, its bulkhead full) costs no
+        attempt: the next is asked, until every one has refused.
+        """
+        tried = call.trail.endpoints
+        refused: list[Fault] = []
+        for _ in self._usable:
+            started = self._shared.clock()
+            pick = self._shared.balancer.pick(self._usable, started, tried)
+            if pick is None or (refused and pick.endpoint.name in tried):
+                break
+            way = pick.endpoint
+            tried.append(way.name)
+            try:
+                return await self._sent(way, call, started, panic=pick.panic)
+            except Fault as fault:
+                if not _ours(fault):
+                    raise
+                refused.append(fault)
+        raise self._none(refused)
+
+    async def _sent(
+        self, way: _Way, call: Call[Request], started: float, *, panic: bool
+    ) -> Response:
+        """Send to one process, and learn how long it takes: from what was really sent alone."""
         way.in_flight += 1
-        answered = False
+        flowing, took = False, self._shared.settings.attempt_timeout
         try:
-            answer: Response = await (way.panicking if pick.panic else way.guarded).run(call)
-            answered = answer.status < 500
+            answer: Response = await (way.panicking if panic else way.guarded).run(call)
+            if answer.status < 500:
+                took = self._shared.clock() - started
+            if streams(answer):
+                flowing = True
+                answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `streams`
+        except BaseException as error:
+            if isinstance(error, CancelledError) or _ours(error):
+                took = 0.0
+            raise
         finally:
-            now = clock()
-            spent = now - started
-            trail.upstream += spent
-            way.ewma.observe(spent if answered else self._shared.settings.attempt_timeout, now)
-            if not (answered and streams(answer)):
+            now = self._shared.clock()
+            call.trail.upstream += now - started
+            if took:
+                way.ewma.observe(took, now)
+            if not flowing:
                 way.in_flight -= 1
-        if answered and streams(answer):
-            answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `streams` says so
         return answer
+
+    def _none(self, refused: list[Fault]) -> Fault:
+        """Make the fault of an attempt for which there was nobody."""
+        service = self._shared.service
+        if refused:
+            soonest = min(fault.retry_after or 0.0 for fault in refused)
+            detail = "; ".join(fault.detail for fault in refused)
+            first = refused[0]
+            return Fault(
+                first.code,
+                detail,
+                effect=Effect.NONE,
+                refusal=first.refusal,
+                retry_after=soonest or None,
+                origin=service,
+            )
+        return Fault(
+            Code.UNAVAILABLE,
+            f"no process of {service} is ready",
+            effect=Effect.NONE,
+            refusal=Refusal.DRAINING,
+            retry_after=1.0,
+            origin=service,
+        )
 
     @staticmethod
     def _ended(way: _Way) -> None:
         way.in_flight -= 1
+
+
+def _ours(error: BaseException) -> bool:
+    """Say whether a gate of ours refused: it names no origin, for nothing was sent anywhere."""
+    return isinstance(error, Fault) and error.refusal is not None and not error.origin
