@@ -67,7 +67,9 @@ class Sweep:
         if self._timer is not None:
             self._timer.cancel()
         self._next = due
-        wait = max(0.0, due * self._tick - self._clock())
+        # Rounding may have the timer fire a hair before its tick: a wait of that hair is one that
+        # virtual time cannot add to its clock, and it would be planned again for ever.
+        wait = max(self._tick / 100, due * self._tick - self._clock())
         # An empty Context: the timer outlives the call that happened to arm it.
         self._timer = self._loop.call_later(wait, self._run, context=Context())
 

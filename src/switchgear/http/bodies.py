@@ -16,6 +16,8 @@ _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*+)?")
 
 LINE_BYTES: Final = 256  # of one chunk's size line, extensions and all
 EXTENSION_BYTES: Final = 4096  # of all extensions of one body
+TINY: Final = 16  # bytes that chunks must have on average, once there were MANY
+MANY: Final = 8192
 TRAILER_BYTES: Final = 8192
 TRAILER_LINES: Final = 32
 
@@ -83,7 +85,16 @@ class Rest:
 class Chunks:
     """A chunked body. Size lines, extensions and trailers are bounded; bare LF is refused."""
 
-    __slots__ = ("_extensions", "_held", "_left", "_trailing", "done", "trailers")
+    __slots__ = (
+        "_count",
+        "_extensions",
+        "_held",
+        "_left",
+        "_total",
+        "_trailing",
+        "done",
+        "trailers",
+    )
 
     def __init__(self) -> None:
         self.done = False
@@ -92,6 +103,8 @@ class Chunks:
         self._left = 0  # bytes of the present chunk, and 2 for its CRLF
         self._trailing = False
         self._extensions = 0
+        self._count = 0
+        self._total = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes; return the payload in them, and what follows the message once `done`.
@@ -128,6 +141,10 @@ class Chunks:
             if self._extensions > EXTENSION_BYTES:
                 raise refuse("chunk-extension", "too many chunk extensions")
         size = int(found[1], 16)
+        self._count += 1
+        self._total += size
+        if self._count > MANY and self._total < self._count * TINY:  # each costs us far more
+            raise refuse("chunk-too-small", f"{self._count} chunks of {self._total} bytes in all")
         if size:
             self._left = size + 2
         else:

@@ -215,11 +215,19 @@ class Connection(asyncio.Protocol):
                 body, end = self._begin_body(fields, buffer, end, now)
             call = server.intake(
                 Request(
-                    head.method, head.path, head.query, fields.headers, body, head.target, self.peer,
-                    server.scheme, head.minor, fields.upgrade,
+                    head.method,
+                    head.path,
+                    head.query,
+                    fields.headers,
+                    body,
+                    head.target,
+                    self.peer,
+                    server.scheme,
+                    head.minor,
+                    fields.upgrade if head.method == "GET" else "",
                 ),
                 now,
-            )  # fmt: skip
+            )
         except Fault as fault:
             self._turn(fault)
             return len(buffer)

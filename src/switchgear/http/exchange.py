@@ -133,7 +133,7 @@ class Exchange:
         server = self._connection.server
         if isinstance(error, CancelledError):
             error = Fault(Code.UNAVAILABLE, "the work was called off by us")
-        self._whole(server.problem(self._note(error)))
+        self._whole(server.answer(self._note(error)))
 
     def _note(self, error: BaseException) -> Fault:
         """Keep the fault for the observer; anything else is a defect, and reported."""
@@ -142,7 +142,10 @@ class Exchange:
         else:
             server = self._connection.server
             server.counters.defects += 1
-            server.on_defect(error, self.call)
+            try:
+                server.on_defect(error, self.call)
+            except Exception as second:  # noqa: BLE001 - the client has an answer to get
+                server.report("on_defect failed", second)
             fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
         self._fault = fault
         return fault
@@ -348,7 +351,7 @@ class Exchange:
         now = server.clock()
         if server.observer is not None:
             fault = self._fault
-            server.observer(
+            server.show(
                 Exchanged(
                     self.call,
                     self._status,
@@ -366,9 +369,8 @@ class Exchange:
 
 def turned(server: "Server", peer: str, fault: Fault) -> bytes:
     """Return the answer to bytes that are no request, and tell the observer."""
-    answer = server.problem(fault)
-    if server.observer is not None:
-        server.observer(Turned(peer, answer.status, reason_of(fault), fault.detail))
+    answer = server.answer(fault)
+    server.show(Turned(peer, answer.status, reason_of(fault), fault.detail))
     head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
     head += server.date(server.clock()) + _CLOSE
     return head + _WHOLE % len(answer.body) + bytes(answer.body)

@@ -28,6 +28,7 @@ BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
+AT_ONCE: Final = 256  # frames read before others get a turn
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 
 _WIRE_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
@@ -62,31 +63,43 @@ class FrameReader:
     `masked` says what the peer must do: clients mask, servers do not.
     """
 
-    __slots__ = ("_buffer", "_decoder", "_limit", "_masked", "_opcode", "_parts", "_size", "closed")
+    __slots__ = ("_buffer", "_decoder", "_limit", "_masked", "_need", "_opcode", "_parts",
+                 "_pieces", "_pieces_size", "_size", "closed", "more")  # fmt: skip
 
     def __init__(self, limit: int, *, masked: bool) -> None:
         self._limit = limit
         self._masked = masked
         self._buffer = b""
+        self._need = 0  # bytes that the frame in progress has in all, as far as is known
+        self._pieces: list[bytes] = []  # what came for it and was not looked at yet
+        self._pieces_size = 0
         self._opcode = 0  # of the fragmented message in progress
         self._parts: list[bytes] = []
         self._size = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self.closed = False
+        self.more = False  # whether to feed nothing, to get what is left
 
     def feed(self, data: bytes) -> list[Frame | Closing]:
-        """Take bytes; return what is complete. What follows a close is ignored.
+        """Take bytes; return what is complete, a bounded number. A close is the last.
 
         Raises SocketError at the first rule that is broken.
         """
-        self._buffer = buffer = self._buffer + data if self._buffer else data
+        if self._need > len(self._buffer) + self._pieces_size + len(data):
+            self._pieces.append(data)
+            self._pieces_size += len(data)
+            return []
+        buffer = b"".join((self._buffer, *self._pieces, data))
+        self._pieces, self._pieces_size, self._need = [], 0, 0
         events: list[Frame | Closing] = []
-        at = 0
-        while not self.closed:
+        at = turns = 0
+        while not self.closed and turns < AT_ONCE:
             end = self._one(buffer, at, events)
             if end < 0:
                 break
             at = end
+            turns += 1
+        self.more = turns == AT_ONCE and not self.closed
         self._buffer = b"" if self.closed else buffer[at:]
         return events
 
@@ -115,6 +128,7 @@ class FrameReader:
             raise SocketError(1009, f"a message is over {self._limit} bytes")
         end = head + length + (4 if self._masked else 0)
         if len(buffer) < end:
+            self._need = end - at
             return -1
         if self._masked:
             payload = apply_mask(buffer[head + 4 : end], buffer[head : head + 4])

@@ -30,7 +30,10 @@ HOP: Final = frozenset(
 )
 """Fields of one hop or of its framing, with the underscore twins that CGI reads as them."""
 
-_IDENTITY: Final = re.compile(r"(?:x[-_]user|x[-_]forwarded|switchgear)(?:[-_].*)?|forwarded")
+_IDENTITY: Final = re.compile(
+    r"(?:x[-_](?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:[-_].*)?"
+    r"|forwarded|true[-_]client[-_]ip|cf[-_]connecting[-_]ip"
+)
 _LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++: [\t\x20-\x7e\x80-\xff]*+\r\n")
 # Never dropped by nomination: a client must not unname what the message hangs on.
 _FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "content-type", ""})
@@ -136,7 +139,8 @@ class Headers:
         """Return what may cross the trust boundary inwards.
 
         Hop-by-hop fields go, and every claim of identity or origin that a stranger could
-        make: X-User-*, X-Forwarded-*, Forwarded, switchgear-*, and their underscore twins.
+        make: X-User-*, X-Forwarded-*, X-Real-IP, X-Original-*, Forwarded, switchgear-* and
+        their like, and their underscore twins.
         """
         dropped = HOP | self.nominated()
         return Headers.parsed(

@@ -10,12 +10,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from switchgear.http.headers import Headers
+from switchgear.http.refusals import reason_of
 from switchgear.http.stream import EMPTY, Body, Produced, Whole
+from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import Verdict
 
 __all__ = ["JSON", "NOTHING", "Request", "Response", "StreamResponse", "Upgrade", "json_response"]
 
 T = TypeVar("T")
+
+READ_BYTES: Final = 16 << 20  # of an answer that is read whole, unless told otherwise
 
 NOTHING: Final = Headers()
 JSON: Final = Headers({"content-type": "application/json"})
@@ -68,18 +72,21 @@ class Response(msgspec.Struct):
     headers: Headers = NOTHING
     body: Any = b""
 
-    async def read(self, limit: int | None = None) -> bytes:
+    async def read(self, limit: int = READ_BYTES) -> bytes:
         """Return the whole body, at most `limit` bytes of it.
 
         Raises Fault when it is longer, or was cut.
         """
-        body = self.body
-        if isinstance(body, bytes):
-            return await Whole(body).read(limit)
-        whole: bytes = await body.read(limit)
-        return whole
+        body = self.body if isinstance(self.body, Body) else Whole(self.body)
+        try:
+            return await body.read(limit)
+        except Fault as fault:
+            if reason_of(fault) != "body-too-large":
+                raise
+            detail = f"the answer is larger than {limit} bytes"
+            raise Fault(Code.UNAVAILABLE, detail, extra={"status": 502}) from fault
 
-    async def json(self, kind: type[T], limit: int | None = None) -> T:
+    async def json(self, kind: type[T], limit: int = READ_BYTES) -> T:
         """Decode the body as JSON into `kind`."""
         return msgspec.json.decode(await self.read(limit), type=kind)
 

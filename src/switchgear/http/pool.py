@@ -6,6 +6,7 @@ one only when doing it twice does no harm (rule 27).
 """
 
 import asyncio
+import re
 import select
 import ssl
 from asyncio import Future
@@ -28,6 +29,7 @@ __all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
 Stamp = Callable[[Call[Request], float], bytes]
 """Makes further field lines for a request that is sent at an instant: a token, the deadline."""
 
+_LINE: Final = re.compile(r"[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
 DEADLINE_HEADER: Final = "switchgear-deadline-ms"
 
 
@@ -95,6 +97,7 @@ class Pool:
         """Send the call's request and return the answer, whatever its status.
 
         Raises Fault when there is no answer to be had: `effect` is NONE where nothing was sent.
+        Raises ValueError for a request that would break out of its line.
         """
         self.counters.requests += 1
         request = call.payload
@@ -116,7 +119,10 @@ class Pool:
     def _head(self, call: Call[Request], request: Request) -> bytes:
         """Write a request's head up to its framing."""
         target = f"{request.path}?{request.query}" if request.query else request.path
-        head = f"{request.method} {target} HTTP/1.1\r\n".encode("ascii") + request.headers.wire()
+        line = f"{request.method} {target} HTTP/1.1\r\n"
+        if _LINE.fullmatch(line) is None:
+            raise ValueError(f"this request line cannot be sent: {line[:80]!r}")
+        head = line.encode("ascii") + request.headers.wire()
         if request.headers.get("host") is None:
             head += self._authority
         if request.upgrade:

@@ -10,6 +10,7 @@ request (a gateway), PARKED runs user code in the connection's own task (a servi
 
 import asyncio
 import socket
+import ssl
 import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.handler import Handler
-from switchgear.core.observe import Observer
+from switchgear.core.observe import Event, Observer
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.connection import Connection
 from switchgear.http.defects import log_defect
@@ -28,7 +29,7 @@ from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem as public_problem
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault
+from switchgear.policy.fault import Code, Fault
 
 __all__ = ["Counters", "Drive", "Intake", "Server"]
 
@@ -109,19 +110,27 @@ class Server:
         self._date = b""
         self._date_until = -inf
         self._per_address: dict[str, int] = {}
+        self._tls: dict[str, Any] = {}
         self._listener: asyncio.Server | None = None
         self._spare: socket.socket | None = None
         self._empty: Future[None] | None = None
 
-    async def start(self, sock: socket.socket, *, backlog: int = 1024, **tls: Any) -> None:
+    async def start(
+        self, sock: socket.socket, *, backlog: int = 1024, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Accept connections on a bound socket, which may be shared with other processes."""
-        self.loop = asyncio.get_running_loop()
-        self.sweep = self._given_sweep or sweep_of(self.loop, self.clock)
-        if tls.get("ssl") is not None:
+        self.loop = loop = asyncio.get_running_loop()
+        self.sweep = self._given_sweep or sweep_of(loop, self.clock)
+        self._tls = {}
+        if tls is not None:
             self.scheme = "https"
+            self._tls = {"ssl": tls, "ssl_handshake_timeout": self.settings.head_timeout}
         self._spare = sock.dup()
-        self._listener = await self.loop.create_server(
-            lambda: Connection(self), sock=sock, backlog=backlog, **tls
+        create: Any = loop.create_server
+        if sock.family == socket.AF_UNIX:
+            create = loop.create_unix_server
+        self._listener = await create(
+            lambda: Connection(self), sock=sock, backlog=backlog, **self._tls
         )
 
     @property
@@ -179,14 +188,17 @@ class Server:
                 except (BlockingIOError, OSError):
                     return
                 accepted.setblocking(False)
-                await self.loop.connect_accepted_socket(lambda: Connection(self), accepted)
+                await self.loop.connect_accepted_socket(
+                    lambda: Connection(self), accepted, **self._tls
+                )
 
     # What connections ask
 
     def enter(self, connection: Connection) -> bool:
         """Count a new connection in, unless a cap is reached."""
         per_address = self._per_address
-        held = per_address.get(connection.peer, 0)
+        address = _address(connection.peer)
+        held = per_address.get(address, 0)
         settings = self.settings
         if (
             len(self.connections) >= settings.connections
@@ -194,7 +206,7 @@ class Server:
         ):
             self.counters.turned_away += 1
             return False
-        per_address[connection.peer] = held + 1
+        per_address[address] = held + 1
         self.connections.add(connection)
         self.counters.accepted += 1
         return True
@@ -202,11 +214,12 @@ class Server:
     def leave(self, connection: Connection) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        held = self._per_address.get(connection.peer, 0)
+        address = _address(connection.peer)
+        held = self._per_address.get(address, 0)
         if held > 1:
-            self._per_address[connection.peer] = held - 1
+            self._per_address[address] = held - 1
         else:
-            self._per_address.pop(connection.peer, None)
+            self._per_address.pop(address, None)
         if not self.connections and self._empty is not None:
             _wake(self._empty)
 
@@ -218,8 +231,39 @@ class Server:
             self._date_until = now + 1.0 - wall % 1.0
         return self._date
 
+    def answer(self, fault: Fault) -> Response:
+        """Write a fault; one that cannot be written is a plain 500, and a defect."""
+        try:
+            return self.problem(fault)
+        except Exception as error:  # noqa: BLE001 - whoever asked must have an answer
+            self.report("a fault could not be written", error)
+            return public_problem(Fault(Code.INTERNAL))
+
+    def show(self, event: Event) -> None:
+        """Show an event to the observer, whose defect is nobody else's."""
+        if self.observer is not None:
+            try:
+                self.observer(event)
+            except Exception as error:  # noqa: BLE001 - see above
+                self.report(f"an observer failed on {type(event).__name__}", error)
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Report a defect of what was injected here."""
+        self.counters.defects += 1
+        self.loop.call_exception_handler({"message": message, "exception": error})
+
     def _intake(self, request: Request, now: float) -> Call[Request]:
         return Call(request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE)
+
+
+def _address(peer: str) -> str:
+    """Return what an address is counted by: an IPv6 network of 64 bits is one client."""
+    if ":" not in peer:
+        return peer
+    try:
+        return socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])[:8].hex()
+    except OSError:
+        return peer
 
 
 def _wake(future: "Future[None]") -> None:

@@ -15,7 +15,7 @@ from asyncio import CancelledError, Future
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -47,6 +47,8 @@ from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, judge
 __all__ = ["FrameDelivery", "FrameSource", "Message", "Session", "WebSocket", "connect", "upgrade"]
 
 Message = str | bytes
+
+READ_AHEAD: Final = 256  # messages beyond a full queue, of bytes that had been read already
 Session = Callable[["WebSocket"], Awaitable[None]]
 
 
@@ -114,9 +116,9 @@ class WebSocket(Tunnel):
                 return None
             await self._wait()
         message = self._queue.popleft()
-        if self._paused and len(self._queue) * 2 <= self._settings.queue and not self._lost:
-            self._paused = False
-            self.transport.resume_reading()
+        if self._paused:
+            self._go_on()
+            self._resume()
         return message
 
     async def send(self, message: Message) -> None:
@@ -199,13 +201,32 @@ class WebSocket(Tunnel):
             elif event.opcode == PING:
                 if not self._closing:
                     self._write(PONG, bytes(event.data))  # type: ignore[arg-type]  # never text
-            elif event.opcode != PONG:
+            elif event.opcode != PONG and (not self._closing or self._reader.closed):
                 self._queue.append(event.data)
-        if len(self._queue) >= self._settings.queue and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        if self._reader.more:
+            self._pause()
+            asyncio.get_running_loop().call_soon(self._go_on)
+        elif len(self._queue) >= self._settings.queue:
+            self._pause()
         if events:
             self._wake()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        full = len(self._queue) * 2 > self._settings.queue and not self._closing
+        if self._paused and not full and not self._lost and not self._reader.more:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Read the frames that were left; a full queue waits to be taken first."""
+        if self._reader.more and len(self._queue) < self._settings.queue + READ_AHEAD:
+            self.data_received(b"")
+            self._resume()
 
     def eof_received(self) -> bool:
         """Take an end without a close for the loss that it is."""
@@ -256,9 +277,7 @@ class WebSocket(Tunnel):
             self.code, self.reason = code, reason
         self.transport.write(encode_close(code, reason, masked=self._client))
         self._watch(self._clock() + self._settings.close_timeout)
-        if self._paused:  # the peer's close stands behind what nobody will take now
-            self._paused = False
-            self.transport.resume_reading()
+        self._resume()  # the peer's close stands behind what nobody will take now
 
     def _hang_up(self) -> None:
         self._disarm()

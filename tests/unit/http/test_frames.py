@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchgear.http.frames import (
+    AT_ONCE,
     BINARY,
     CLOSE,
     PING,
@@ -28,6 +29,13 @@ def frame(first: int, data: bytes, *, masked: bool = True) -> bytes:
 
 def reader(limit: int = 1000, *, masked: bool = True) -> FrameReader:
     return FrameReader(limit, masked=masked)
+
+
+def read_all(frames: FrameReader, wire: bytes) -> list[Frame | Closing]:
+    got = frames.feed(wire)
+    while frames.more:
+        got += frames.feed(b"")
+    return got
 
 
 BROKEN = [
@@ -60,7 +68,7 @@ BROKEN = [
 @pytest.mark.parametrize(("wire", "code"), [pytest.param(w, c, id=n) for n, w, c in BROKEN])
 def test_a_broken_frame_ends_the_connection(wire: bytes, code: int) -> None:
     with pytest.raises(SocketError) as caught:
-        reader().feed(wire)
+        read_all(reader(), wire)
     assert caught.value.code == code
     one_by_one = reader()
     with pytest.raises(SocketError):
@@ -109,6 +117,14 @@ def test_what_is_written_is_read_whatever_way_it_is_sliced(
         got += reading.feed(wire[at : at + size])
         at, turn = at + size, turn + 1
     assert [event.data for event in got if isinstance(event, Frame)] == messages
+
+
+def test_a_flood_of_frames_is_read_in_turns() -> None:
+    frames = reader()
+    first = frames.feed(frame(0x89, b"") * 1000)
+    assert len(first) == AT_ONCE
+    assert frames.more
+    assert len(first) + len(read_all(frames, b"")) == 1000
 
 
 def test_a_long_reason_is_cut_at_a_character() -> None:

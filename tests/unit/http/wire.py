@@ -1,0 +1,118 @@
+"""A transport without a network, for tests in virtual time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from switchgear.core.sweep import sweep_of
+from switchgear.http.connection import Connection
+from switchgear.http.message import Request, Response
+from switchgear.http.pool import Pool
+from switchgear.http.server import Drive, Server
+from switchgear.http.settings import ClientSettings, ServerSettings
+from switchgear.policy.call import Call
+from switchgear.testing.virtual import clock
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written; `unsent` is what the peer has not read yet."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.sent = b""
+        self.unsent = 0
+        self.high = 65536
+        self.reading = True
+        self.ended = False  # by write_eof
+        self.closed = False
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.sent += bytes(data)
+
+    def block(self, unsent: int) -> None:
+        """Let the peer stop reading with so many bytes on their way."""
+        self.unsent = unsent
+        self.protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if not self.unsent:
+                asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        if not self.aborted:
+            self.aborted = True
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high or 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 4711) if name == "peername" else default
+
+
+def serve(
+    handler: Callable[[Call[Request]], Any],
+    settings: ServerSettings | None = None,
+    **options: Any,
+) -> tuple[Server, Connection, Wire]:
+    """Make a server with one connection, in virtual time."""
+    server = Server(handler, settings, drive=Drive.EAGER, clock=clock, **options)
+    server.loop = asyncio.get_running_loop()
+    server.sweep = sweep_of(server.loop, clock)
+    connection = Connection(server)
+    wire = Wire(connection)
+    connection.connection_made(wire)
+    return server, connection, wire
+
+
+class WiredPool(Pool):
+    """A pool whose connections are wires."""
+
+    def __init__(self, settings: ClientSettings | None = None) -> None:
+        super().__init__("upstream.test", 80, settings, clock=clock)
+        self.wires: list[Wire] = []
+
+    async def dial(self) -> Any:
+        from switchgear.http.client import Upstream
+
+        upstream = Upstream(self)
+        wire = Wire(upstream)
+        upstream.connection_made(wire)
+        self.wires.append(wire)
+        return upstream
+
+
+async def ok(call: Call[Request]) -> Response:
+    return Response(200, body=b"ok")
+
+
+async def read(call: Call[Request]) -> Response:
+    return Response(200, body=await call.payload.body.read())
