@@ -98,6 +98,8 @@ class Lane:
         """Keep the ways to processes that are still there, and open those to new ones."""
         kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
         self._ways = [kept.get(name) or _Way(self, process) for name, process in processes.items()]
+        # Where none beats, it is likelier us who are late than all of them that hang: ask anyway.
+        self._usable = [way for way in self._ways if way.process.routable] or self._ways
 
     def breaker(self, name: str) -> Breaker:
         """Make a breaker for this route."""
