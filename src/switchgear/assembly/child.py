@@ -72,6 +72,7 @@ def _refuse(line: socket.socket, error: StartError) -> int:
     message: Upward = Failed(error.sentence, error.trace)
     line.setblocking(True)
     line.sendall(frame(msgspec.json.encode(message)))
+    line.close()
     return UNSTARTABLE
 
 

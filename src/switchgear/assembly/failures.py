@@ -1,5 +1,6 @@
 """What keeps a system from starting, in words for whoever typed the command."""
 
+import importlib
 import signal
 import traceback
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 __all__ = ["CLEAN", "StartError", "ended", "told", "user_trace"]
 
 CLEAN: Final = "exit code 0"
+_IMPORTLIB: Final = str(Path(importlib.__file__).resolve().parent)
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 
 
@@ -43,7 +45,7 @@ def user_trace(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, "<frozen "))
+        if not frame.filename.startswith((_OURS, _IMPORTLIB, "<frozen "))
     ]
     lines = traceback.format_list(frames) + traceback.format_exception_only(error)
     return "".join(lines).rstrip("\n")

@@ -96,7 +96,7 @@ class Line(asyncio.Protocol, Generic[Message]):
         self._frames = Frames()
         self._kept: dict[type, Any] = {}
         self._transport: asyncio.Transport | None = None
-        self._full = False
+        self._full = self._over = False
 
     async def open(self, sock: socket.socket) -> None:
         """Take over this end of the pair."""
@@ -131,7 +131,8 @@ class Line(asyncio.Protocol, Generic[Message]):
             self._transport.close()
 
     def cut(self) -> None:
-        """End the line now."""
+        """End the line now, even if it is only being opened."""
+        self._over = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -139,7 +140,10 @@ class Line(asyncio.Protocol, Generic[Message]):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HELD_BYTES)
-        self.resume_writing()
+        if self._over:
+            self._transport.abort()
+        else:
+            self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Decode and hand on; whoever sends garbage is cut off."""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from switchgear.assembly.control import ask
-from switchgear.assembly.runtime import MARK, read_record
+from switchgear.assembly.runtime import read_record
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = Path(__file__).with_name("switchgear_toys.py")
@@ -162,10 +162,15 @@ class System:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> int:
+        """Wait for the end; return the exit code."""
         code = self.process.wait(PATIENCE)
         for reader in self._readers:
             reader.join(PATIENCE)
         return code
+
+    def end_output(self) -> None:
+        """Wait for the end of a killed system, whose grandchildren may hold its output open."""
+        self.process.wait(PATIENCE)
 
     def notes(self) -> list[str]:
         """Return what the toys noted at their end, in order of time."""
@@ -195,18 +200,20 @@ def answer(sock: socket.socket) -> bytes:
     return data.partition(b"\r\n\r\n")[2]
 
 
+def gone(pid: int) -> bool:
+    """Whether a process is dead; it may wait for a parent to take note of that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def left(folder: Path) -> list[int]:
     """Return the processes that were started in a folder and are still there."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                mine = os.readlink(entry / "cwd") == str(folder)
-                dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-                if mine and not dead:
+                if os.readlink(entry / "cwd") == str(folder) and not gone(int(entry.name)):
                     found.append(int(entry.name))
     return found
-
-
-def marked(pid: int) -> bool:
-    return f"{MARK}=".encode() in Path(f"/proc/{pid}/environ").read_bytes()

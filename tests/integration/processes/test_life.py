@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes.harness import System, switchgear
+from tests.integration.processes.harness import System, gone, switchgear
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_what_a_process_had_started_ends_with_it(system: System):
     child = int(system.get("/children", endpoint(system, "service-1")))
     os.kill(system.pid("service-1"), signal.SIGKILL)
     system.wait("process ready", seen, label="service-1")
-    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+    system.until(lambda: gone(child), True)
 
 
 def test_a_machine_that_was_frozen_blames_nobody(system: System):

@@ -1,0 +1,99 @@
+"""The ordered end: who ends when, what is answered, and what is left behind (nothing)."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from switchgear.assembly.runtime import read_record
+from tests.integration.processes.harness import System, answer, left
+
+Start = Callable[..., System]
+
+
+def test_ctrl_c_drains_in_order_answers_what_was_asked_and_leaves_nothing(start: Start):
+    system = start().ready()
+    folder = Path(read_record(system.data).folder)
+    slow = [system.open("/slow") for _ in range(6)]
+    system.until(lambda: system.status()["rows"][0]["figures"]["requests"] > 0, True, False)
+    time.sleep(0.2)  # their heads arrive
+    system.interrupt()
+    for sock in slow:
+        with sock:
+            assert answer(sock).isdigit()
+    assert system.end() == 0
+    stopped = system.wait("stopped")
+    assert stopped["killed"] == []
+    order = [note.split("-")[0].split()[0] for note in system.notes()]
+    assert order == ["gateway", "gateway", "service", "service", "worker", "toybase"]
+    assert left(system.folder) == []
+    assert not folder.exists()
+    assert not (system.data / "run.json").exists()
+
+
+def test_a_role_that_does_not_drain_is_killed_when_the_time_is_over(start: Start):
+    system = start(TOY_EXTRA="stubborn").ready()
+    began = time.monotonic()
+    system.process.send_signal(signal.SIGTERM)
+    assert system.end() == 1
+    assert 4 < time.monotonic() - began < 10
+    assert system.wait("stopped")["killed"] == ["stubborn-1"]
+    assert "worker-1 drained" in system.notes()  # its stage came all the same
+    assert left(system.folder) == []
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(start: Start):
+    system = start("up", "app", "--set=supervisor.drain=60", quick=False, TOY_EXTRA="stubborn")
+    system.ready()
+    system.interrupt()
+    system.wait("draining")
+    time.sleep(0.3)
+    began = time.monotonic()
+    system.interrupt()
+    assert system.end() == 1
+    assert time.monotonic() - began < 5
+    assert "stubborn-1" in system.wait("stopped")["killed"]
+    assert "toybase stopped" in system.notes()
+    assert left(system.folder) == []
+
+
+def test_ctrl_c_while_starting_ends_cleanly(start: Start):
+    system = start()
+    system.wait("process started", label="worker-1")
+    system.interrupt()
+    assert system.end() == 0
+    assert left(system.folder) == []
+
+
+def test_a_crash_during_the_drain_is_no_clean_end(start: Start):
+    system = start().ready()
+    slow = system.open("/slow")
+    time.sleep(0.2)
+    pids = [system.pid("gateway-1"), system.pid("gateway-2")]
+    system.interrupt()
+    system.wait("draining")
+    for pid in pids:  # the one that has nothing to finish may be gone already
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    slow.close()
+    assert system.end() == 1
+
+
+def test_a_role_that_dies_each_time_is_restarted_ever_later_and_harms_nobody(start: Start):
+    system = start(TOY_EXTRA="broken")
+    system.wait("process restarting", label="broken-1", row=4)
+    rows = [one for one in system.events if one["event"] == "process restarting"]
+    delays = [one["delay"] for one in rows]
+    assert [one["row"] for one in rows] == [1, 2, 3, 4]
+    assert delays == sorted(delays)
+    assert 0.075 <= delays[0] <= 0.125
+    assert 0.6 <= delays[3] <= 1.0
+    assert rows[3]["level"] == "error"
+    failures = [one for one in system.events if one["event"] == "the role failed"]
+    assert "RuntimeError: broken by design" in failures[0]["exception"]
+    assert system.row("gateway-1")["restarts"] == 0
+    assert system.row("broken-1")["restarts"] >= 4
+    system.interrupt()
+    assert system.end() in (0, 1)

@@ -1,0 +1,153 @@
+"""What must be changed first is told in one sentence, with exit code 2, and nothing is left."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.processes.harness import left, switchgear
+
+UP = ("up", "app", "--port=0", "--admin=0", "--data=data")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    return tmp_path
+
+
+def refusal(folder: Path, *words: str, **more: str) -> str:
+    """Run the command line, which must refuse; return what it said."""
+    done = switchgear(*words, cwd=folder, **more)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert left(folder) == []
+    assert not (folder / "data" / "run.json").exists()
+    return done.stderr
+
+
+def test_an_app_that_fails_to_import_shows_the_users_own_frames(folder: Path):
+    (folder / "app" / "helper.py").write_text("def boom():\n    return 1 / 0\n")
+    (folder / "app" / "app.py").write_text("import helper\n\napp = helper.boom()\n")
+    said = refusal(folder, *UP)
+    assert (
+        "switchgear: cannot import the app 'app:app': ZeroDivisionError: division by zero" in said
+    )
+    assert f'File "{folder}/app/app.py", line 3, in <module>' in said
+    assert f'File "{folder}/app/helper.py", line 2, in boom' in said
+    assert "switchgear/assembly" not in said
+    assert "importlib" not in said
+    assert len(said.splitlines()) < 12
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import nothere", "ModuleNotFoundError: No module named 'nothere'"),
+        ("def app(:", "SyntaxError: invalid syntax"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("ap = 1", "the module 'app' has no 'app'; did you mean 'ap'?"),
+    ],
+)
+def test_other_ways_to_fail_an_import(folder: Path, source: str, sentence: str):
+    (folder / "app" / "app.py").write_text(source + "\n")
+    assert sentence in refusal(folder, *UP)
+
+
+@pytest.mark.parametrize(
+    ("app", "sentence"),
+    [
+        ("nowhere/at/all", "there is no app at 'nowhere/at/all'"),
+        ("data", "there is no app in the folder 'data': it has neither app.py nor main.py"),
+        ("not-a-name", "'not-a-name' names no app: give a folder with an app.py, or module"),
+        ("nomodule:app", "there is no module 'nomodule'"),
+    ],
+)
+def test_an_app_that_is_not_there(folder: Path, app: str, sentence: str):
+    (folder / "data").mkdir()
+    said = refusal(folder, "up", app, *UP[2:])
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--set", "listn.port=1"), "configuration: listn: there is no such setting; did you mean"),
+        (("--gateways", "two"), "processes.gateways: found the text 'two', where a whole number"),
+        (("--port", "99999"), "listen.port: found the text '99999', where a whole number from 0"),
+        (("--admin", "127.0.0.1:x"), "admin.port: found the text 'x', where a whole number"),
+        (("--set", "nonsense"), "--set nonsense: write it as --set path.to.setting=value"),
+        (("--config", "none.toml"), "cannot read none.toml: No such file or directory"),
+        (("--host", "no.such.host.invalid"), "cannot listen on no.such.host.invalid:0"),
+        (("--host", "192.0.2.1"), "this machine has no such address"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(folder: Path, words: tuple[str, ...], sentence: str):
+    said = refusal(folder, *UP, *words)
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_typo_in_the_file_or_the_environment_names_its_source(folder: Path):
+    (folder / "app" / "switchgear.toml").write_text("[listen]\nprot = 80\n")
+    said = refusal(folder, *UP, SWITCHGEAR_PROCESSES__GATEWYS="3")
+    assert f"listen.prot: there is no such setting; did you mean 'port'? (from {folder}/app" in said
+    assert "did you mean 'gateways'? (from SWITCHGEAR_PROCESSES__GATEWYS)" in said
+
+
+def test_a_data_folder_that_cannot_be_one(folder: Path):
+    (folder / "file").write_text("")
+    said = refusal(folder, *UP, "--data=file/data")
+    assert said == f"switchgear: cannot use the data folder {folder}/file/data: Not a directory\n"
+
+
+def test_a_data_folder_that_cannot_be_written(folder: Path):
+    if os.geteuid() == 0:  # whom no mode keeps out
+        target, why = "/sys/switchgear", "Operation not permitted"
+    else:
+        target, why = f"{folder}/closed/data", "Permission denied"
+        (folder / "closed").mkdir(mode=0o500)
+    said = refusal(folder, *UP, f"--data={target}")
+    assert said == f"switchgear: cannot use the data folder {target}: {why}\n"
+
+
+def test_a_role_that_finds_something_missing_ends_the_start(folder: Path):
+    said = refusal(folder, *UP, TOY_EXTRA="picky")
+    assert said == "switchgear: the toy wants another table\n"
+
+
+def test_an_auxiliary_that_does_not_start_ends_the_start(folder: Path):
+    (folder / "data").mkdir()
+    (folder / "data" / "aux-fails").touch()
+    assert refusal(folder, *UP) == "switchgear: the toybase has no room\n"
+
+
+def test_a_role_that_is_not_there_and_one_that_needs_more(folder: Path):
+    said = refusal(folder, "run", "gatway", "app", "--port=0")
+    assert "there is no role 'gatway'; there are: gateway, service, worker" in said
+    said = refusal(folder, "run", "service", "app", "--port=0")
+    assert "needs toybase, which only `switchgear up` starts" in said
+
+
+def test_check_tells_what_is_set_and_what_is_wrong(folder: Path):
+    (folder / "app" / "switchgear.toml").write_text("[processes]\ngateways = 3\n")
+    good = switchgear("check", "app", "--set=debug=yes", cwd=folder)
+    assert good.returncode == 0, good.stderr
+    assert "processes.gateways = 3" in good.stdout
+    assert f"# {folder}/app/switchgear.toml" in good.stdout
+    assert "debug = True" in good.stdout
+    assert "# --set debug" in good.stdout
+    assert "app:app can be imported" in good.stdout
+    said = refusal(folder, "check", "app", "--set=supervisor.hung=1")
+    assert "supervisor: hung (1 s) must be longer than unroutable (3 s)" in said
+    (folder / "app" / "app.py").write_text("import nothere\n")
+    assert "No module named 'nothere'" in refusal(folder, "check", "app")
+
+
+def test_status_where_nothing_runs(folder: Path):
+    told = switchgear("status", "--data=data", cwd=folder)
+    assert (told.returncode, told.stderr) == (
+        3,
+        f"switchgear: nothing runs on the data folder {folder}/data\n",
+    )
