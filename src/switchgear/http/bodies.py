@@ -7,7 +7,8 @@ what stands behind the message once it is `done`. Source: RFC 9112 sections 6 an
 import re
 from typing import Final, Protocol
 
-from switchgear.http.heads import CHUNKED, UNTIL_CLOSE, read_fields
+from switchgear.http.fields import read_fields
+from switchgear.http.heads import CHUNKED, UNTIL_CLOSE
 from switchgear.http.refusals import refuse
 
 __all__ = ["Chunks", "Counted", "Decoder", "Rest", "chunk", "decoder"]

@@ -10,14 +10,17 @@ from asyncio import Future
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.sweep import Alarm
-from switchgear.http.bodies import Decoder, chunk, decoder
+from switchgear.core.clock import Clock
+from switchgear.core.sweep import Sweep
+from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
-from switchgear.http.heads import CHUNKED, ResponseHead, read_response
+from switchgear.http.heads import ResponseHead, read_response
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
+from switchgear.http.outgoing import Outgoing
 from switchgear.http.refusals import reason_of
-from switchgear.http.stream import Body, Stream, Whole
+from switchgear.http.stream import Stream, Whole
 from switchgear.http.tunnel import Relay
+from switchgear.http.watch import Watching
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
@@ -29,17 +32,18 @@ __all__ = ["Upstream"]
 INTERIM: Final = 8  # informational answers before the final one
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Watching, asyncio.Protocol):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_alarm", "_body", "_buffer", "_decoder", "_drained", "_due", "_head_by",
-                 "_interim", "_keep", "_key", "_loop", "_method", "_moved", "_paused", "_pump",
-                 "_sending", "_stream", "_waiter", "blocked", "heard", "idle_since", "lost",
-                 "pool", "transport", "uses")  # fmt: skip
+    __slots__ = ("_buffer", "_decoder", "_head_by", "_interim", "_keep", "_key",
+                 "_loop", "_method", "_moved", "_outgoing", "_paused", "_stream", "_waiter",
+                 "blocked", "heard", "idle_since", "lost", "pool", "transport",
+                 "uses")  # fmt: skip
 
     transport: asyncio.Transport
 
     def __init__(self, pool: "Pool") -> None:
+        super().__init__()
         self.pool = pool
         self.lost = False
         self.uses = 0
@@ -57,13 +61,8 @@ class Upstream(asyncio.Protocol):
         self._stream: Stream | None = None
         self._paused = False
         self._moved = 0.0  # when the body last made progress
-        self._body: Body | None = None  # of the request, while it is being sent
-        self._sending = 0  # bytes of it still to come; CHUNKED
-        self._pump: asyncio.Task[None] | None = None
-        self._drained: Future[None] | None = None  # the pump waits for the upstream
+        self._outgoing: Outgoing | None = None  # the request's body, while it is being sent
         self._head_by = inf
-        self._alarm: set[Alarm] | None = None
-        self._due = inf
 
     # The exchange
 
@@ -87,9 +86,9 @@ class Upstream(asyncio.Protocol):
         if isinstance(body, Whole):
             self.transport.write(_framed(head, request.method, body.data))
         else:
-            self._send_body(head, body)
-        if call.deadline < self._due:
-            self._watch(call.deadline)
+            self._outgoing = Outgoing(self, body)
+            self._outgoing.start(head)
+        self.watch(call.deadline)
         try:
             return await waiter
         except BaseException:
@@ -98,61 +97,6 @@ class Upstream(asyncio.Protocol):
             raise
         finally:
             self._head_by = inf
-
-    def _send_body(self, head: bytes, body: Body) -> None:
-        self._body = body
-        if body.length is None:
-            self._sending = CHUNKED
-            self.transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
-        else:
-            self._sending = body.length
-            self.transport.write(head + b"content-length: %d\r\n\r\n" % body.length)
-        if isinstance(body, Stream):
-            if self.blocked:
-                body.hold()
-            body.pipe(self)
-        else:
-            self._pump = self._loop.create_task(self._produce(body))
-
-    async def _produce(self, body: Body) -> None:
-        """Send what a handler's iterator makes. It runs in the caller's Context."""
-        try:
-            while data := await body.chunk():
-                self.write(data)
-                if self.blocked and not self.lost:
-                    self._drained = self._loop.create_future()
-                    await self._drained
-        except Fault as fault:
-            self.end(fault)
-        except Exception as error:  # noqa: BLE001 - the caller who waits for the answer gets it
-            self._fail(error)
-        else:
-            self.end(None)
-
-    # The sink of the request's body
-
-    def write(self, data: bytes) -> None:
-        """Send one piece of the request's body."""
-        if self._sending == CHUNKED:
-            data = chunk(data)
-        else:
-            self._sending -= len(data)
-            if self._sending < 0:
-                self._fail(ValueError("the body is longer than it was announced"))
-                return
-        self.transport.write(data)
-
-    def end(self, error: Exception | None) -> None:
-        """Take the end of the request's body: a cut one cuts the request."""
-        body, self._body = self._body, None
-        if body is None:
-            return
-        if error is not None:
-            self._fail(error)
-        elif self._sending == CHUNKED:
-            self.transport.write(b"0\r\n\r\n")
-        elif self._sending:
-            self._fail(ValueError("the body is shorter than it was announced"))
 
     # Receiving
 
@@ -204,7 +148,7 @@ class Upstream(asyncio.Protocol):
         check_switch(head.headers, self._key)
         waiter, self._waiter = self._waiter, None
         early, self._buffer = self._buffer, b""
-        self._disarm()
+        self.unwatch()
         self.pool.forget(self)
         self.lost = True
         if waiter is not None:
@@ -235,7 +179,7 @@ class Upstream(asyncio.Protocol):
         length = head.length if head.length > 0 else None
         self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes)
         self._moved = self.pool.clock()
-        self._watch(self._moved + self.pool.settings.body_timeout)
+        self.watch(self._moved + self.pool.settings.body_timeout)
         if first:
             stream.feed(first)
         self._waiter = None
@@ -273,10 +217,10 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits that no more will come."""
         self.lost = True
-        self._disarm()
+        self.unwatch()
         self.pool.forget(self)
         what = f": {exc}" if exc is not None else ""
-        self._fail(
+        self.fail(
             self.pool.fault(f"the connection was closed before the answer was complete{what}")
         )
 
@@ -284,7 +228,7 @@ class Upstream(asyncio.Protocol):
 
     def _done(self) -> None:
         """Give the connection back, unless it cannot carry another exchange."""
-        if self._body is not None:  # answered before the request was all sent
+        if self._outgoing is not None:  # answered before the request was all sent
             self._drop_body()
             self._keep = False
         if self._paused:
@@ -296,19 +240,20 @@ class Upstream(asyncio.Protocol):
             self._close()
 
     def _drop_body(self) -> None:
-        body, self._body = self._body, None
-        pump, self._pump = self._pump, None
-        if pump is not None:
-            pump.cancel()
-        if body is not None:
-            body.abandon()
+        outgoing, self._outgoing = self._outgoing, None
+        if outgoing is not None:
+            outgoing.drop()
+
+    def sent(self) -> None:
+        """Be told that the request's body was all sent."""
+        self._outgoing = None
 
     def _distrust(self, detail: str, reason: str) -> None:
         """Fail what is in progress because the upstream broke a rule."""
         self.pool.counters.poisoned += 1
-        self._fail(self.pool.fault(f"the answer broke a rule: {detail}", reason=reason))
+        self.fail(self.pool.fault(f"the answer broke a rule: {detail}", reason=reason))
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the exchange in progress by an error, and the connection with it."""
         waiter, self._waiter = self._waiter, None
         stream, self._stream = self._stream, None
@@ -360,63 +305,47 @@ class Upstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Take note that the upstream reads slowly: hold the request's body."""
         self.blocked = True
-        if isinstance(self._body, Stream):
-            self._body.hold()
+        if self._outgoing is not None:
+            self._outgoing.hold()
 
     def resume_writing(self) -> None:
         """Take note that the upstream has caught up."""
         self.blocked = False
-        if isinstance(self._body, Stream):
-            self._body.release()
-        self._wake_pump()
-
-    def _wake_pump(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        if self._outgoing is not None:
+            self._outgoing.release()
 
     # Deadlines
 
     def rest(self, now: float) -> None:
         """Be idle in the pool from `now` on."""
         self.idle_since = now
-        self._watch(now + self.pool.settings.idle_timeout)
+        self.watch(now + self.pool.settings.idle_timeout)
 
-    def _disarm(self) -> None:
-        alarm, self._alarm = self._alarm, None
-        self._due = inf
-        if alarm is not None:
-            alarm.discard(self)
+    def clockwork(self) -> tuple[Clock, Sweep]:
+        """Return the pool's clock and sweep."""
+        return self.pool.clock, self.pool.sweep
 
-    def _watch(self, at: float) -> None:
-        if at >= self._due:
-            return
-        self._disarm()
-        self._due = at
-        self._alarm = self.pool.sweep.arm(at, self)
-
-    def ring(self) -> None:
-        """Look at what may be due, and arm for the next."""
-        self._due = inf
-        now = self.pool.clock()
+    def look(self, now: float) -> float | None:
+        """Enforce what is due at `now`; return when to look again, or None when it is over."""
         settings = self.pool.settings
         if self._waiter is not None:
             due = self._head_by
             if now >= due:
-                self._fail(self.pool.overdue())
-                return
+                self.fail(self.pool.overdue())
+                return None
         elif self._stream is not None:
             if self._stream.idle:
                 self._moved = now
             due = self._moved + settings.body_timeout
             if now >= due:
-                self._fail(self.pool.fault(f"the body hung for {settings.body_timeout} s"))
-                return
+                self.fail(self.pool.fault(f"the body hung for {settings.body_timeout} s"))
+                return None
         else:
             due = self.idle_since + settings.idle_timeout
             if now >= due:
                 self._close()
-                return
-        self._watch(due)
+                return None
+        return due
 
 
 def _framed(head: bytes, method: str, body: bytes) -> bytes:

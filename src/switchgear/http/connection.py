@@ -6,17 +6,16 @@ earliest that could be due, and looks again.
 """
 
 import asyncio
-import select
 import socket
 import struct
 from asyncio import Future
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.ambient import ambient
+from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
-from switchgear.core.sweep import Alarm
+from switchgear.core.sweep import Sweep
 from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.heads import Fields, Memo, incomplete, read_request
@@ -25,6 +24,7 @@ from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
 from switchgear.http.stream import EMPTY, Body, Whole, too_large
 from switchgear.http.tunnel import Tunnel
+from switchgear.http.watch import Watching, readable
 from switchgear.policy.fault import Fault
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
 
 
-class Connection(asyncio.Protocol):
+class Connection(Watching, asyncio.Protocol):
     """One client, from accept to close."""
 
-    __slots__ = ("_alarm", "_blocked_since", "_buffer", "_closing", "_due", "_head_since",
+    __slots__ = ("_blocked_since", "_buffer", "_closing", "_head_since",
                  "_idle_since", "_incoming", "_linger", "_memo", "_parked", "_paused", "_pumping",
                  "_scanned", "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked",
                  "exchange", "loop", "lost", "peer", "server", "transport")  # fmt: skip
@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, server: "Server") -> None:
+        super().__init__()
         self.server = server
         self.loop = server.loop
         self.peer = ""
@@ -67,8 +68,6 @@ class Connection(asyncio.Protocol):
         self._parked: Parked | None = None
         self._tunnel: Tunnel | None = None
         self._writers: list[Future[None]] = []
-        self._alarm: set[Alarm] | None = None
-        self._due = inf
         self._head_since = 0.0
         self._idle_since = 0.0
         self._blocked_since = 0.0
@@ -85,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._idle_since = server.clock()
         self.transport.set_write_buffer_limits(high=server.settings.buffer_bytes)
         if server.enter(self):
-            self._watch(self._idle_since + server.settings.idle_timeout)
+            self.watch(self._idle_since + server.settings.idle_timeout)
         else:
             self.lost = True
             self.transport.write(server.full)
@@ -93,15 +92,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and call off what still works for it."""
-        alarm, self._alarm = self._alarm, None
+        self.unwatch()
         if self._tunnel is not None:
             self.lost = True
             self._tunnel.connection_lost(exc)
         self._leave()
         self._wake()
-        if alarm is not None:
-            alarm.discard(self)
-            self.server.leave(self)
+        self.server.leave(self)
 
     def eof_received(self) -> bool:
         """Take the end of what the client sends for its leaving (rule 16)."""
@@ -193,7 +190,7 @@ class Connection(asyncio.Protocol):
             self._head_since = self.server.clock()
             if buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2: one is tolerated
                 return True
-            self._watch(self._head_since + self.server.settings.head_timeout)
+            self.watch(self._head_since + self.server.settings.head_timeout)
         fault = incomplete(buffer, at, self._scanned, self.server.settings)
         if fault is not None:
             self._turn(fault)
@@ -263,7 +260,7 @@ class Connection(asyncio.Protocol):
         incoming = Incoming(self, decoder, payload, expects=fields.expects and not data, now=now)
         assert incoming.stream is not None  # noqa: S101 - it was just made
         self._incoming = incoming
-        self._watch(now + settings.body_grace)
+        self.watch(now + settings.body_grace)
         return incoming.stream, len(buffer)
 
     def _body(self, data: bytes) -> None:
@@ -346,7 +343,7 @@ class Connection(asyncio.Protocol):
         self.blocked = True
         self._blocked_since = self.server.clock()
         self._unsent = self.transport.get_write_buffer_size()
-        self._watch(self._blocked_since + self.server.settings.write_timeout)
+        self.watch(self._blocked_since + self.server.settings.write_timeout)
         if self._tunnel is not None:
             self._tunnel.pause_writing()
         elif self.exchange is not None:
@@ -382,6 +379,8 @@ class Connection(asyncio.Protocol):
             await tunnel.run()
         finally:
             self._tunnel = None
+            if self.lost and self._parked is not None:
+                self._parked.leave()  # nobody comes after it, and nobody else will end its task
 
     def _early(self) -> None:
         """Pass on what the client sent right behind its handshake."""
@@ -412,11 +411,11 @@ class Connection(asyncio.Protocol):
             self._linger = now + server.settings.linger
             self.resume_reading()
             transport.write_eof()
-            self._watch(self._linger)
+            self.watch(self._linger)
         else:
             self._incoming = None
             transport.close()
-            self._watch(now + server.settings.write_timeout)
+            self.watch(now + server.settings.write_timeout)
 
     def cut(self) -> None:
         """Break the connection so that nobody takes what was sent for complete."""
@@ -433,28 +432,15 @@ class Connection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.drain()
         else:
-            self._watch(self.server.drains_at + self.server.settings.drain_grace)
+            self.watch(self.server.drains_at + self.server.settings.drain_grace)
 
     # Deadlines
 
-    def _watch(self, at: float) -> None:
-        """Have the alarm ring at `at` or before."""
-        if at >= self._due:
-            return
-        if self._alarm is not None:
-            self._alarm.discard(self)
-        self._due = at
-        self._alarm = self.server.sweep.arm(at, self)
+    def clockwork(self) -> tuple[Clock, Sweep]:
+        """Return the server's clock and sweep."""
+        return self.server.clock, self.server.sweep
 
-    def ring(self) -> None:
-        """Look at every deadline; do what is due, and arm for the next."""
-        self._due = inf
-        now = self.server.clock()
-        due = self._look(now)
-        if due is not None:
-            self._watch(due)
-
-    def _look(self, now: float) -> float | None:
+    def look(self, now: float) -> float | None:
         """Enforce what is due at `now`; return when to look again, or None when it is over."""
         settings = self.server.settings
         unsent = self.transport.get_write_buffer_size()
@@ -494,13 +480,3 @@ class Connection(asyncio.Protocol):
         self.server.counters.timeouts += not self._linger
         self.transport.abort()
         return None
-
-
-def readable(transport: asyncio.BaseTransport) -> bool:
-    """Say whether bytes, or an end, wait in the kernel."""
-    raw = transport.get_extra_info("socket")
-    if raw is None or raw.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(raw.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

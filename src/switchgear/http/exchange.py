@@ -8,11 +8,10 @@ and nowhere else: one Content-Length, one chunked, or none (rules 22 and 25).
 from asyncio import CancelledError, Future
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from switchgear.core.delivery import Done, Outcome
 from switchgear.core.drivers import Work
 from switchgear.http.bodies import chunk
+from switchgear.http.events import Exchanged, Turned
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import reason_of
 from switchgear.http.status import LINES, line
@@ -25,33 +24,6 @@ if TYPE_CHECKING:
     from switchgear.http.server import Server
 
 __all__ = ["Exchange", "Exchanged", "Turned", "turned"]
-
-
-class Exchanged(msgspec.Struct, frozen=True):
-    """One exchange has ended. `elapsed` runs from the head's arrival to the last byte, in seconds.
-
-    `left` says that the client did not stay for the end, `cut` that we could not complete the
-    body. `fault` is the code of the fault that was answered, `reason` its token.
-    """
-
-    call: Call[Request]
-    status: int
-    sent: int
-    elapsed: float
-    fault: str = ""
-    detail: str = ""
-    reason: str = ""
-    left: bool = False
-    cut: bool = False
-
-
-class Turned(msgspec.Struct, frozen=True):
-    """Bytes that never became a request were turned away."""
-
-    peer: str
-    status: int
-    reason: str
-    detail: str
 
 
 _WHOLE: Final = b"content-length: %d\r\n\r\n"

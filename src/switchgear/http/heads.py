@@ -1,16 +1,16 @@
 """Heads: strict parsing of what stands before the blank line.
 
-The first line is checked by us, the fields by httptools and once more by us, so that
-no leniency of a library version decides what we accept. A refusal is a `Fault` whose
-`extra` carries the HTTP `status` and a `reason` token. Source: RFC 9112, RFC 9110.
+The first line and the target are checked here, the field lines in `fields`, and then what they
+say of the message. A refusal is a `Fault` whose `extra` carries the HTTP `status` and a `reason`
+token. Source: RFC 9112, RFC 9110.
 """
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import httptools
 import msgspec
 
+from switchgear.http.fields import read_fields
 from switchgear.http.headers import Headers
 from switchgear.http.refusals import refuse
 from switchgear.http.target import normalise
@@ -27,7 +27,6 @@ __all__ = [
     "RequestHead",
     "ResponseHead",
     "incomplete",
-    "read_fields",
     "read_request",
     "read_response",
 ]
@@ -40,16 +39,6 @@ _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t -~\x80-
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-
-_TEXT: Final = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})
-_TOKEN: Final = b"!#$%&'*+-.^_`|~" + bytes(
-    {*range(0x30, 0x3A), *range(0x41, 0x5B), *range(0x61, 0x7B)}
-)
-_BREAKS: Final = b"\r\n" * 1024
-
-# Names seen before, in lower case. It stops growing: a stranger must not fill it.
-_NAMES: Final[dict[bytes, str]] = {}
-_NAMES_KEPT: Final = 512
 
 # Hosts that were found to be well formed; bounded like the names.
 _HOSTS: Final[set[str]] = set()
@@ -119,80 +108,6 @@ class ResponseHead(NamedTuple):
     headers: Headers
     length: int
     keep_alive: bool
-
-
-class _Fields:
-    """The receiver of httptools' callbacks; a whole head is fed at once, so it can be shared."""
-
-    __slots__ = ("pairs", "parser")
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[bytes, bytes]] = []
-        self.parser = httptools.HttpResponseParser(self)
-        # One parser reads every head: "keep alive" is our decision, not its state.
-        self.parser.set_dangerous_leniencies(lenient_keep_alive=True)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.pairs.append((name, value))
-
-
-_fields = _Fields()
-
-# A 204 has no body whatever its fields say, so the parser is ready for the next head at once.
-_BODILESS: Final = b"HTTP/1.1 204 \r\n"
-
-
-def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
-    """Read field lines up to and with the blank line: names in lower case, values trimmed.
-
-    Raises Fault for anything that RFC 9112 section 5 forbids, and for more than `lines`.
-    """
-    global _fields  # noqa: PLW0603 - replaced when a parse failed halfway
-    fields = _fields
-    pairs: list[tuple[bytes, bytes]] = []
-    fields.pairs = pairs
-    try:
-        fields.parser.feed_data(_BODILESS + block)
-    except httptools.HttpParserError as error:
-        _fields = _Fields()
-        raise refuse(_why(block), f"malformed header fields: {error}") from None
-    if block.translate(None, _TEXT) != _BREAKS[: 2 * len(pairs) + 2]:
-        _fields = _Fields()
-        raise refuse(_why(block), "malformed header fields: stray control byte or line break")
-    if len(pairs) > lines:
-        raise refuse("too-many-headers", f"{len(pairs)} header lines, {lines} allowed", status=431)
-    read = []
-    for raw, value in pairs:
-        name = _NAMES.get(raw) or _name(raw)
-        read.append((name, value.decode("latin-1").strip(" \t")))
-    return read
-
-
-def _name(raw: bytes) -> str:
-    if not raw or raw.translate(None, _TOKEN):
-        raise refuse("header-name", f"the header name {raw[:40]!r} is no token")
-    name = raw.lower().decode("ascii")
-    if len(_NAMES) < _NAMES_KEPT and len(raw) <= 64:
-        _NAMES[raw] = name
-    return name
-
-
-def _why(block: bytes) -> str:
-    """Name what is wrong with fields that were refused; only run once they are."""
-    if re.search(rb"\r\n[ \t]|\A[ \t]", block):
-        return "folding"
-    if re.search(rb"\r(?!\n)|(?<!\r)\n", block):
-        return "line-break"
-    if re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", block):
-        return "control-byte"
-    names = [line.partition(b":")[0].lower() for line in block.split(b"\r\n") if line]
-    if any(name.endswith((b" ", b"\t")) for name in names):
-        return "space-before-colon"
-    if any(not name or name.translate(None, _TOKEN) for name in names):
-        return "header-name"
-    if b"transfer-encoding" in names:
-        return "transfer-encoding"
-    return "content-length" if b"content-length" in names else "malformed"
 
 
 def _index(pairs: list[tuple[str, str]]) -> Headers:

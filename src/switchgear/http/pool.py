@@ -7,20 +7,19 @@ one only when doing it twice does no harm (rule 27).
 
 import asyncio
 import re
-import select
 import ssl
-from asyncio import Future
 from collections.abc import Callable
-from contextvars import Context
 from typing import Final
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.client import Upstream
+from switchgear.http.dial import Dial, Hurry
 from switchgear.http.handshake import check_request
 from switchgear.http.message import Request, Response
 from switchgear.http.settings import ClientSettings
 from switchgear.http.stream import Whole
+from switchgear.http.watch import readable
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
@@ -79,7 +78,7 @@ class Pool:
         self._sweep = sweep
         self._idle: list[Upstream] = []
         self._open: set[Upstream] = set()
-        self._dials: set[_Dial] = set()
+        self._dials: set[Dial] = set()
         self._closed = False
         authority = f"[{host}]" if ":" in host else host or "localhost"
         if port and port != (443 if tls else 80):
@@ -142,7 +141,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.lost or connection.transport.is_closing():
                 continue
-            if not repeatable and _ended(connection):
+            if not repeatable and readable(connection.transport):
                 connection.quit()
                 continue
             return connection
@@ -160,9 +159,9 @@ class Pool:
                 refusal=Refusal.FULL,
                 origin=self.name,
             )
-        dial = _Dial(self)
+        dial = Dial(self)
         self._dials.add(dial)
-        hurry = _Hurry(dial.found, self)
+        hurry = Hurry(dial.found, self)
         slot = self.sweep.arm(deadline, hurry)
         try:
             return await dial.found
@@ -180,7 +179,7 @@ class Pool:
             )
         return made
 
-    def dialled(self, dial: "_Dial", made: Upstream | None, error: BaseException | None) -> None:
+    def dialled(self, dial: Dial, made: Upstream | None, error: BaseException | None) -> None:
         """Take the end of a dial: give the connection to who waits, or keep it."""
         self._dials.discard(dial)
         found = dial.found
@@ -255,66 +254,6 @@ class Pool:
             effect=effect,
             origin=self.name,
         )
-
-
-class _Dial:
-    """One connection being opened, in a task of its own: who asked for it may leave.
-
-    It is its own alarm: when it rings, the attempt is called off.
-    """
-
-    __slots__ = ("_late", "_pool", "_slot", "found", "task")
-
-    def __init__(self, pool: Pool) -> None:
-        loop = asyncio.get_running_loop()
-        self._pool = pool
-        self._late = False
-        self.found: Future[Upstream] = loop.create_future()
-        self._slot = pool.sweep.arm(pool.clock() + pool.settings.connect_timeout, self)
-        self.task = loop.create_task(self._run(), context=Context())
-
-    async def _run(self) -> None:
-        made: Upstream | None = None
-        failure: BaseException | None = None
-        try:
-            made = await self._pool.dial()
-        except asyncio.CancelledError as error:
-            within = f"none within {self._pool.settings.connect_timeout} s"
-            failure = TimeoutError(within) if self._late else error
-        except OSError as error:
-            failure = error
-        finally:
-            self._slot.discard(self)
-            self._pool.dialled(self, made, failure)
-
-    def ring(self) -> None:
-        """Call the attempt off: it took too long, or the pool is closing."""
-        self._late = True
-        self.task.cancel()
-
-
-class _Hurry:
-    """The deadline of a call that waits for a connection."""
-
-    __slots__ = ("_found", "_pool")
-
-    def __init__(self, found: "Future[Upstream]", pool: Pool) -> None:
-        self._found = found
-        self._pool = pool
-
-    def ring(self) -> None:
-        if not self._found.done():
-            self._found.set_exception(self._pool.overdue(Effect.NONE))
-
-
-def _ended(connection: Upstream) -> bool:
-    """Say whether the kernel holds anything for an idle connection: an end, or poison."""
-    raw = connection.transport.get_extra_info("socket")
-    if raw is None or raw.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(raw.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def deadline_line(call: Call[Request], now: float) -> bytes:

@@ -212,8 +212,10 @@ class Server:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection out."""
-        self.connections.discard(connection)
+        """Count a connection out, if it was counted in."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
         address = _address(connection.peer)
         held = self._per_address.get(address, 0)
         if held > 1:

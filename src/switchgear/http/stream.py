@@ -11,14 +11,13 @@ What nobody has taken is bounded: over the bound the feeder is paused, and the p
 
 from asyncio import Future, get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
-from switchgear.http.refusals import refuse
+from switchgear.http.body import EMPTY, Body, Produced, Whole, too_large
 from switchgear.policy.fault import Code, Fault
-from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge
+from switchgear.policy.verdict import GOOD, NEUTRAL, judge
 
-__all__ = ["EMPTY", "Body", "Feeder", "Produced", "Sink", "Stream", "Whole"]
+__all__ = ["EMPTY", "Body", "Feeder", "Produced", "Sink", "Stream", "Whole", "too_large"]
 
 
 class Feeder(Protocol):
@@ -42,96 +41,6 @@ class Sink(Protocol):
     def end(self, error: Exception | None) -> None:
         """Be told once that all was written, or that the rest will never come."""
         ...
-
-
-class Body:
-    """A body: read whole or in pieces, once. Its end is told to all who asked by `on_end`."""
-
-    __slots__ = ("_done", "length", "verdict")
-
-    def __init__(self, length: int | None) -> None:
-        self.length = length  # where it is known beforehand
-        self.verdict: Verdict | None = None
-        self._done: list[Callable[[Verdict], None]] = []
-
-    async def chunk(self) -> bytes:
-        """Return the next piece, or nothing at the end. Raises Fault when it was cut."""
-        raise NotImplementedError
-
-    async def read(self, limit: int | None = None) -> bytes:
-        """Return all of it, at most `limit` bytes.
-
-        Raises Fault (413) when there is more, and the fault that cut it where it was cut.
-        """
-        if limit is not None and self.length is not None and self.length > limit:
-            self.abandon()
-            raise too_large(limit)
-        parts: list[bytes] = []
-        size = 0
-        while part := await self.chunk():
-            parts.append(part)
-            size += len(part)
-            if limit is not None and size > limit:
-                self.abandon()
-                raise too_large(limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        while part := await self.chunk():
-            yield part
-
-    def on_end(self, done: Callable[[Verdict], None]) -> None:
-        """Call `done` with the verdict when the body ends; at once if it has."""
-        if self.verdict is None:
-            self._done.append(done)
-        else:
-            done(self.verdict)
-
-    def abandon(self) -> None:
-        """Take no more of it."""
-        self._end(NEUTRAL)
-
-    def _end(self, verdict: Verdict) -> None:
-        if self.verdict is None:
-            self.verdict = verdict
-            told, self._done = self._done, []
-            for done in told:
-                done(verdict)
-
-
-class Whole(Body):
-    """A body that is all there."""
-
-    __slots__ = ("_taken", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.length: int | None = len(data)
-        self.verdict = GOOD
-        self.data = data
-        self._taken = False
-
-    async def chunk(self) -> bytes:
-        """Return it, then nothing."""
-        if self._taken:
-            return b""
-        self._taken = True
-        return self.data
-
-    async def read(self, limit: int | None = None) -> bytes:
-        """Return it, however often it is asked for. Raises Fault (413) beyond `limit`."""
-        if limit is not None and len(self.data) > limit:
-            raise too_large(limit)
-        self._taken = True
-        return self.data
-
-    def abandon(self) -> None:
-        """Do nothing: it has ended."""
-
-
-EMPTY: Final = Whole(b"")
 
 
 class Stream(Body):
@@ -283,40 +192,3 @@ class Stream(Body):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class Produced(Body):
-    """A body that an async iterator of a handler's makes."""
-
-    __slots__ = ("_chunks",)
-
-    def __init__(self, chunks: AsyncIterator[bytes], length: int | None = None) -> None:
-        super().__init__(length)
-        self._chunks = chunks
-
-    async def chunk(self) -> bytes:
-        """Return the next piece; an exception of the iterator's is BAD, and passed on."""
-        if self.verdict is not None:
-            return b""
-        try:
-            while not (data := await anext(self._chunks)):
-                pass  # an empty piece must not look like the end
-        except StopAsyncIteration:
-            self._end(GOOD)
-            return b""
-        except BaseException as error:
-            self._end(judge(error))
-            raise
-        return data
-
-    async def close(self) -> None:
-        """Let the iterator clean up when it was not taken to its end."""
-        self._end(NEUTRAL)
-        close = getattr(self._chunks, "aclose", None)
-        if close is not None:
-            await close()
-
-
-def too_large(limit: int) -> Fault:
-    """Make the fault for a body that is larger than `limit` bytes."""
-    return refuse("body-too-large", f"the body is larger than {limit} bytes", status=413)

@@ -189,11 +189,11 @@ def test_the_number_of_lines_is_limited() -> None:
 
 
 def test_a_stranger_cannot_fill_the_memory_of_names() -> None:
-    from switchgear.http import heads
+    from switchgear.http import fields
 
     for number in range(2000):
         request(b"GET / HTTP/1.1\r\nX-Fill-%d: y\r\n" % number + HOST + b"\r\n")
-    assert len(heads._NAMES) <= heads._NAMES_KEPT
+    assert len(fields._NAMES) <= fields._NAMES_KEPT
 
 
 RESPONSES = [
