@@ -22,7 +22,7 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
 from switchgear.engines.postgres.pool import PoolSettings
 from switchgear.engines.postgres.tables import PostgresTables
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.verdict import judge
 from tests.support.postgres import run
 
@@ -210,15 +210,30 @@ async def test_a_deadline_that_passes_before_the_commit_takes_no_effect(database
             assert await tx.fetch_all(int, "SELECT n FROM notes") == []
 
 
+@pytest.mark.parametrize("between", ["statements", "parsing and execution"])
+async def test_a_transaction_whose_process_stopped_is_ended_by_the_server(
+    database: Dsn, between: str
+) -> None:
+    find = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
+    async with opened(database) as tables:
+        with pytest.raises(Fault) as ended:
+            async with tables.transaction(soon(0.2)) as tx:
+                stuck = await tx.fetch_one(int, "SELECT pg_backend_pid()")
+                if between == "parsing and execution":
+                    await tx.connection.prepare("SELECT 1")
+                async with tables.transaction(soon()) as watching:
+                    while await watching.fetch_one(int, find, stuck):
+                        await asyncio.sleep(0.02)
+        assert ended.value.effect is Effect.NONE
+
+
 async def test_waiting_for_a_connection_ends_with_the_deadline(database: Dsn) -> None:
     async with opened(database, connections=1) as tables, tables.transaction(soon()) as tx:
         with pytest.raises(Fault, match="all 1 connections were in use") as refused:
             async with tables.transaction(soon(0.05)):
                 pass
-        assert (refused.value.code, refused.value.effect) == (
-            Code.RESOURCE_EXHAUSTED,
-            Effect.NONE,
-        )
+        assert (refused.value.code, refused.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
+        assert refused.value.refusal is Refusal.FULL
         await tx.execute("SELECT 1")
 
 

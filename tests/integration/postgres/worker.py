@@ -49,7 +49,7 @@ async def main() -> None:
                 die_at("effect")
         die_at("committed")
 
-    intake = queue.source(Reading("orders", "shop", prefetch=8))
+    intake = queue.source(Reading("orders", "shop", prefetch=8, deadline=2.0))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, intake.drain)
     await consume(intake, handle, lanes=2)

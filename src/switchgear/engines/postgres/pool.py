@@ -18,7 +18,7 @@ import msgspec
 from switchgear.core.clock import FINE, Clock
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.faults import ORIGIN, translate
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
 __all__ = ["PoolSettings", "PostgresPool"]
 
@@ -63,8 +63,8 @@ class PostgresPool:
     async def take(self, deadline: float) -> Any:
         """Return a connection that nobody else uses, opening one if none is free.
 
-        Raises a Fault of effect NONE: unavailable where the server is, resource_exhausted
-        when every connection is in use until the deadline.
+        Raises a Fault (unavailable) of effect NONE: the server cannot be reached, or, refused as
+        full, every connection is in use until the deadline.
         """
         if self._closed:
             detail = "postgres: this process is closing its connections"
@@ -164,8 +164,14 @@ class PostgresPool:
             words = f"all {self.settings.connections} connections were in use until the deadline"
         else:
             words = f"no connection to {self.dsn.place} could be opened before the deadline"
-        code = Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE
-        return Fault(code, f"postgres: {words}", effect=Effect.NONE, origin=ORIGIN)
+        # Not resource_exhausted: that would tell the client (429) that it asked for too much.
+        return Fault(
+            Code.UNAVAILABLE,
+            f"postgres: {words}",
+            effect=Effect.NONE,
+            refusal=Refusal.FULL if full else None,
+            origin=ORIGIN,
+        )
 
 
 async def _as_it_is(_: Any) -> None:

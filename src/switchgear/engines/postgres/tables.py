@@ -13,6 +13,8 @@ __all__ = ["PostgresTables"]
 
 # The server gives up a little before the caller: its answer is known, the caller's loss is not.
 MARGIN = 0.02
+# A process that hangs or was stopped keeps its locks no longer than its call had time (ms).
+GRACE = 1000
 
 
 class PostgresTables:
@@ -70,8 +72,11 @@ class _Opening:
         try:
             left = tx.remaining()
             limit = max(1, int((left - min(MARGIN, left / 10)) * 1000))
-            begin = f"BEGIN; SET LOCAL statement_timeout = {limit}"
-            await connection.execute(begin, timeout=left)
+            await connection.execute(
+                f"BEGIN; SET LOCAL statement_timeout = {limit};"
+                f" SET LOCAL {_whole(connection)} = {limit + GRACE}",
+                timeout=left,
+            )
         except BaseException as error:
             self._pool.end(connection)
             fault = translate(error)
@@ -111,3 +116,13 @@ class _Opening:
             raise fault from failure
         tx.announce()
         await self._pool.give(connection)
+
+
+def _whole(connection: Any) -> str:
+    """Return the setting that ends a transaction whose process hangs or was stopped.
+
+    Before version 17 there is only the one for an idle session; a process that is stopped between
+    a statement's parsing and its execution does not count as idle, and keeps its locks.
+    """
+    modern = connection.get_server_version().major >= 17
+    return "transaction_timeout" if modern else "idle_in_transaction_session_timeout"
