@@ -8,7 +8,7 @@ descriptors, tasks, timers and alarms with those from before.
 import asyncio
 import os
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from enum import Enum
 from types import coroutine
@@ -24,11 +24,11 @@ from switchgear.policy.breaker import Breaker, BreakerSettings
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
 from switchgear.policy.verdict import Health, Verdict
-from tests.integration.http.harness import listen
+from tests.integration.http.harness import Talk, listen
 
 __all__ = [
     "Counted", "Overheard", "Strike", "Watch", "at_every_wait", "breaker", "bulkhead", "clocked",
-    "nothing_left", "serving", "until",
+    "nothing_left", "serving", "speaking", "until",
 ]  # fmt: skip
 
 DRIVES = ("switchgear.http.connection.dispatch", "switchgear.core.consume.dispatch")
@@ -282,12 +282,35 @@ async def serving(server: Server) -> AsyncIterator[int]:
         await server.stop()
 
 
+@asynccontextmanager
+async def speaking(talk: Talk) -> AsyncIterator[int]:
+    """Run somebody else's server on a free port: it says what `talk` writes, and then closes."""
+    talks: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks[task] = writer
+        try:
+            await talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            del talks[task]
+
+    server = await asyncio.start_server(serve, sock=listen(), backlog=256)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in talks.values():
+            writer.transport.abort()
+        if talks:
+            await asyncio.wait(set(talks))
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that other tasks bring about; the test's own limit bounds it."""
     while not condition():
         await asyncio.sleep(0.002)
-
-
-def unheard(verdicts: Sequence[Health], *allowed: Health) -> list[Health]:
-    """What was told a gate beside the verdicts that may be."""
-    return [one for one in verdicts if one not in allowed]
