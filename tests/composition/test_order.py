@@ -49,7 +49,7 @@ mail
   retry            backoff                              outside the breaker below, so that each attempt is recorded
   breaker          breaker 'mail-1'                     outside the timeout, so that slowness counts as failure
   bulkhead         bulkhead 'mail-1'                    inside the breaker: nobody queues for what is known to be down
-  timeout          at most 1 s and 50% of what remains  the time of the work alone, not that of a queue before it"""  # noqa: E501
+  timeout          at most 1 s and 50% of what remains  the time of the work alone, not that of a queue before it"""  # noqa: E501 - a drawing is as wide as it is
 # fmt: on
 
 

@@ -90,7 +90,7 @@ def _disturbed(
             thrown = error
             send = lambda: work.throw(thrown)  # noqa: E731, B023 - called before the next round
         else:
-            send = lambda: work.send(None)  # noqa: E731
+            send = lambda: work.send(None)  # noqa: E731 - as above
     raise AssertionError("it waits for ever")
 
 

@@ -27,17 +27,27 @@ class Work(Protocol):
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
 
 
-class _Here(threading.local):
-    """What steps in this thread. Event loops of several threads must not see each other's.
+class _Place:
+    """What goes on in one thread.
 
-    Steps are synchronous, so a plain cell names the stepper that runs now; a ContextVar would
+    Steps are synchronous, so a plain attribute names the stepper that runs now; a ContextVar would
     leak between callbacks that share a Context. `bare` is where stepped frames wake up: it
-    stays empty, because our own frames set no ContextVar.
+    stays empty, because our own frames set no ContextVar. `loop` is the loop that ran here last.
     """
 
+    __slots__ = ("bare", "loop", "stepper")
+
     def __init__(self) -> None:
-        self.cell: list[Stepper | None] = [None]
+        self.stepper: Stepper | None = None
         self.bare = Context()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+
+class _Here(threading.local):
+    """The place of the thread that asks: loops of several threads must not see each other's."""
+
+    def __init__(self) -> None:
+        self.place = _Place()
 
 
 _here: Final = _Here()
@@ -48,24 +58,27 @@ def working() -> Work:
 
     Raises RuntimeError outside both.
     """
-    stepper = _here.cell[0]
-    if stepper is not None:
-        return stepper
-    task = asyncio.current_task()
+    place = _here.place
+    if place.stepper is not None:
+        return place.stepper
+    # Python 3.11 makes a system call to find the running loop. The last one of this thread has a
+    # task at work only if it is the one, because loops do not run inside each other.
+    task = None if place.loop is None else asyncio.current_task(place.loop)
     if task is None:
-        raise RuntimeError("nothing drives this code: call it from a task or by step()")
+        place.loop = asyncio.get_running_loop()
+        task = asyncio.current_task(place.loop)
+        if task is None:
+            raise RuntimeError("nothing drives this code: call it from a task or by step()")
     return task
 
 
 class Stepper:
     """One coroutine run eagerly, woken by the futures it awaits."""
 
-    __slots__ = ("_bare", "_cancels", "_cell", "_coroutine", "_due", "_wait", "ended")
+    __slots__ = ("_cancels", "_coroutine", "_due", "_place", "_wait", "ended")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        here = _here
-        self._cell = here.cell
-        self._bare = here.bare
+        self._place = _here.place
         self._coroutine = coroutine
         self._wait: Future[Any] | None = None
         self._cancels = 0
@@ -99,8 +112,8 @@ class Stepper:
 
     def _step(self, _: object = None) -> None:
         self._wait = None
-        cell = self._cell
-        outer, cell[0] = cell[0], self
+        place = self._place
+        outer, place.stepper = place.stepper, self
         try:
             if self._due is None:
                 waited = self._coroutine.send(None)
@@ -118,19 +131,19 @@ class Stepper:
         else:
             self._sleep(waited)
         finally:
-            cell[0] = outer
+            place.stepper = outer
 
     def _sleep(self, waited: object) -> None:
         if not getattr(waited, "_asyncio_future_blocking", False):
             if waited is not None:  # None is a bare yield: give way for one turn of the loop
                 error = RuntimeError(f"a stepped coroutine awaited {waited!r}, which is no future")
                 self._due = self._due or error  # told at its await, as a task would be
-            asyncio.get_running_loop().call_soon(self._step, context=self._bare)
+            asyncio.get_running_loop().call_soon(self._step, context=self._place.bare)
             return
         future: Future[Any] = waited  # type: ignore[assignment]  # duck-typed as asyncio does it
         future._asyncio_future_blocking = False  # noqa: SLF001 - the protocol of awaiting futures
         self._wait = future
-        future.add_done_callback(self._step, context=self._bare)
+        future.add_done_callback(self._step, context=self._place.bare)
         if self._due is not None and future.cancel():
             self._due = None
 

@@ -8,34 +8,27 @@ A permit comes home when the work has really ended: at return, or for an answer 
 its end.
 """
 
-from asyncio import CancelledError, Future, get_running_loop
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
-from contextvars import Context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
-from switchgear.core.endings import follow, judged, streams
+from switchgear.core.drivers import working
+from switchgear.core.endings import follow, judged, known, streams
 from switchgear.core.handler import Ending, Handler
 from switchgear.core.kit import Kit
-from switchgear.core.observe import AttemptEnded, CallEnded
-from switchgear.core.permits import Held, answered, ask_of, enter, let_in, refresh, settle
-from switchgear.core.timeout import Cut, Timeout, bounded, expired
+from switchgear.core.observe import AttemptEnded, CallEnded, Event, report
+from switchgear.core.permits import Held, answered, ask_of, enter, let_in, refresh, settle, wake
+from switchgear.core.retry import Retry, sleep
+from switchgear.core.timeout import Cut, Timeout, bounded, expired, overdue
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Effect, Fault
-from switchgear.policy.gate import Gate, Permit, Schedule
-from switchgear.policy.verdict import GOOD, Verdict, effect_of, judge, worse
+from switchgear.policy.fault import Fault
+from switchgear.policy.gate import Gate, Permit
+from switchgear.policy.verdict import GOOD, Verdict, judge, worse
 
 __all__ = ["Frame", "Kit", "Retry", "Timeout"]
-
-
-class Retry(NamedTuple):
-    """The schedule of further attempts, and the budget they are paid from."""
-
-    schedule: Schedule
-    deposit: Callable[[float], None]
-    withdraw: Callable[[float], bool]
 
 
 class Frame:
@@ -45,8 +38,8 @@ class Frame:
     tell how attempts ended.
     """
 
-    __slots__ = ("_clock", "_gates", "_handler", "_judge", "_kit", "_outer", "_retry", "_tells",
-                 "_timeout")  # fmt: skip
+    __slots__ = ("_clock", "_gates", "_handler", "_judge", "_kit", "_name", "_observe", "_outer",
+                 "_retry", "_tells", "_timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -60,8 +53,10 @@ class Frame:
         tells: bool = True,
     ) -> None:
         self._kit = kit
+        self._name = kit.name
         self._clock = kit.clock
         self._judge = kit.judge
+        self._observe = kit.observe
         self._handler = handler
         self._timeout = timeout
         self._gates = tuple(gates)
@@ -76,7 +71,7 @@ class Frame:
 
         It is long, because a coroutine of its own for the retry, the gates and the timeout would
         cost 0.1 us each, and as much again to hand permits and verdicts about: what every call
-        does stands here, what seldom happens is called.
+        does stands here, what seldom happens is called. (`bench/ground` holds the figures.)
         """
         clock, timeout = self._clock, self._timeout
         now = clock()
@@ -93,6 +88,7 @@ class Frame:
                 call.trail.attempts = 1
         held: Held = None
         cut: Cut | None = None
+        until = call.deadline
         try:
             if self._gates:
                 ask = ask_of(call)
@@ -106,27 +102,27 @@ class Frame:
             if timeout is None:
                 answer = await self._handler(trial)
             else:
-                until = call.deadline
-                allowed = until - now
-                if allowed <= 0.0:
-                    raise expired(self._kit.name, allowed)
+                if until <= now:
+                    raise expired(self._name, until - now)
                 if call.repeatable:
-                    allowed = timeout.allow(allowed, repeatable=True)
-                    until = min(until, now + allowed)
+                    until = min(until, now + timeout.allow(until - now, repeatable=True))
                     trial = replace(trial, deadline=until)
-                # The first step is made by hand: work that never waits needs no alarm.
+                # The first step is made by hand. Work that never waits needs no alarm, and need not
+                # ask who drives it: 0.6 us less, for nothing more where it does wait.
                 work = self._handler(trial)
                 try:
                     waited = work.send(None)
                 except StopIteration as ended:
                     answer = ended.value
                 else:
-                    cut = Cut(timeout, allowed, repeatable=call.repeatable)
-                    answer = await bounded(work, waited, cut, self._kit, until)
+                    driver = working()
+                    cut = Cut(driver, driver.cancelling())
+                    slot = self._kit.sweep(driver.get_loop()).arm(until, cut)
+                    answer = await bounded(work, waited, cut, slot)
             verdict = GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
             answer = None
-            failure, verdict = self._failed(error, cut)
+            failure, verdict = self._failed(error, cut, until - now, call)
             wait = self._pause(call, tries, verdict, failure)
             if wait is None:
                 self._over(held, whole, trial, now, begun, tries, verdict, failure)
@@ -136,13 +132,27 @@ class Frame:
         else:
             wait = None if verdict is GOOD else self._pause(call, tries, verdict)
             if cut is not None and cut.rang:  # it swallowed the cancellation: late is not well
-                verdict = worse(verdict, judge(cut.fault(self._kit.name)))
+                verdict = worse(verdict, judge(self._overdue(until - now, call)))
             if wait is None:
-                if not streams(answer):
-                    self._over(held, whole, trial, now, begun, tries, verdict)
-                else:
+                if known(answer.__class__, True) and streams(answer):
                     over = partial(self._over, held, whole, trial, now, begun, tries)
                     self._follow(answer, verdict, held, whole, over)
+                    return answer
+                # As `_over` does it, for every call that goes well: 0.2 us less.
+                end = clock()
+                try:
+                    while held is not None:
+                        gate, permit, held = held
+                        let = gate.settle(permit, verdict, end)
+                        if let:
+                            wake(let)
+                finally:
+                    if held is not None:  # that gate broke: the others are to have theirs back
+                        settle(held, verdict, end)
+                    if whole is not None:
+                        settle(whole, verdict, end)
+                if self._observe is not None:
+                    self._tell(trial.attempt, tries, verdict, end - now, end - begun, "")
                 return answer
         over = partial(self._attempt_over, held, trial, now)
         return await self._again(call, answer, held, whole, begun, tries, verdict, wait, over)
@@ -152,10 +162,12 @@ class Frame:
         try:
             return await enter(self._kit, self._outer, call)
         except BaseException as error:
-            self._call_over(None, begun, 0, judge(error), self._clock(), error)
+            self._call_over(None, begun, 0, error)
             raise
 
-    def _failed(self, error: BaseException, cut: Cut | None) -> tuple[BaseException, Verdict]:
+    def _failed(
+        self, error: BaseException, cut: Cut | None, allowed: float, call: Call[Any]
+    ) -> tuple[BaseException, Verdict]:
         """Say what an attempt that ended by `error` is to raise, and what it means.
 
         Where its time was over, that is what it means, whatever the work made of being called
@@ -163,31 +175,22 @@ class Frame:
         """
         if cut is None or not cut.rang:
             return error, judge(error)
-        fault = cut.fault(self._kit.name)
+        fault = self._overdue(allowed, call)
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
             return fault, judge(fault)
         return error, judge(fault)
 
-    def _pause(
-        self, call: Call[Any], tries: int, verdict: Verdict, failure: BaseException | None = None
-    ) -> float | None:
-        """Return the seconds until the next attempt, or None when there must not be one.
+    def _overdue(self, allowed: float, call: Call[Any]) -> Fault:
+        assert self._timeout is not None  # noqa: S101 - for the type checker
+        return overdue(self._name, self._timeout, allowed, repeatable=call.repeatable)
 
-        A call that is not repeatable is tried again only where the last try surely did nothing.
-        """
-        retry = self._retry
-        if retry is None or not verdict.again:
+    def _pause(
+        self, call: Call[Any], tries: int, verdict: Verdict, error: BaseException | None = None
+    ) -> float | None:
+        if self._retry is None or not verdict.again:
             return None
-        if failure is not None and not isinstance(failure, Exception):
-            return None
-        if not call.repeatable and (failure is None or effect_of(failure) is not Effect.NONE):
-            return None
-        now = self._clock()
-        wait = retry.schedule.delay(tries, verdict, verdict.after)
-        if wait is None or now + wait >= call.deadline or not retry.withdraw(now):
-            return None
-        return wait
+        return self._retry.pause(call, tries, verdict, error, self._clock())
 
     async def _again(
         self,
@@ -210,7 +213,7 @@ class Frame:
                 over(verdict)
             await sleep(wait)
         except BaseException as error:
-            self._call_over(whole, begun, tries, judge(error), self._clock(), error)
+            self._call_over(whole, begun, tries, error)
             raise
         call.trail.attempts = tries + 1
         return await self.run(call, tries + 1, begun, whole)
@@ -244,49 +247,44 @@ class Frame:
         now = self._clock()
         try:
             settle(held, verdict, now)
-            if self._tells:
-                self._kit.tell(AttemptEnded(self._kit.name, trial.attempt, verdict, now - started))
         finally:
-            self._call_over(whole, begun, tries, verdict, now, failure)
+            settle(whole, verdict, now)
+        if self._observe is not None:
+            code = "" if failure is None else _code(failure)
+            self._tell(trial.attempt, tries, verdict, now - started, now - begun, code)
+
+    def _tell(
+        self, attempt: int, tries: int, verdict: Verdict, took: float, in_all: float, code: str
+    ) -> None:
+        """Tell how an attempt and its call have ended. An observer's defect is not the call's."""
+        observe: Any = self._observe
+        if self._tells:
+            event: Event = AttemptEnded(self._name, attempt, verdict, took)
+            try:
+                observe(event)
+            except Exception as error:  # noqa: BLE001 - see above
+                report(event, error)
+        if self._retry is not None:
+            event = CallEnded(self._name, tries, verdict, in_all, code)
+            try:
+                observe(event)
+            except Exception as error:  # noqa: BLE001 - see above
+                report(event, error)
 
     def _attempt_over(self, held: Held, trial: Call[Any], started: float, verdict: Verdict) -> None:
         """End an attempt that another one follows."""
         now = self._clock()
         settle(held, verdict, now)
         if self._tells:
-            self._kit.tell(AttemptEnded(self._kit.name, trial.attempt, verdict, now - started))
+            self._kit.tell(AttemptEnded(self._name, trial.attempt, verdict, now - started))
 
-    def _call_over(
-        self,
-        whole: Held,
-        begun: float,
-        tries: int,
-        verdict: Verdict,
-        now: float,
-        failure: BaseException | None,
-    ) -> None:
-        """End the call, if this frame is the one that counts calls."""
+    def _call_over(self, whole: Held, begun: float, tries: int, error: BaseException) -> None:
+        """End a call between attempts, or before the first."""
+        now, verdict = self._clock(), judge(error)
         settle(whole, verdict, now)
-        if self._retry is not None and self._kit.observe is not None:
-            code = "" if failure is None else _code(failure)
-            self._kit.tell(CallEnded(self._kit.name, tries, verdict, now - begun, code))
+        if self._retry is not None:
+            self._kit.tell(CallEnded(self._name, tries, verdict, now - begun, _code(error)))
 
 
 def _code(failure: BaseException) -> str:
     return failure.code.value if isinstance(failure, Fault) else type(failure).__name__
-
-
-async def sleep(seconds: float) -> None:
-    """Sleep on the loop's own timer: unlike asyncio.sleep it needs no task and keeps no Context."""
-    loop = get_running_loop()
-    future: Future[None] = loop.create_future()
-    timer = loop.call_later(seconds, _ring, future, context=Context())
-    try:
-        await future
-    finally:
-        timer.cancel()
-
-
-def _ring(future: "Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

@@ -11,7 +11,7 @@ from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
 from switchgear.policy.verdict import NEUTRAL, Verdict, judge
 
-__all__ = ["Held", "answered", "ask_of", "enter", "let_in", "refresh", "settle"]
+__all__ = ["Held", "answered", "ask_of", "enter", "let_in", "refresh", "settle", "wake"]
 
 Held = tuple[Gate, Permit, "Held"] | None
 """The permits that a call holds, the innermost first: a chain, because it costs no list."""
@@ -40,13 +40,20 @@ def settle(held: Held, verdict: Verdict, now: float) -> None:
     while held is not None:
         gate, permit, held = held
         try:
-            for waiting in gate.settle(permit, verdict, now):
-                wake: Future[None] | None = waiting.wake
-                if wake is not None and not wake.done():
-                    wake.set_result(None)
+            let = gate.settle(permit, verdict, now)
+            if let:
+                wake(let)
         except BaseException:
             settle(held, verdict, now)  # a defect of one gate must not keep the others' permits
             raise
+
+
+def wake(let: tuple[Waiting, ...]) -> None:
+    """Wake those whom a gate has just answered."""
+    for waiting in let:
+        sleeper: Future[None] | None = waiting.wake
+        if sleeper is not None and not sleeper.done():
+            sleeper.set_result(None)
 
 
 def answered(held: Held, now: float) -> None:

@@ -31,7 +31,8 @@ class Sweep:
     once, within a tick after its instant.
     """
 
-    __slots__ = ("_clock", "_due", "_loop", "_next", "_slots", "_tick", "_timer")
+    __slots__ = ("_clock", "_due", "_from", "_loop", "_next", "_slot", "_slots", "_tick", "_timer",
+                 "_to")  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock = FINE, tick: float = TICK
@@ -43,9 +44,23 @@ class Sweep:
         self._due: list[int] = []  # a heap of the slots' ticks
         self._next: float = inf
         self._timer: asyncio.TimerHandle | None = None
+        # The slot of the last alarm, and the instants that fall into it: calls that come one after
+        # the other, with the same time to spend, nearly always share it.
+        self._slot: set[Alarm] = set()
+        self._from, self._to = inf, -inf
 
     def arm(self, at: float, alarm: Alarm) -> set[Alarm]:
         """Ring `alarm` once at the instant `at`, unless it is discarded from the slot before."""
+        slot = self._slot if self._from <= at < self._to else self._slot_of(at)
+        slot.add(alarm)
+        return slot
+
+    @property
+    def armed(self) -> int:
+        """How many alarms are armed now."""
+        return sum(map(len, self._slots.values()))
+
+    def _slot_of(self, at: float) -> set[Alarm]:
         if at == inf:
             return set()
         due = int(at / self._tick) + 1
@@ -55,13 +70,8 @@ class Sweep:
             heappush(self._due, due)
             if due < self._next:
                 self._plan(due)
-        slot.add(alarm)
+        self._slot, self._from, self._to = slot, (due - 1) * self._tick, due * self._tick
         return slot
-
-    @property
-    def armed(self) -> int:
-        """How many alarms are armed now."""
-        return sum(map(len, self._slots.values()))
 
     def _plan(self, due: int) -> None:
         if self._timer is not None:
@@ -76,6 +86,7 @@ class Sweep:
     def _run(self) -> None:
         self._timer = None
         self._next = inf
+        self._from, self._to = inf, -inf  # that slot may be gone when this is over
         reached = int(self._clock() / self._tick)
         due = self._due
         slots = []  # taken first: an alarm that arms itself for a past instant gets the next turn
@@ -90,6 +101,7 @@ class Sweep:
                     self._loop.call_exception_handler(
                         {"message": f"an alarm failed: {alarm!r}", "exception": error}
                     )
+        self._from, self._to = inf, -inf  # an alarm may have armed another
         # Most deadlines are disarmed long before: no timer for a slot that is empty by now.
         while due and not self._slots[due[0]]:
             del self._slots[heappop(due)]

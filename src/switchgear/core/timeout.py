@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from switchgear.core.drivers import working
-from switchgear.core.kit import Kit
+from switchgear.core.drivers import Work
 from switchgear.core.sweep import Alarm
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
-__all__ = ["Cut", "Timeout", "bounded", "expired"]
+__all__ = ["Cut", "Timeout", "bounded", "expired", "overdue"]
 
 FAIR: Final = 0.8  # a timeout counts against the dependency from this share of its full time
 
@@ -37,61 +36,28 @@ class Timeout(msgspec.Struct, frozen=True):
         return FAIR * self.allow(self.full, repeatable=repeatable)
 
 
-class Cut:
-    """The alarm of one attempt: calls its work off. Whoever drives that work makes it."""
+class Cut(msgspec.Struct, eq=False):
+    """The alarm of one attempt: calls its work off. A struct, because every attempt makes one."""
 
-    __slots__ = ("_asked", "_work", "allowed", "rang", "repeatable", "timeout")
-
-    def __init__(self, timeout: Timeout, allowed: float, *, repeatable: bool) -> None:
-        self.timeout = timeout
-        self.allowed = allowed
-        self.repeatable = repeatable
-        self.rang = False
-        self._work = working()
-        self._asked = self._work.cancelling()
+    work: Work
+    asked: int  # how often others had called the work off when it was armed
+    rang: bool = False
 
     def ring(self) -> None:
         """Call the work off."""
         self.rang = True
-        self._work.cancel()
-
-    def arm(self, kit: Kit, until: float) -> set[Alarm]:
-        """Have it ring at `until`."""
-        return kit.sweep(self._work.get_loop()).arm(until, self)
-
-    def disarm(self, slot: set[Alarm]) -> None:
-        """Ring no more, and take back what the ringing asked for."""
-        slot.discard(self)
-        if self.rang:
-            self._work.uncancel()
+        self.work.cancel()
 
     def alone(self) -> bool:
-        """Say, once it is disarmed, whether nobody else has called the work off too."""
-        return self._work.cancelling() <= self._asked
-
-    def fault(self, name: str) -> Fault:
-        """Make the fault of its ringing. That a caller was in a hurry is no one's failure."""
-        fair = self.timeout.fair(repeatable=self.repeatable)
-        short = self.allowed < fair
-        note = f"; the caller left less than the usual {fair:.3f} s" if short else ""
-        return Fault(
-            Code.DEADLINE_EXCEEDED,
-            f"{name}: no answer within {self.allowed:.3f} s{note}",
-            refusal=Refusal.HURRIED if short else None,
-            origin=name,
-        )
+        """Say, once its own call is taken back, whether nobody else has called the work off."""
+        return self.work.cancelling() <= self.asked
 
 
 @coroutine
 def bounded(
-    work: Coroutine[Any, Any, Any], waited: object, cut: Cut, kit: Kit, until: float
+    work: Coroutine[Any, Any, Any], waited: object, cut: Cut, slot: set[Alarm]
 ) -> Generator[Any, Any, Any]:
-    """Go on with `work`, which was stepped by hand and now waits, and ring `cut` at `until`.
-
-    Only here does a call cost an alarm: one that never waits needs none, and to ask who drives it
-    costs more than any of its gates (Python 3.11 asks the kernel for the process's id).
-    """
-    slot = cut.arm(kit, until)
+    """Go on with `work`, which was stepped by hand and now waits, until it ends or is cut."""
     try:
         while True:
             try:
@@ -103,7 +69,22 @@ def bounded(
     except StopIteration as ended:  # the work caught what was thrown, and returned
         return ended.value
     finally:
-        cut.disarm(slot)
+        slot.discard(cut)
+        if cut.rang:
+            cut.work.uncancel()
+
+
+def overdue(name: str, timeout: Timeout, allowed: float, *, repeatable: bool) -> Fault:
+    """Make the fault of an attempt whose time is over. A caller's hurry is no one's failure."""
+    fair = timeout.fair(repeatable=repeatable)
+    short = allowed < fair
+    note = f"; the caller left less than the usual {fair:.3f} s" if short else ""
+    return Fault(
+        Code.DEADLINE_EXCEEDED,
+        f"{name}: no answer within {allowed:.3f} s{note}",
+        refusal=Refusal.HURRIED if short else None,
+        origin=name,
+    )
 
 
 def expired(name: str, remaining: float) -> Fault:
