@@ -107,6 +107,8 @@ FIELDS = [
     ("a name beyond ASCII", b"\xc3\xa4: b\r\n", "header-name"),
     ("no name", b": b\r\n", "header-name"),
     ("no colon", b"A\r\n", "malformed"),
+    ("two credentials", b"Authorization: a\r\nAuthorization: b\r\n", "authorization"),
+    ("two content types", b"Content-Type: a/b\r\nContent-Type: c/d\r\n", "content-type"),
     ("an unknown expectation", b"Expect: tea\r\n", "expectation"),
 ]  # fmt: skip
 
@@ -186,6 +188,27 @@ def test_the_number_of_lines_is_limited() -> None:
         request(b"GET / HTTP/1.1\r\n" + HOST + lines + b"\r\n")
     assert status_of(caught.value) == 431
     assert request(b"GET / HTTP/1.0\r\n" + lines + b"\r\n").minor == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [(b"A: b\x01c\r\n", "control-byte"), (b"A: b\nC: d\r\n", "line-break"),
+     (b"A: b\x7f\r\n", "control-byte")],
+)  # fmt: skip
+def test_a_library_that_turns_lenient_does_not_make_us_so(
+    lines: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from switchgear.http import fields
+
+    lenient = fields._Fields()
+    lenient.parser.set_dangerous_leniencies(
+        lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_optional_lf_after_cr=True
+    )
+    lenient.parser.feed_data(b"HTTP/1.1 204 \r\n" + lines + b"\r\n")  # it would pass
+    monkeypatch.setattr(fields, "_fields", lenient)
+    with pytest.raises(Fault) as caught:
+        request(b"GET / HTTP/1.1\r\n" + HOST + lines + b"\r\n")
+    assert reason_of(caught.value) == reason
 
 
 def test_a_stranger_cannot_fill_the_memory_of_names() -> None:
