@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 
 import switchgear
 from switchgear.drills.address import Address, dial
@@ -31,12 +32,24 @@ def free_port() -> int:
 
 
 class System:
-    """`switchgear up`, started, asked and ended as an operator would."""
+    """`switchgear up`, started, asked and ended as an operator would.
 
-    def __init__(self, data: Path, *flags: str, app: str = "examples/community") -> None:
+    `env` is added to the environment, `database` an external server as its superuser.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *flags: str,
+        app: str = "examples/community",
+        env: Mapping[str, str] | None = None,
+        database: Dsn | None = None,
+    ) -> None:
         self.data = data
         self.app = app
         self.flags = flags
+        self.env = dict(env or {})
+        self.database = database
         self.port = free_port()
         self.admin = free_port()
         self.lines: list[dict[str, Any]] = []
@@ -76,7 +89,7 @@ class System:
             stderr=asyncio.subprocess.STDOUT,
             stdin=asyncio.subprocess.DEVNULL,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, **self.env},
             limit=1 << 24,
         )
         self._reading = asyncio.create_task(self._read(self.process))
@@ -134,7 +147,10 @@ class System:
         return str(json.loads(body)["access_token"])
 
     async def owner(self) -> "asyncpg.Connection[Any]":
-        """Connect to the embedded database as its owner: the outside witness's own eyes."""
+        """Connect to the database as one who sees all: the outside witness's own eyes."""
+        if self.database is not None:
+            dsn = msgspec.structs.replace(self.database, database="switchgear")
+            return await asyncpg.connect(**dsn.arguments())
         home = self.data / "postgres"
         for path in (home, *home.rglob("passwords.json")):
             if path.is_file():
@@ -213,9 +229,9 @@ async def fetch(
 
 
 @asynccontextmanager
-async def running(data: Path, *flags: str) -> AsyncIterator[System]:
-    """Run the system for a while, and leave nothing of it behind."""
-    system = System(data, *flags)
+async def running(data: Path, *flags: str, **given: Any) -> AsyncIterator[System]:
+    """Run a `System` for a while, and leave nothing of it behind."""
+    system = System(data, *flags, **given)
     try:
         await system.start()
         yield system

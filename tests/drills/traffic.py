@@ -5,7 +5,7 @@ import json
 from switchgear.drills.reply import Reply
 from switchgear.drills.wire import Request
 
-__all__ = ["Community"]
+__all__ = ["Community", "Degraded"]
 
 
 class Community:
@@ -40,3 +40,19 @@ class Community:
         if request.id and request.id.encode() not in reply.body:
             return f"{reply.body[:120]!r} is another's user"
         return ""
+
+
+class Degraded(Community):
+    """The same, where every failure must be a typed one: `codes` are those it may have."""
+
+    def __init__(self, token: str, prefix: str, codes: dict[str, str]) -> None:
+        super().__init__(token, prefix)
+        self._codes = codes
+
+    def wrong(self, request: Request, reply: Reply) -> str:
+        if reply.status < 400:
+            return super().wrong(request, reply)
+        if reply.headers.get("content-type") != "application/problem+json":
+            return f"{reply.status} is no problem document: {reply.body[:80]!r}"
+        code = json.loads(reply.body).get("code")
+        return "" if self._codes.get(str(reply.status)) == code else f"{reply.status} {code}"

@@ -6,12 +6,11 @@ import random
 from switchgear.accounts.desk import Desk
 from switchgear.accounts.endpoints import endpoints
 from switchgear.accounts.vault import Vault, open_vault
-from switchgear.assembly.bodies.database import dsn_of, watch
+from switchgear.assembly.bodies.database import dsn_of, guarded
 from switchgear.assembly.bodies.web import serve
 from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import ACCOUNTS
 from switchgear.core.clock import FINE
-from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.identity.passwords import Passwords
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.fault import Fault
@@ -26,26 +25,23 @@ __all__ = ["accounts"]
 async def accounts(context: RoleContext) -> None:
     """Serve accounts to gateways until drained."""
     settings = context.settings.accounts
-    tables = PostgresTables(dsn_of(context, "accounts"), name=context.label)
     passwords = Passwords(settings.passwords)
-    watching = asyncio.create_task(watch(context, tables))
-    try:
-        vault = await _opened(context, tables)
-        if vault is None:
-            return
-        desk = Desk(tables, vault, passwords, settings)
-        host = Host(
-            endpoints(),
-            (),
-            tables=tables,
-            providers={**http_providers(), Desk: lambda _: desk},
-            body_bytes=context.settings.http.body_bytes,
-        )
-        await serve(context, ACCOUNTS, host)
-    finally:
-        watching.cancel()
-        passwords.close()
-        await tables.close()
+    async with guarded(context, dsn_of(context, "accounts")) as tables:
+        try:
+            vault = await _opened(context, tables)
+            if vault is None:
+                return
+            desk = Desk(tables, vault, passwords, settings)
+            host = Host(
+                endpoints(),
+                (),
+                tables=tables,
+                providers={**http_providers(), Desk: lambda _: desk},
+                body_bytes=context.settings.http.body_bytes,
+            )
+            await serve(context, ACCOUNTS, host)
+        finally:
+            passwords.close()
 
 
 async def _opened(context: RoleContext, tables: Tables) -> Vault | None:

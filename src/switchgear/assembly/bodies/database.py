@@ -1,19 +1,26 @@
 """The database as a role uses it: tables at the offered address, watched and told when away."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.roles import RoleContext
 from switchgear.core.clock import FINE
 from switchgear.engines.postgres.dsn import Dsn
-from switchgear.policy.fault import Fault
-from switchgear.ports.tables import Tables
+from switchgear.engines.postgres.pool import PoolSettings
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.engines.postgres.transaction import Outbox
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.ports.tables import Tables, Transaction
 
-__all__ = ["dsn_of", "watch"]
+__all__ = ["Guarded", "dsn_of", "guarded", "watch"]
 
-_EVERY: Final = 1.0  # seconds between two looks
+_EVERY: Final = 1.0  # seconds between two looks while it is well, and when to ask again meanwhile
+_AGAIN: Final = 0.25  # seconds to the next look while it is not
 _PATIENCE: Final = 1.0  # seconds for an answer
+_SURE: Final = 2  # failed looks in a row until nobody waits for it any more
 
 
 def dsn_of(context: RoleContext, offer: str) -> Dsn:
@@ -27,17 +34,78 @@ def dsn_of(context: RoleContext, offer: str) -> Dsn:
     return Dsn.parse(url)
 
 
-async def watch(context: RoleContext, tables: Tables) -> None:
+@asynccontextmanager
+async def guarded(
+    context: RoleContext, dsn: Dsn, outbox: Outbox | None = None
+) -> AsyncIterator[Tables]:
+    """Open the tables at `dsn`, guarded by a watch whose one connection is no request's."""
+    alone = PoolSettings(connections=1)
+    probed = PostgresTables(dsn, name=f"{context.label} watch", settings=alone)
+    tables = Guarded(PostgresTables(dsn, name=context.label, outbox=outbox))
+    watching = asyncio.create_task(watch(context, probed, tables.looked))
+    try:
+        yield tables
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await tables.close()
+        await probed.close()
+
+
+class Guarded:
+    """Tables that refuse at once while their server is known to be away.
+
+    Else every call that needs it would wait to its deadline with a permit, a connection and a
+    client in hand, and all their late answers at its return would look like a slow service. Only
+    looks that are nobody's request decide: a route with a slow statement shuts none of the others.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._failed = 0
+        self._why = ""
+
+    def looked(self, why: str | None) -> None:
+        """Take note of a look: None when the server answered, else why it did not."""
+        self._failed = 0 if why is None else self._failed + 1
+        self._why = why or ""
+
+    def transaction(self, deadline: float) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction. Raises a Fault (unavailable) while the server is away."""
+        if self._failed >= _SURE:
+            raise Fault(
+                Code.UNAVAILABLE,
+                f"the database is away: {self._why}",
+                effect=Effect.NONE,
+                refusal=Refusal.OPEN,
+                retry_after=_EVERY,
+                origin="database",
+            )
+        return self._tables.transaction(deadline)
+
+    async def probe(self, deadline: float) -> None:
+        """Ask the server itself, however the last looks went."""
+        await self._tables.probe(deadline)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._tables.close()
+
+
+async def watch(
+    context: RoleContext, probed: Tables, looked: Callable[[str | None], None] = lambda _: None
+) -> None:
     """Look after the database for as long as the role runs: degraded while it does not answer.
 
     The process stays ready all the while: a shared database that is down would else turn every
-    replica unready at once.
+    replica unready at once. `looked` hears how each look went.
     """
     while True:
+        why = None
         try:
-            await tables.probe(FINE() + _PATIENCE)
+            await probed.probe(FINE() + _PATIENCE)
         except Fault as fault:
-            context.degraded("database", fault.detail)
-        else:
-            context.degraded("database", None)
-        await asyncio.sleep(_EVERY)
+            why = fault.detail
+        context.degraded("database", why)
+        looked(why)
+        await asyncio.sleep(_EVERY if why is None else _AGAIN)

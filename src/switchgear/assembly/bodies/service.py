@@ -1,13 +1,12 @@
 """A service's process: the app's endpoints and mounted applications, behind the gateway."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
 from switchgear.assembly.app import App
-from switchgear.assembly.bodies.database import dsn_of, watch
+from switchgear.assembly.bodies.database import dsn_of, guarded
 from switchgear.assembly.bodies.mounted import Mounts
 from switchgear.assembly.bodies.serving import defects_to
 from switchgear.assembly.bodies.web import serve
@@ -18,7 +17,6 @@ from switchgear.binding.parameters import Unbindable
 from switchgear.binding.schema import openapi
 from switchgear.core.handler import Handler
 from switchgear.engines.postgres.queue import PostgresQueue
-from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.http.message import JSON, Request, Response
 from switchgear.policy.call import Call
 from switchgear.ports.tables import Tables
@@ -55,11 +53,7 @@ async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:
     dsn = dsn_of(context, "app")
     queue = PostgresQueue(dsn, name=context.label)
     held.push_async_callback(queue.close)
-    tables = PostgresTables(dsn, name=context.label, outbox=queue)
-    held.push_async_callback(tables.close)
-    watching = asyncio.create_task(watch(context, tables))
-    held.callback(watching.cancel)
-    return tables
+    return await held.enter_async_context(guarded(context, dsn, queue))
 
 
 def _described(app: App, host: Host) -> Handler[Request, Response]:
