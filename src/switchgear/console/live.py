@@ -6,7 +6,7 @@ supervisor must go on hearing and restarting its processes meanwhile.
 
 import threading
 from collections import deque
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from rich.console import Console, Group
@@ -21,8 +21,9 @@ from switchgear.telemetry.logs import console_line
 
 __all__ = ["LiveTable", "sentence", "table"]
 
+Item = TypeVar("Item")
 _EVERY: Final = 0.5
-_MOST_LINES: Final = 500
+_MOST: Final = 200
 _COLOURS: Final = {
     State.STARTING: "cyan",
     State.READY: "green",
@@ -38,7 +39,9 @@ class LiveTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._lines: deque[Text] = deque(maxlen=_MOST_LINES)
+        self._news: deque[events.Event] = deque(maxlen=_MOST)
+        self._output: deque[events.Output] = deque(maxlen=_MOST)
+        self._printed = 0  # lines of output so far, the ones with no place included
         self._status: Status | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="live-table", daemon=True)
@@ -58,33 +61,51 @@ class LiveTable:
 
     def observe(self, event: events.Event) -> None:
         """Print what is worth a line above the table; the table shows the rest."""
-        line = sentence(event)
-        if line is not None:
-            self._lines.append(line)
+        if isinstance(event, events.Output):
+            self._printed += 1
+            self._output.append(event)
+        elif not _told_by_table(event):
+            self._news.append(event)
+
+    def _taken(self) -> list[Text]:
+        """Take the latest output; a program that prints faster than it can be read is cut."""
+        printed, self._printed = self._printed, 0
+        found = _emptied(self._output)
+        lost = printed - len(found)
+        cut = [Text(f"... {lost} lines that nobody could read", style="dim")] if lost > 0 else []
+        return cut + [sentence(one) for one in found]
 
     def _draw(self) -> None:
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             ended = False
             while not ended:
                 ended = self._ended.wait(_EVERY)
-                while self._lines:
-                    self._console.print(self._lines.popleft())
+                lines = [*self._taken(), *map(sentence, _emptied(self._news))]
+                if lines:  # printed as one: each print draws the table anew
+                    self._console.print(Text("\n").join(lines))
                 if self._status is not None:
                     live.update(table(self._status, "  (Ctrl-C drains)"), refresh=True)
 
 
-def sentence(event: events.Event) -> Text | None:
-    """Return the line that tells an event to a person, None if the table tells it."""
+def sentence(event: events.Event) -> Text:
+    """Return the line that tells an event to a person."""
     if isinstance(event, events.SystemReady):
         admin = f" (admin {event.admin})" if event.admin else ""
         return Text(f"ready {event.url}{admin} in {event.seconds:.1f} s", style="bold green")
     if isinstance(event, events.Output):
         return Text.assemble((f"{event.label:<12} ", "dim"), Text.from_ansi(event.text))
-    if isinstance(event, _QUIET) or (isinstance(event, events.Ended) and event.wanted):
-        return None
     fields = msgspec.structs.asdict(event)
     head = {"level": event.level, "event": event.name, "process": fields.pop("label", "")}
     return Text.from_ansi(console_line(head | fields).decode())
+
+
+def _told_by_table(event: events.Event) -> bool:
+    return isinstance(event, _QUIET) or (isinstance(event, events.Ended) and event.wanted)
+
+
+def _emptied(queue: deque[Item]) -> list[Item]:
+    """Take what is in a queue now; what comes meanwhile waits for the next round."""
+    return [queue.popleft() for _ in range(len(queue))]
 
 
 def table(status: Status, hint: str = "") -> Group:

@@ -33,8 +33,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, str(LAUNCHER), *words]
+def command(*words: str, python: str = sys.executable) -> list[str]:
+    return [python, str(LAUNCHER), *words]
 
 
 def switchgear(*words: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,14 @@ def switchgear(*words: str, cwd: Path, **more: str) -> subprocess.CompletedProce
 class System:
     """`switchgear up` on a data folder, with quick timings."""
 
-    def __init__(self, folder: Path, *words: str, quick: bool = True, **more: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *words: str,
+        quick: bool = True,
+        python: str = sys.executable,
+        **more: str,
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         app = folder / "app"
@@ -70,6 +77,7 @@ class System:
                 "--data=data",
                 "--set=admin.port=0",
                 *settings,
+                python=python,
             ),
             cwd=folder,
             env=environment(**more),

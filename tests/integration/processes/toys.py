@@ -14,7 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from switchgear.assembly.failures import StartError
+from switchgear.assembly.messages import RunAs
 from switchgear.assembly.roles import Plan, RoleContext, RoleSpec
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import Target
@@ -61,6 +64,22 @@ async def stubborn(context: RoleContext) -> None:
     """Never drain."""
     context.ready()
     await asyncio.Event().wait()
+
+
+async def chatty(context: RoleContext) -> None:
+    """Print, as user code does, and log."""
+    context.ready()
+    print("a print of user code")
+    context.log.info("a line of the log")
+    await context.draining.wait()
+
+
+async def flooding(context: RoleContext) -> None:
+    """Print without end."""
+    context.ready()
+    while not context.draining.is_set():
+        print("w" * 100)
+        await asyncio.sleep(0.0005)
 
 
 async def broken(context: RoleContext) -> None:
@@ -183,6 +202,10 @@ def plan(settings: Settings, target: Target) -> Plan:
     extra = os.environ.get("TOY_EXTRA", "")
     if extra:
         roles.append(RoleSpec(extra, f"{here}:{extra}", rank=1, app=False))
+    account = os.environ.get("TOY_ACCOUNT", "")
+    if account:
+        uid, gid = map(int, account.split(":"))
+        roles = [msgspec.structs.replace(one, run_as=RunAs(uid, gid)) for one in roles]
     data = Path(settings.data)
     return Plan(tuple(one for one in roles if one.count), (Aux(data),), Admin)
 
