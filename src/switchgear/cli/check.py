@@ -1,4 +1,4 @@
-"""`switchgear check`: decode and validate the configuration, import and bind the app, start nothing."""
+"""`switchgear check`: validate the configuration, import and bind the app, start nothing."""
 
 from switchgear.assembly.load import describe
 from switchgear.assembly.survey import survey

@@ -83,7 +83,10 @@ async def stand(given: Stand, runtime: Runtime) -> int:
     )
     supervisor = Supervisor(plan, settings, site, front.observe)
     if plan.admin is not None and office is not None:
-        supervisor.companions.append(plan.admin(supervisor, office))
+        try:
+            supervisor.companions.append(plan.admin(supervisor, office))
+        except OSError as error:
+            raise StartError(f"cannot set up the admin port: {told(error)}") from None
     if given.watched:
         supervisor.companions.append(FileWatch(given.target.folder, supervisor))
     with front.showing(supervisor.status):

@@ -19,8 +19,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchgear.assembly.drop import account_named, unreadable
-from switchgear.assembly.failures import StartError
 from switchgear.assembly.runtime import read_record
 from tests.integration.processes.harness import (
     PATIENCE,
@@ -244,19 +242,6 @@ def test_root_drops_to_the_account_of_the_spec(public: Path):
         system.until(lambda: all(map(gone, pids)), True)
     finally:
         system.clean()
-
-
-def test_what_an_account_cannot_read_is_found(public: Path):
-    if os.geteuid() != 0:
-        pytest.skip("platform: needs root")
-    nobody = account_named("nobody")
-    closed = public / "closed"
-    (closed / "inner").mkdir(parents=True)
-    assert unreadable(nobody, [public, closed / "inner"]) is None
-    closed.chmod(0o700)
-    assert unreadable(nobody, [public, closed / "inner"]) == closed / "inner"
-    with pytest.raises(StartError, match="there is no account 'no-such-one'"):
-        account_named("no-such-one")
 
 
 def test_help_loads_no_server(folder: Path):
