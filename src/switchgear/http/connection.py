@@ -40,7 +40,7 @@ AT_ONCE: Final = 64  # pipelined requests answered before other connections get 
 class Connection(Watching, asyncio.Protocol):
     """One client, from accept to close."""
 
-    __slots__ = ("_blocked_since", "_buffer", "_closing", "_head_since",
+    __slots__ = ("_blocked_since", "_buffer", "_closing", "_followed", "_head_since",
                  "_idle_since", "_incoming", "_linger", "_memo", "_parked", "_paused", "_pumping",
                  "_scanned", "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked",
                  "exchange", "loop", "lost", "peer", "server", "transport")  # fmt: skip
@@ -56,6 +56,7 @@ class Connection(Watching, asyncio.Protocol):
         self.blocked = False  # the client reads slowly
         self.exchange: Exchange | None = None
         self._buffer = b""
+        self._followed = False  # whether bytes stand behind the present request
         self._memo = Memo()
         self._scanned = 0  # bytes of the buffer that hold no end of a head
         self._pumping = False
@@ -200,6 +201,7 @@ class Connection(Watching, asyncio.Protocol):
     def _start(self, buffer: bytes, at: int, end: int) -> int:
         """Begin the request whose head stands there; return where the rest begins."""
         server = self.server
+        self._followed = end < len(buffer)
         self._scanned = 0
         self._head_since = 0.0
         now = server.clock()
@@ -311,8 +313,10 @@ class Connection(Watching, asyncio.Protocol):
 
     def keeps(self) -> bool:
         """Say whether another request may follow the one that is being answered."""
-        if self.server.draining or self._closing:
+        if self._closing:
             return False
+        if self.server.draining and not (self._followed or self._buffer):
+            return False  # but what had arrived before is answered
         return self._incoming is None or self._incoming.short
 
     def over(self, exchange: Exchange, now: float) -> None:
@@ -328,7 +332,7 @@ class Connection(Watching, asyncio.Protocol):
             self._incoming.discard()
         elif self._buffer:
             self._pump()
-        elif self.server.draining:
+        elif self.server.draining and not self._pumping:
             self._close()
 
     async def drained(self) -> None:

@@ -596,6 +596,59 @@ async def test_what_began_before_the_drain_is_answered(loop_factory: Any) -> Non
         await client.close()
 
 
+@BOTH
+async def test_pipelined_requests_that_arrived_before_the_drain_are_answered(
+    loop_factory: Any, drive: Drive
+) -> None:
+    """Rule 29."""
+    started = asyncio.Event()
+    release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def handler(call: Call[Request]) -> Response:
+        started.set()
+        await asyncio.shield(release)
+        return Response(200, body=call.payload.path.encode())
+
+    server = Server(handler, drive=drive)
+    await server.start(listen())
+    client = await Raw.to(server.port)
+    await client.send(b"".join(GET.replace(b"/a", b"/%d" % number) for number in range(5)))
+    await started.wait()
+    draining = asyncio.ensure_future(server.drain(5))
+    await asyncio.sleep(0.01)
+    release.set_result(None)
+    got = answers(await client.rest(), ["GET"] * 5)
+    assert [answer.body for answer in got] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+    assert ["connection" in answer.headers for answer in got] == [False] * 4 + [True]
+    assert await draining
+    await client.close()
+
+
+async def test_a_body_that_is_cut_is_never_complete_even_to_stubborn_code(
+    loop_factory: Any,
+) -> None:
+    ended: list[str] = []
+
+    async def handler(call: Call[Request]) -> Response:
+        for _ in range(2):
+            try:
+                ended.append(repr(await call.payload.body.read()))
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+            except Fault as fault:
+                ended.append(fault.code)
+        return Response()
+
+    async with serving(handler) as server:
+        client = await Raw.to(server.port)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+        await asyncio.sleep(0.02)
+        await client.close()
+        while len(ended) < 2:
+            await asyncio.sleep(0.01)
+    assert ended == ["cancelled", Code.CANCELLED]
+
+
 async def test_connections_still_in_the_queue_are_answered_when_the_listener_closes(
     loop_factory: Any,
 ) -> None:
