@@ -1,0 +1,102 @@
+"""TLS and unix sockets: the same server and pool on other transports."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import json
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from switchgear.http.pool import Pool
+from switchgear.http.server import Drive, Server
+from switchgear.http.settings import ServerSettings
+from tests.integration.http.harness import Raw, call, echo, listen
+
+pytestmark = pytest.mark.usefixtures("loop_factory")
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    folder: Path = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return server, ssl.create_default_context(cafile=folder / "cert.pem")
+
+
+async def test_requests_and_refusals_over_tls(
+    loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    theirs, ours = contexts
+    server = Server(echo, drive=Drive.EAGER)
+    await server.start(listen(), tls=theirs)
+    pool = Pool("127.0.0.1", server.port, tls=ours)
+    assert server.scheme == "https"
+    for size in (0, 10, 900_000):
+        answer = await pool(call("POST", "/", body=b"x" * size))
+        assert len(json.loads(await answer.read())["body"]) == size
+    assert pool.counters.connects == 1
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=ours)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    await writer.wait_closed()
+    await pool.close()
+    assert await server.drain(2)
+
+
+async def test_a_handshake_that_hangs_is_given_up(
+    loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
+    server = Server(echo, ServerSettings(head_timeout=0.1))
+    await server.start(listen(), tls=contexts[0])
+    client = await Raw.to(server.port)
+    assert await client.rest() == b""
+    await client.close()
+    await server.stop()
+
+
+async def test_a_unix_socket_serves_too(loop_factory: Any, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen()
+    server = Server(echo)
+    await server.start(sock)
+    pool = Pool(path=str(path))
+    got = json.loads(await (await pool(call("GET", "/a"))).read())
+    assert got["path"] == "/a"
+    assert ["host", "localhost"] in got["headers"]
+    await pool.close()
+    assert await server.drain(2)
