@@ -20,7 +20,7 @@ __all__ = ["consume"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-Job = asyncio.Task[None]
+Run = asyncio.Task[None]
 
 
 class _Lanes:
@@ -33,30 +33,30 @@ class _Lanes:
         self.room = lanes + parked
         self.behind: dict[str, deque[Delivery[Any, Any]]] = {}
         self.ready: deque[Delivery[Any, Any]] = deque()
-        self.tasks: dict[Job, Delivery[Any, Any]] = {}
-        self.unbegun: set[Job] = set()
-        self.settling: set[Job] = set()
+        self.tasks: dict[Run, Delivery[Any, Any]] = {}
+        self.unbegun: set[Run] = set()
+        self.settling: set[Run] = set()
         self.failures: list[BaseException] = []
         self.closing = False
         self.taking = False
         self.interrupted = False
-        self.consumer = working()
+        self.driver = working()
         self.change = asyncio.Event()
 
     async def take(self, source: Source[Any, Any]) -> bool:
         """Accept the next delivery; False when there is none, or something failed meanwhile."""
-        asked = self.consumer.cancelling()
+        asked = self.driver.cancelling()
         self.taking = True
         try:
             delivery = await source.take()
         except CancelledError:
-            if self.interrupted and self.consumer.cancelling() - 1 <= asked:
+            if self.interrupted and self.driver.cancelling() - 1 <= asked:
                 return False
             raise
         finally:
             self.taking = False
             if self.interrupted:
-                self.consumer.uncancel()
+                self.driver.uncancel()
         if delivery is None:
             return False
         self.accept(delivery)
@@ -74,7 +74,8 @@ class _Lanes:
         self.start()
 
     def start(self) -> None:
-        while self.free and self.ready and not self.closing:
+        # After a failure nothing begins: what waits behind the same key must not overtake it.
+        while self.free and self.ready and not self.closing and not self.failures:
             self.free -= 1
             delivery = self.ready.popleft()
             # Not by loop.create_task: an eager task factory would run it before it is known here.
@@ -96,7 +97,7 @@ class _Lanes:
 
         await dispatch(handle, delivery)
 
-    def ended(self, task: Job) -> None:
+    def ended(self, task: Run) -> None:
         delivery = self.tasks.pop(task)
         self.settling.discard(task)
         if task in self.unbegun:  # cancelled before its first step: nothing of it ran
@@ -109,7 +110,7 @@ class _Lanes:
             self.failures.append(error)
             if self.taking and not self.interrupted:  # an idle source would hide it for ever
                 self.interrupted = True
-                self.consumer.cancel()
+                self.driver.cancel()
         self.free += 1
         self.start()
         self.change.set()
@@ -163,7 +164,7 @@ class _Lanes:
         for error in self.failures:
             if not isinstance(error, CancelledError):
                 self.loop.call_exception_handler(
-                    {"message": "a consumer failed, too, in another way", "exception": error}
+                    {"message": "consuming failed, too, in another way", "exception": error}
                 )
 
 

@@ -20,12 +20,12 @@ from switchgear.core.endings import follow, judged, known, streams
 from switchgear.core.handler import Ending, Handler
 from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Event, report
-from switchgear.core.permits import Held, answered, ask_of, enter, let_in, refresh, settle, wake
+from switchgear.core.permits import Held, answered, let_in, refresh, settle, wake
 from switchgear.core.retry import Retry, sleep
 from switchgear.core.timeout import Cut, Timeout, bounded, expired, overdue
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
-from switchgear.policy.gate import Gate, Permit
+from switchgear.policy.gate import ANYONE, Ask, Gate, Permit
 from switchgear.policy.verdict import GOOD, Verdict, judge, worse
 
 __all__ = ["Frame", "Kit", "Retry", "Timeout"]
@@ -38,8 +38,8 @@ class Frame:
     tell how attempts ended.
     """
 
-    __slots__ = ("_clock", "_gates", "_handler", "_judge", "_kit", "_name", "_observe", "_outer",
-                 "_retry", "_tells", "_timeout")  # fmt: skip
+    __slots__ = ("_clock", "_gated", "_gates", "_handler", "_judge", "_kit", "_name", "_observe",
+                 "_outer", "_retry", "_tells", "_timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -62,51 +62,61 @@ class Frame:
         self._gates = tuple(gates)
         self._retry = retry
         self._outer = tuple(outer)
+        self._gated = bool(self._gates or self._outer)
         self._tells = tells and kit.observe is not None
 
     async def run(
-        self, call: Call[Any], tries: int = 1, begun: float = 0.0, whole: Held = None
+        self, call: Call[Any], tried: int = 0, begun: float = 0.0, whole: Held = None
     ) -> Any:
         """Make one attempt, and hand over to itself for another.
 
-        It is long, because a coroutine of its own for the retry, the gates and the timeout would
-        cost 0.1 us each, and as much again to hand permits and verdicts about: what every call
-        does stands here, what seldom happens is called. (`bench/ground` holds the figures.)
+        `whole` are the permits of the outer gates, on which those of an attempt stand. It is long,
+        because a coroutine of its own for the retry, the gates and the timeout would cost 0.1 us
+        each, and as much again to hand permits and verdicts about: what every call does stands
+        here, what seldom happens is called. (`bench/ground` holds the figures.)
         """
         clock, timeout = self._clock, self._timeout
         now = clock()
-        trial = call
-        if tries > 1:
-            trial = replace(call, attempt=call.attempt + tries - 1)
-        else:
-            begun = now
-            if self._outer:
-                whole = await self._enter(call, begun)
-                now = clock()
-            if self._retry is not None:
-                self._retry.deposit(now)
-                call.trail.attempts = 1
-        held: Held = None
-        cut: Cut | None = None
         until = call.deadline
+        trial, tries = call, tried
+        held = whole
+        cut: Cut | None = None
         try:
-            if self._gates:
-                ask = ask_of(call)
-                for gate in self._gates:
+            ask = Ask(call.key, 1, call.priority, until) if self._gated else ANYONE
+            if tried:
+                trial = replace(call, attempt=call.attempt + tried)
+            else:
+                begun = now
+                for gate in self._outer:
                     got = gate.admit(ask, now)
                     if got.__class__ is not Permit:
                         got = await let_in(self._kit, gate, got)
                         now = clock()
                         refresh(held, now)
-                    held = (gate, got, held)
+                    held = whole = (gate, got, held)
+                if self._retry is not None:
+                    self._retry.deposit(now)
+                    call.trail.attempts = 1
+            tries = tried + 1
+            for gate in self._gates:
+                got = gate.admit(ask, now)
+                if got.__class__ is not Permit:
+                    got = await let_in(self._kit, gate, got)
+                    now = clock()
+                    refresh(held, now)
+                held = (gate, got, held)
             if timeout is None:
                 answer = await self._handler(trial)
             else:
                 if until <= now:
                     raise expired(self._name, until - now)
                 if call.repeatable:
-                    until = min(until, now + timeout.allow(until - now, repeatable=True))
-                    trial = replace(trial, deadline=until)
+                    allowed = (until - now) * timeout.share
+                    if allowed > timeout.limit:
+                        allowed = timeout.limit
+                    if now + allowed < until:
+                        until = now + allowed
+                        trial = replace(trial, deadline=until)
                 # The first step is made by hand. Work that never waits needs no alarm, and need not
                 # ask who drives it: 0.6 us less, for nothing more where it does wait.
                 work = self._handler(trial)
@@ -125,7 +135,7 @@ class Frame:
             failure, verdict = self._failed(error, cut, until - now, call)
             wait = self._pause(call, tries, verdict, failure)
             if wait is None:
-                self._over(held, whole, trial, now, begun, tries, verdict, failure)
+                self._over(held, trial, now, begun, tries, verdict, failure)
                 if failure is error:
                     raise
                 raise failure from (None if isinstance(error, CancelledError) else error)
@@ -135,8 +145,9 @@ class Frame:
                 verdict = worse(verdict, judge(self._overdue(until - now, call)))
             if wait is None:
                 if known(answer.__class__, True) and streams(answer):
-                    over = partial(self._over, held, whole, trial, now, begun, tries)
-                    self._follow(answer, verdict, held, whole, over)
+                    self._follow(
+                        answer, held, verdict, partial(self._over, held, trial, now, begun, tries)
+                    )
                     return answer
                 # As `_over` does it, for every call that goes well: 0.2 us less.
                 end = clock()
@@ -146,24 +157,14 @@ class Frame:
                         let = gate.settle(permit, verdict, end)
                         if let:
                             wake(let)
-                finally:
-                    if held is not None:  # that gate broke: the others are to have theirs back
-                        settle(held, verdict, end)
-                    if whole is not None:
-                        settle(whole, verdict, end)
+                except BaseException:
+                    settle(held, verdict, end)  # a gate broke; the others have theirs back
+                    raise
                 if self._observe is not None:
                     self._tell(trial.attempt, tries, verdict, end - now, end - begun, "")
                 return answer
-        over = partial(self._attempt_over, held, trial, now)
+        over = partial(self._attempt_over, held, whole, trial, now)
         return await self._again(call, answer, held, whole, begun, tries, verdict, wait, over)
-
-    async def _enter(self, call: Call[Any], begun: float) -> Held:
-        """Go through the gates that count whole calls."""
-        try:
-            return await enter(self._kit, self._outer, call)
-        except BaseException as error:
-            self._call_over(None, begun, 0, error)
-            raise
 
     def _failed(
         self, error: BaseException, cut: Cut | None, allowed: float, call: Call[Any]
@@ -188,7 +189,8 @@ class Frame:
     def _pause(
         self, call: Call[Any], tries: int, verdict: Verdict, error: BaseException | None = None
     ) -> float | None:
-        if self._retry is None or not verdict.again:
+        """Return the seconds until the next attempt, or None when there must not be one."""
+        if self._retry is None or not tries:  # an outer gate has refused the call as a whole
             return None
         return self._retry.pause(call, tries, verdict, error, self._clock())
 
@@ -207,58 +209,60 @@ class Frame:
         """End one attempt and, after the wait, make another."""
         try:
             if streams(answer):
-                self._follow(answer, verdict, held, None, over)
+                self._follow(answer, held, verdict, over)
                 answer.abandon()
             else:
                 over(verdict)
             await sleep(wait)
         except BaseException as error:
-            self._call_over(whole, begun, tries, error)
+            self._over(whole, None, 0.0, begun, tries, judge(error), error)
             raise
         call.trail.attempts = tries + 1
-        return await self.run(call, tries + 1, begun, whole)
+        return await self.run(call, tries, begun, whole)
 
     def _follow(
-        self,
-        answer: Ending,
-        verdict: Verdict,
-        held: Held,
-        whole: Held,
-        over: Callable[[Verdict], None],
+        self, answer: Ending, held: Held, verdict: Verdict, over: Callable[[Verdict], None]
     ) -> None:
         """Put off what is to be done until a streaming answer ends."""
-        now = self._clock()
-        answered(held, now)
-        answered(whole, now)
+        answered(held, self._clock())
         follow(answer, verdict, over)
 
     def _over(
         self,
         held: Held,
-        whole: Held,
-        trial: Call[Any],
+        trial: Call[Any] | None,
         started: float,
         begun: float,
         tries: int,
         verdict: Verdict,
         failure: BaseException | None = None,
     ) -> None:
-        """End the last attempt and with it the call."""
+        """End the call, and with it the last attempt, if that is under way."""
         now = self._clock()
-        try:
-            settle(held, verdict, now)
-        finally:
-            settle(whole, verdict, now)
+        settle(held, verdict, now)
         if self._observe is not None:
             code = "" if failure is None else _code(failure)
-            self._tell(trial.attempt, tries, verdict, now - started, now - begun, code)
+            attempt = trial.attempt if trial is not None and tries else 0
+            self._tell(attempt, tries, verdict, now - started, now - begun, code)
+
+    def _attempt_over(
+        self, held: Held, whole: Held, trial: Call[Any], started: float, verdict: Verdict
+    ) -> None:
+        """End an attempt that another one follows."""
+        now = self._clock()
+        settle(held, verdict, now, whole)
+        if self._tells:
+            self._kit.tell(AttemptEnded(self._name, trial.attempt, verdict, now - started))
 
     def _tell(
         self, attempt: int, tries: int, verdict: Verdict, took: float, in_all: float, code: str
     ) -> None:
-        """Tell how an attempt and its call have ended. An observer's defect is not the call's."""
+        """Tell how an attempt (0: none is under way) and its call have ended.
+
+        As `Kit.tell` does it, without its call: an observer's defect is not the call's.
+        """
         observe: Any = self._observe
-        if self._tells:
+        if self._tells and attempt:
             event: Event = AttemptEnded(self._name, attempt, verdict, took)
             try:
                 observe(event)
@@ -270,20 +274,6 @@ class Frame:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above
                 report(event, error)
-
-    def _attempt_over(self, held: Held, trial: Call[Any], started: float, verdict: Verdict) -> None:
-        """End an attempt that another one follows."""
-        now = self._clock()
-        settle(held, verdict, now)
-        if self._tells:
-            self._kit.tell(AttemptEnded(self._name, trial.attempt, verdict, now - started))
-
-    def _call_over(self, whole: Held, begun: float, tries: int, error: BaseException) -> None:
-        """End a call between attempts, or before the first."""
-        now, verdict = self._clock(), judge(error)
-        settle(whole, verdict, now)
-        if self._retry is not None:
-            self._kit.tell(CallEnded(self._name, tries, verdict, now - begun, _code(error)))
 
 
 def _code(failure: BaseException) -> str:

@@ -1,17 +1,15 @@
 """Permits: how a call gets them from its gates, waits for them, and brings them home."""
 
 from asyncio import Future
-from collections.abc import Sequence
 
 from switchgear.core.drivers import working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Refusing
-from switchgear.policy.call import Call
 from switchgear.policy.fault import Refusal
-from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
-from switchgear.policy.verdict import NEUTRAL, Verdict, judge
+from switchgear.policy.gate import Gate, Permit, Refused, Waiting
+from switchgear.policy.verdict import NEUTRAL, Verdict
 
-__all__ = ["Held", "answered", "ask_of", "enter", "let_in", "refresh", "settle", "wake"]
+__all__ = ["Held", "answered", "let_in", "refresh", "settle", "wake"]
 
 Held = tuple[Gate, Permit, "Held"] | None
 """The permits that a call holds, the innermost first: a chain, because it costs no list."""
@@ -30,21 +28,16 @@ class _Bell:
             self.future.set_result(None)
 
 
-def ask_of(call: Call[object]) -> Ask:
-    """Tell the gates what they may know of a call."""
-    return Ask(call.key, 1, call.priority, call.deadline)
-
-
-def settle(held: Held, verdict: Verdict, now: float) -> None:
-    """Give every permit back, the innermost first, and wake whom that let in."""
-    while held is not None:
-        gate, permit, held = held
+def settle(held: Held, verdict: Verdict, now: float, rest: Held = None) -> None:
+    """Give every permit back down to `rest`, the innermost first, and wake whom that let in."""
+    while held is not rest:
+        gate, permit, held = held  # type: ignore[misc]  # the rest is a tail of what is held
         try:
             let = gate.settle(permit, verdict, now)
             if let:
                 wake(let)
         except BaseException:
-            settle(held, verdict, now)  # a defect of one gate must not keep the others' permits
+            settle(held, verdict, now, rest)  # one gate's defect must not keep the others' permits
             raise
 
 
@@ -68,25 +61,6 @@ def refresh(held: Held, now: float) -> None:
     while held is not None:
         _, permit, held = held
         permit.at = now
-
-
-async def enter(kit: Kit, gates: Sequence[Gate], call: Call[object]) -> Held:
-    """Go through every gate in order. Raises the fault of the first that refuses."""
-    held: Held = None
-    ask = ask_of(call)
-    now = kit.clock()
-    try:
-        for gate in gates:
-            got = gate.admit(ask, now)
-            if got.__class__ is not Permit:
-                got = await let_in(kit, gate, got)
-                now = kit.clock()
-                refresh(held, now)
-            held = (gate, got, held)
-    except BaseException as error:
-        settle(held, judge(error), kit.clock())
-        raise
-    return held
 
 
 async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permit:
