@@ -229,11 +229,13 @@ async def test_faults_and_defects(loop_factory: Any, caplog: pytest.LogCaptureFi
         assert (fault.status, fault.headers["retry-after"]) == (503, "3")
 
 
+@pytest.mark.parametrize("path", [b"/size", b"/sum"], ids=["raised", "swallowed"])
 async def test_a_body_beyond_the_limit_is_413_whatever_the_framework_says(
-    loop_factory: Any,
+    loop_factory: Any, path: bytes
 ) -> None:
     async with hosting(make(), settings=ServerSettings(body_bytes=1000)) as server:
-        wire = b"POST /size HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        wire = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        wire += JSON.encode()
         wire += b"Transfer-Encoding: chunked\r\n\r\n"
         client = await Raw.to(server.port)
         await client.send(wire)
