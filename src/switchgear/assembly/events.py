@@ -1,7 +1,7 @@
 """What happens to processes, one frozen event each; the log and the live table are observers."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -38,6 +38,13 @@ class Event(msgspec.Struct, frozen=True):
     def level(self) -> Level:
         """How grave it is."""
         return "info"
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the log tells of it, durations to the millisecond."""
+        return {
+            key: round(value, 3) if isinstance(value, float) else value
+            for key, value in msgspec.structs.asdict(self).items()
+        }
 
 
 Observer = Callable[[Event], None]

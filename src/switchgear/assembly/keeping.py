@@ -23,6 +23,7 @@ class Kept:
         self._restarts = Restarts(keeper.timings)
         self._since = keeper.now()
         self._again: asyncio.Task[None] | None = None
+        self._stopping = False
 
     @property
     def alive(self) -> bool:
@@ -43,11 +44,14 @@ class Kept:
 
     def check(self) -> None:
         """Start it again if it died."""
-        if self.up and self._again is None and not self._auxiliary.alive():
+        if not self.up or self._stopping or self._again is not None:
+            return
+        if not self._auxiliary.alive():
             self._again = asyncio.get_running_loop().create_task(self._restart())
 
     async def stop(self) -> None:
-        """Stop it, whatever it is doing."""
+        """Stop it, whatever it is doing, and do not take its end for a death."""
+        self._stopping = True
         if self._again is not None:
             self._again.cancel()
             await asyncio.gather(self._again, return_exceptions=True)

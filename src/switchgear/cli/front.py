@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from switchgear.assembly.events import Event, Observer
 from switchgear.assembly.status import Status
 from switchgear.telemetry.logs import Log
@@ -29,7 +27,7 @@ class Front:
 
     def observe(self, event: Event) -> None:
         """Take note of an event."""
-        self._log.write(event.level, event.name, **msgspec.structs.asdict(event))
+        self._log.write(event.level, event.name, **event.fields())
 
     @contextmanager
     def showing(self, status: Callable[[], Status]) -> Iterator[None]:

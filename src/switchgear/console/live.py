@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from typing import Final, TypeVar
 
-import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -94,7 +93,7 @@ def sentence(event: events.Event) -> Text:
         return Text(f"ready {event.url}{admin} in {event.seconds:.1f} s", style="bold green")
     if isinstance(event, events.Output):
         return Text.assemble((f"{event.label:<12} ", "dim"), Text.from_ansi(event.text))
-    fields = msgspec.structs.asdict(event)
+    fields = event.fields()
     head = {"level": event.level, "event": event.name, "process": fields.pop("label", "")}
     return Text.from_ansi(console_line(head | fields).decode())
 

@@ -26,6 +26,7 @@ def test_ctrl_c_drains_in_order_answers_what_was_asked_and_leaves_nothing(start:
     assert system.end() == 0
     stopped = system.wait("stopped")
     assert stopped["killed"] == []
+    assert not [one for one in system.events if one["event"] == "auxiliary down"]
     order = [note.split("-")[0].split()[0] for note in system.notes()]
     assert order == ["gateway", "gateway", "service", "service", "worker", "toybase"]
     assert left(system.folder) == []

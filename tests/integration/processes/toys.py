@@ -177,6 +177,7 @@ class Aux:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            await asyncio.sleep(0.3)  # its end must not be taken for a death meanwhile
         (self.data / "aux.pid").unlink(missing_ok=True)
         with open(self.data / "notes", "a") as notes:
             notes.write(f"{time.monotonic()} toybase stopped\n")
