@@ -20,6 +20,7 @@ from switchgear.core.delivery import Done
 from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
 from switchgear.engines.postgres.queue import PostgresQueue, QueueSettings, install
+from switchgear.engines.postgres.queue.delivery import QueueDelivery
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.lane.once import once
 from switchgear.policy.call import Call
@@ -258,6 +259,11 @@ async def test_an_outage_longer_than_the_lease_is_nobodys_death(data_folder: Pat
         await server.stop("immediate")
         await cancelled.wait()  # nobody can renew: the work is called off
         await server.start()
+        # Whoever is back first must not take the silence of the others for their death.
+        await other._keeper._reclaim()
+        assert not await column(
+            roles, "SELECT id FROM switchgear.holder WHERE dead_at > '-infinity'"
+        )
         await until(empty(queue))
         assert len(calls) == 2
         assert calls[1].attempt == 1
@@ -334,6 +340,49 @@ async def test_a_bell_that_lost_its_connection_rings_again(roles: Roles) -> None
         assert delivery is not None
         await delivery.settle(Done(None))
         await intake.close()
+
+
+async def test_what_was_rung_while_nobody_listened_is_found_without_polling(roles: Roles) -> None:
+    await prepare(roles)
+    slow = QueueSettings(poll=30.0)
+    async with opened(roles, slow) as (queue, _):
+        intake = queue.source(READING)
+        taking = asyncio.create_task(intake.take())
+        await asyncio.sleep(0.3)
+        await run(
+            roles.app,
+            "INSERT INTO switchgear.ready (message, topic, body)"
+            " VALUES (gen_random_uuid(), 'orders', '1')",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'switchgear bell' AND datname = current_database()",
+        )
+        delivery = await asyncio.wait_for(taking, 5)
+        assert delivery is not None
+        await delivery.settle(Done(None))
+        await intake.close()
+
+
+async def test_a_suspect_runs_alone(roles: Roles) -> None:
+    await prepare(roles)
+    async with opened(roles) as (queue, tables):
+        await publish(tables, *range(20))
+        await run(roles.owner, "UPDATE switchgear.ready SET deaths = 1 WHERE id % 3 = 0")
+        intake = queue.source(READING)
+        seen: list[tuple[int, float]] = []
+
+        async def note(call: Call[Received]) -> None:
+            assert isinstance(call.payload, QueueDelivery)
+            seen.append((call.payload.leased.deaths, intake.statistics()["out"]))
+            await asyncio.sleep(0.01)
+            seen.append((call.payload.leased.deaths, intake.statistics()["out"]))
+
+        task = asyncio.create_task(consume(intake, note, lanes=4))
+        await until(empty(queue))
+        intake.drain()
+        await task
+        assert len(seen) == 40
+        assert {out for deaths, out in seen if deaths} == {1}
+        assert max(out for deaths, out in seen if not deaths) > 1
 
 
 async def test_the_tables_are_made_once_and_are_the_apps_to_use_only(roles: Roles) -> None:
