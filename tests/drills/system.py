@@ -68,10 +68,10 @@ class System:
         """The URL that clients use."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, within: float = 60.0) -> None:
-        """Start it and wait until it says that it is ready."""
-        self._ready.clear()
-        command = [
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [
             sys.executable,
             "-c",
             "from switchgear.cli import main; main()",
@@ -82,14 +82,23 @@ class System:
             f"--data={self.data}",
             *self.flags,
         ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that it is started in."""
         path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+        return {**os.environ, "PYTHONPATH": path, **self.env}
+
+    async def start(self, within: float = 60.0) -> None:
+        """Start it and wait until it says that it is ready."""
+        self._ready.clear()
         self.process = await asyncio.create_subprocess_exec(
-            *command,
+            *self.command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             stdin=asyncio.subprocess.DEVNULL,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path, **self.env},
+            env=self.environment,
             limit=1 << 24,
         )
         self._reading = asyncio.create_task(self._read(self.process))
@@ -108,6 +117,11 @@ class System:
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(number)
+        return await self.ended(within)
+
+    async def ended(self, within: float = 40.0) -> int:
+        """Wait for its end; return the exit code."""
+        assert self.process is not None
         async with asyncio.timeout(within):
             code = await self.process.wait()
         if self._reading is not None:
