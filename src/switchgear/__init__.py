@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from switchgear.assembly.app import App as App
     from switchgear.binding.email import Email as Email
     from switchgear.consumers.worker import IdempotencyKey as IdempotencyKey
+    from switchgear.core.policy import Policy as Policy
     from switchgear.http.message import Request as Request
     from switchgear.http.message import Response as Response
     from switchgear.policy.call import Call as Call
@@ -29,6 +30,7 @@ _HOMES = {
     "Email": "switchgear.binding.email",
     "Fault": "switchgear.policy.fault",
     "IdempotencyKey": "switchgear.consumers.worker",
+    "Policy": "switchgear.core.policy",
     "Principal": "switchgear.policy.call",
     "Request": "switchgear.http.message",
     "Response": "switchgear.http.message",
