@@ -161,7 +161,8 @@ async def test_a_file_that_takes_no_more_ends_it_loudly(tmp_path: Path) -> None:
             while True:
                 scribe.intent("x" * 100)
                 scribe.sync()
-        assert await process.ended() == 1
+        # 120 where its standard error is a file too: the limit keeps that from being flushed.
+        assert await process.ended() in (1, 120)
 
 
 def test_a_torn_last_line_of_the_file_is_left_out(tmp_path: Path) -> None:
