@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conformance.conftest import postgres_bench
 from tests.support.entrance import clocked, watch
 from tests.support.postgres import *  # noqa: F403 - fixtures
 
-__all__ = ["watch"]
+__all__ = ["postgres_bench", "watch"]
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 

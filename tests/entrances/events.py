@@ -1,7 +1,7 @@
 """Server-sent events: a stream that outlives its route's deadline, until its client leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from math import inf
 
 from switchgear.core.frames import Timeout
@@ -20,7 +20,7 @@ class Ticker:
         self.every = every
         self.listeners = 0
 
-    async def ticks(self) -> AsyncIterator[bytes]:
+    async def ticks(self) -> AsyncGenerator[bytes, None]:
         """Yield one event after another, for as long as they are taken."""
         self.listeners += 1
         try:

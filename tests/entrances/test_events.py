@@ -1,7 +1,7 @@
 """Program 2, over real sockets: the deadline bounds the head, the listener the stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from time import perf_counter
@@ -44,7 +44,7 @@ class Named(Ticker):
         await asyncio.sleep(0)
         return await super().handler(call)
 
-    async def ticks(self) -> AsyncIterator[bytes]:
+    async def ticks(self) -> AsyncGenerator[bytes, None]:
         async with aclosing(super().ticks()) as ticks:
             async for tick in ticks:
                 yield tick + f"data: {listener.get()}\n\n".encode()
@@ -57,7 +57,7 @@ class Ending(Ticker):
         super().__init__(every)
         self.error = error
 
-    async def ticks(self) -> AsyncIterator[bytes]:
+    async def ticks(self) -> AsyncGenerator[bytes, None]:
         left = 3
         async with aclosing(super().ticks()) as ticks:
             async for tick in ticks:

@@ -70,23 +70,22 @@ class Batched(Generic[In, Out]):
         self._source = source
         self._size = size
         self._linger = linger
+        self._taken: list[Delivery[In, Out]] = []
         self._next: asyncio.Task[Delivery[In, Out] | None] | None = None
 
     async def take(self) -> Batch[In, Out] | None:
         """Return the next batch, or None when the source is drained.
 
-        A cancelled `take` loses nothing: what was on its way is in the next batch.
+        A cancelled `take` loses nothing: what it had taken is in the next batch.
         """
-        first = await self._one(None)
-        if first is None:
-            return None
-        taken = [first]
+        taken = self._taken
         while len(taken) < self._size:
-            more = await self._one(self._linger)
+            more = await self._one(self._linger if taken else None)
             if more is None:
                 break
             taken.append(more)
-        return Batch(taken)
+        self._taken = []
+        return Batch(taken) if taken else None
 
     async def _one(self, within: float | None) -> Delivery[In, Out] | None:
         """Wait for one delivery; the waiting itself goes on when the time is over."""
