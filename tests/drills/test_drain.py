@@ -19,7 +19,7 @@ from switchgear.assembly.runtime import MARK
 from switchgear.core.clock import FINE
 from switchgear.drills.process import Process
 from switchgear.drills.summary import Record
-from tests.drills.system import System, fetch
+from tests.drills.system import System, fetch, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -94,36 +94,30 @@ def judged(records: list[Record], pressed: float) -> tuple[Counter[str], list[Re
 async def test_ctrl_c_under_load_answers_what_was_asked_and_leaves_nothing(
     data_folder: Path, app: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    system = System(data_folder, app=app)
-    await system.start()
-    token = await system.token()
-    traces = Traces(system)
-    out = tmp_path / "records.jsonl"
-    wanted = ["--to", str(system.address), "--rate", "300", "--seconds", "60", "--out", str(out)]
-    wanted += [
-        "--connections",
-        "32",
-        "--timeout",
-        "5",
-        "--factory",
-        "tests.drills.traffic:Community",
-    ]
-    wanted += ["--arguments", json.dumps({"token": token, "prefix": "drain"})]
-    async with await Process.start("switchgear.drills.load", *wanted) as load:
-        await asyncio.sleep(2.5)
-        slow = [
-            asyncio.create_task(fetch(system.address, "POST", f"/slow/{seconds}"))
-            for seconds in (0.3, 0.6, 1.0, 2.0, 3.0)
-        ]
-        await asyncio.sleep(0.5)
-        pressed = FINE()
-        assert system.process is not None
-        system.process.send_signal(signal.SIGINT)
-        answers = await asyncio.gather(*slow)
-        code = await system.ended()
-        ended = FINE() - pressed
-        load.signal(signal.SIGTERM)
-        summary = await load.line()
+    async with running(data_folder, app=app) as system:
+        token = await system.token()
+        traces = Traces(system)
+        out = tmp_path / "records.jsonl"
+        wanted = (
+            f"--to {system.address} --rate 300 --seconds 60 --connections 32 --out {out}".split()
+        )
+        wanted += ["--factory", "tests.drills.traffic:Community"]
+        wanted += ["--arguments", json.dumps({"token": token, "prefix": "drain"})]
+        async with await Process.start("switchgear.drills.load", *wanted) as load:
+            await asyncio.sleep(2.5)
+            slow = [
+                asyncio.create_task(fetch(system.address, "POST", f"/slow/{seconds}"))
+                for seconds in (0.3, 0.6, 1.0, 2.0, 3.0)
+            ]
+            await asyncio.sleep(0.5)
+            pressed = FINE()
+            assert system.process is not None
+            system.process.send_signal(signal.SIGINT)
+            answers = await asyncio.gather(*slow)
+            code = await system.ended()
+            ended = FINE() - pressed
+            load.signal(signal.SIGTERM)
+            summary = await load.line()
     records = [msgspec.json.decode(line, type=Record) for line in out.read_bytes().splitlines()]
     after, broken = judged(records, pressed)
     with capsys.disabled():
@@ -138,20 +132,19 @@ async def test_ctrl_c_under_load_answers_what_was_asked_and_leaves_nothing(
 
 
 async def test_a_second_ctrl_c_hurries(data_folder: Path, app: str) -> None:
-    system = System(data_folder, app=app)
-    await system.start()
-    traces = Traces(system)
-    slow = asyncio.create_task(fetch(system.address, "POST", "/slow/15", within=20))
-    await asyncio.sleep(0.5)
-    assert system.process is not None
-    system.process.send_signal(signal.SIGINT)
-    await asyncio.sleep(1.0)
-    pressed = time.monotonic()
-    assert await system.stop() == 1
-    assert time.monotonic() - pressed < 6
-    with pytest.raises((OSError, IndexError)):  # cut: no answer at all
-        await slow
-    assert traces.left() == []
+    async with running(data_folder, app=app) as system:
+        traces = Traces(system)
+        slow = asyncio.create_task(fetch(system.address, "POST", "/slow/15", within=20))
+        await asyncio.sleep(0.5)
+        assert system.process is not None
+        system.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(1.0)
+        pressed = time.monotonic()
+        assert await system.stop() == 1
+        assert time.monotonic() - pressed < 6
+        with pytest.raises((OSError, IndexError)):  # cut: no answer at all
+            await slow
+        assert traces.left() == []
 
 
 async def test_ctrl_c_in_a_terminal_reaches_the_supervisor_alone(
