@@ -116,7 +116,7 @@ class Upstream(Watching, asyncio.Protocol):
                 self._head()
             except Fault as fault:
                 self._distrust(fault.detail, reason_of(fault))
-        else:
+        elif not self.transport.is_closing():
             self.pool.counters.poisoned += 1
             self._abort()
 

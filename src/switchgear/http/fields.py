@@ -10,9 +10,9 @@ import httptools
 
 from switchgear.http.refusals import refuse
 
-__all__ = ["read_fields"]
+__all__ = ["TEXT", "read_fields"]
 
-_TEXT: Final = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})
+TEXT: Final = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _TOKEN: Final = b"!#$%&'*+-.^_`|~" + bytes(
     {*range(0x30, 0x3A), *range(0x41, 0x5B), *range(0x61, 0x7B)}
 )
@@ -59,14 +59,13 @@ def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
         raise refuse(_why(block), f"malformed header fields: {error}") from None
     if len(pairs) > lines:
         raise refuse("too-many-headers", f"{len(pairs)} header lines, {lines} allowed", status=431)
-    if block.translate(None, _TEXT) != b"\r\n" * (len(pairs) + 1):
+    if block.translate(None, TEXT) != b"\r\n" * (len(pairs) + 1):
         _fields = _Fields()
         raise refuse(_why(block), "malformed header fields: stray control byte or line break")
-    read = []
-    for raw, value in pairs:
-        name = _NAMES.get(raw) or _name(raw)
-        read.append((name, value.decode("latin-1").strip(" \t")))
-    return read
+    known = _NAMES.get
+    return [
+        (known(raw) or _name(raw), value.decode("latin-1").strip(" \t")) for raw, value in pairs
+    ]
 
 
 def _name(raw: bytes) -> str:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from switchgear.http.fields import TEXT
+
 __all__ = ["HOP", "Headers"]
 
 HOP: Final = frozenset(
@@ -34,7 +36,10 @@ _IDENTITY: Final = re.compile(
     r"(?:x[-_](?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:[-_].*)?"
     r"|forwarded|true[-_]client[-_]ip|cf[-_]connecting[-_]ip"
 )
-_LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++: [\t\x20-\x7e\x80-\xff]*+\r\n")
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++")
+# Names that were found to be well formed. It stops growing: a stranger must not fill it.
+_SENT: Final[set[str]] = set()
+_SENT_KEPT: Final = 512
 # Never dropped by nomination: a client must not unname what the message hangs on.
 _FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "content-type", ""})
 
@@ -164,9 +169,24 @@ class Headers:
             dropped = HOP
             if self.get("connection") is not None:
                 dropped = HOP | self.nominated()
-            lines = [f"{name}: {value}\r\n" for name, value in self._pairs if name not in dropped]
-            for line in lines:
-                if _LINE.fullmatch(line) is None:
-                    raise ValueError(f"this header cannot be sent: {line[:80]!r}")
-            wire = self._wire = "".join(lines).encode("latin-1")
+            lines = []
+            for name, value in self._pairs:
+                if name not in dropped:
+                    if name not in _SENT:
+                        _check_name(name)
+                    lines.append(f"{name}: {value}\r\n")
+            try:
+                wire = "".join(lines).encode("latin-1")
+            except UnicodeEncodeError as error:
+                raise ValueError(f"these headers cannot be sent: {error}") from None
+            if wire.translate(None, TEXT) != b"\r\n" * len(lines):
+                raise ValueError(f"these headers cannot be sent: {wire[:80]!r}")
+            self._wire = wire
         return wire
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"this header cannot be sent: {name[:80]!r}")
+    if len(_SENT) < _SENT_KEPT and len(name) <= 64:
+        _SENT.add(name)

@@ -6,6 +6,7 @@ token. Source: RFC 9112, RFC 9110.
 """
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -110,22 +111,27 @@ class ResponseHead(NamedTuple):
     keep_alive: bool
 
 
-def _index(pairs: list[tuple[str, str]]) -> Headers:
+Lookup = Callable[[str], str | None]
+
+
+def _index(pairs: list[tuple[str, str]]) -> tuple[Headers, Lookup]:
+    """Wrap fields; return their quickest lookup beside them."""
     index = dict(pairs)
     if len(index) == len(pairs):
-        return Headers.parsed(pairs, index)
+        return Headers.parsed(pairs, index), index.get
     seen = set()
     for name, _ in pairs:
         if name in seen and name in _SINGLE:
             raise refuse(name, f"more than one {name} header")
         seen.add(name)
-    return Headers.parsed(pairs, None)
+    headers = Headers.parsed(pairs, None)
+    return headers, headers.get
 
 
-def _framing(headers: Headers, minor: int) -> int | None:
+def _framing(field: Lookup, minor: int) -> int | None:
     """Return the declared length of a body, CHUNKED, or None where neither is declared."""
-    coding = headers.get("transfer-encoding")
-    length = headers.get("content-length")
+    coding = field("transfer-encoding")
+    length = field("content-length")
     if coding is not None:
         if length is not None:
             raise refuse("transfer-encoding", "both Content-Length and Transfer-Encoding")
@@ -139,8 +145,8 @@ def _framing(headers: Headers, minor: int) -> int | None:
     return int(length)
 
 
-def _keeps_alive(headers: Headers, minor: int) -> bool:
-    connection = headers.get("connection")
+def _keeps_alive(field: Lookup, minor: int) -> bool:
+    connection = field("connection")
     if connection is None:
         return minor == 1
     options = {option.strip() for option in connection.lower().split(",")}
@@ -182,8 +188,7 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memo | None = None
 
 def _read(block: bytes, minor: int, lines: int) -> Fields:
     """Read the field lines of a request, and what they say of it."""
-    headers = _index(read_fields(block, lines))
-    field = headers.get
+    headers, field = _index(read_fields(block, lines))
     host = field("host")
     if host is None:
         if minor:
@@ -192,11 +197,11 @@ def _read(block: bytes, minor: int, lines: int) -> Fields:
         _check_host(host)
     length = 0
     if field("content-length") is not None or field("transfer-encoding") is not None:
-        length = _framing(headers, minor) or 0
+        length = _framing(field, minor) or 0
     keep = minor == 1
     upgrade = ""
     if field("connection") is not None:
-        keep = _keeps_alive(headers, minor)
+        keep = _keeps_alive(field, minor)
         if minor and not length and "upgrade" in headers.tokens("connection"):
             asked = (field("upgrade") or "").lower()
             upgrade = asked if asked == "websocket" else ""
@@ -291,9 +296,9 @@ def read_response(head: bytes, lines: int, method: str) -> ResponseHead:
     if line is None:
         raise refuse("status-line", f"malformed status line {head[:60]!r}")
     minor, status = int(line[1]), int(line[2])
-    headers = _index(read_fields(head[line_end:], lines))
-    length = _framing(headers, minor)
-    keep = _keeps_alive(headers, minor)
+    headers, field = _index(read_fields(head[line_end:], lines))
+    length = _framing(field, minor)
+    keep = _keeps_alive(field, minor)
     if method == "HEAD" or status in (204, 304) or status < 200:
         length = 0
     elif length is None:
