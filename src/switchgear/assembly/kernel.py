@@ -1,18 +1,20 @@
-"""What a role process asks of the kernel at birth: to die with its supervisor, and to be less."""
+"""What our processes ask of the kernel: to die with the supervisor, to be less, to hold more."""
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from typing import Final
 
 from switchgear.assembly.messages import RunAs
 
-__all__ = ["DUMP_SIGNAL", "die_with", "drop_to"]
+__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to"]
 
 DUMP_SIGNAL: Final = signal.SIGUSR2
 """On it, a role writes the stacks of all its threads into its dump file."""
 
+_DESCRIPTORS: Final = 65_536
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -42,3 +44,17 @@ def drop_to(account: RunAs) -> None:
     os.setgroups(list(account.groups) or [account.gid])
     os.setgid(account.gid)
     os.setuid(account.uid)
+
+
+def allow_descriptors() -> int:
+    """Raise the soft limit of open descriptors towards the hard one; return what it is now.
+
+    The usual soft limit of 1024 is there for programs that still use select(); a gateway would run
+    out of it long before it is busy. Child processes inherit it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 
 from switchgear.assembly.failures import StartError
+from switchgear.assembly.kernel import allow_descriptors
 from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
 from switchgear.assembly.roles import Plan, Post, Role, RoleContext
@@ -50,6 +51,7 @@ def run_alone(spec: RoleSpec, settings: Settings, target: Target, log: Log) -> i
     Raises:
         StartError: something outside must change before it can start.
     """
+    allow_descriptors()
     body: Role = load_object(spec.body)
     app = load_target(target) if spec.app else None
     bridge_structlog(log)

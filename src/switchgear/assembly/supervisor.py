@@ -107,7 +107,9 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.stop, number.name)
+            # Under nohup, SIGHUP is ignored, and is to stay so.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self.stop, number.name)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         control = ControlServer(self.site.runtime.socket("supervisor"), answers(self))
         await control.start()

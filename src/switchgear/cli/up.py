@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from switchgear.assembly.failures import StartError, told
+from switchgear.assembly.kernel import allow_descriptors
 from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.roles import Plan, Planner
 from switchgear.assembly.runtime import Runtime, claim
@@ -66,6 +67,7 @@ async def stand(given: Stand, runtime: Runtime) -> int:
     Raises:
         StartError: a port is taken, a role cannot be loaded, an auxiliary does not start.
     """
+    allow_descriptors()
     plan, settings, front = given.plan, given.settings, given.front
     listen, admin = settings.listen, settings.admin
     listener = bind(listen.host, listen.port, listen.backlog)

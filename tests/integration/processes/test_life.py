@@ -231,3 +231,9 @@ def test_a_taken_port_is_one_clear_sentence(system: System):
         "choose another port or end that program\n"
     )
     assert not (system.folder / "other" / "run.json").exists()
+
+
+def test_processes_may_hold_many_descriptors(system: System):
+    limits = Path(f"/proc/{system.pid('gateway-1')}/limits").read_text()
+    soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
+    assert int(soft) == min(int(hard), 65_536)

@@ -1,0 +1,100 @@
+"""Finding an app, and importing it without hiding whose fault it is when that fails."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from switchgear.assembly.failures import StartError, ended, user_trace
+from switchgear.assembly.target import Target, find_target, load_object, load_target
+
+
+@pytest.fixture(autouse=True)
+def _modules() -> Iterator[None]:
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "app.py").write_text("app = 1\nother = 2\n")
+    (tmp_path / "hall").mkdir()
+    (tmp_path / "hall" / "main.py").write_text("app = 3\n")
+    (tmp_path / "package_x").mkdir()
+    (tmp_path / "package_x" / "__init__.py").write_text("app = 4\n")
+    (tmp_path / "module_x.py").write_text("fastapi_app = 5\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "root", "spec", "value"),
+    [
+        ("shop", "shop", "app:app", 1),
+        ("shop:other", "shop", "app:other", 2),
+        ("./shop/", "shop", "app:app", 1),
+        ("hall", "hall", "main:app", 3),
+        ("package_x", ".", "package_x:app", 4),
+        ("module_x:fastapi_app", ".", "module_x:fastapi_app", 5),
+        ("./module_x.py:fastapi_app", ".", "module_x:fastapi_app", 5),
+    ],
+)
+def test_an_app_is_a_folder_a_module_or_a_file(
+    here: Path, text: str, root: str, spec: str, value: int
+):
+    target = find_target(text, here)
+    assert (target.folder, target.spec) == ((here / root).resolve(), spec)
+    assert load_target(target) == value
+
+
+def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path):
+    with pytest.raises(StartError, match="there is no module 'absent_x'") as raised:
+        load_target(Target(str(here), "absent_x"))
+    assert raised.value.trace == ""
+    (here / "needy_x.py").write_text("import absent_x\n")
+    with pytest.raises(StartError, match="ModuleNotFoundError: No module named 'abs") as raised:
+        load_target(Target(str(here), "needy_x"))
+    assert f'File "{here}/needy_x.py", line 1' in raised.value.trace
+
+
+def test_a_traceback_keeps_the_users_frames_only(here: Path):
+    (here / "broken_x.py").write_text("def f():\n    raise ValueError('two\\nlines')\n\nf()\n")
+    sys.path.insert(0, str(here))
+    with pytest.raises(StartError) as raised:
+        load_object("broken_x:app")
+    assert raised.value.sentence == "cannot import the role 'broken_x:app': ValueError: two"
+    frames = [line for line in raised.value.trace.splitlines() if "File" in line]
+    assert [str(here / "broken_x.py") in frame for frame in frames] == [True, True]
+
+
+def test_a_syntax_error_shows_its_line(here: Path):
+    (here / "wrong_x.py").write_text("def f(:\n")
+    with pytest.raises(StartError) as raised:
+        load_target(Target(str(here), "wrong_x"))
+    assert "wrong_x.py" in raised.value.trace
+    assert "def f(:" in raised.value.trace
+
+
+def test_a_near_miss_is_suggested(here: Path):
+    with pytest.raises(StartError, match=r"has no 'fastapi'; did you mean 'fastapi_app'\?"):
+        load_target(Target(str(here), "module_x", "fastapi"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(0, "exit code 0"), (7, "exit code 7"), (-9, "killed by SIGKILL"), (-99, "by signal 99")],
+)
+def test_an_end_is_told_in_words(code: int, words: str):
+    assert words in ended(code)
+
+
+def test_a_trace_of_our_own_frames_is_only_the_error():
+    try:
+        find_target("no-name", Path.cwd())
+    except StartError as error:
+        trace = user_trace(error)
+    assert "assembly/target.py" not in trace
