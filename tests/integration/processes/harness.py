@@ -23,7 +23,7 @@ QUICK = {
     "supervisor.unroutable": "0.5",
     "supervisor.hung": "2.5",
     "supervisor.dump": "0.5",
-    "supervisor.drain": "5",
+    "supervisor.drain": "2.5",
     "supervisor.drain_least": "0.5",
 }
 
