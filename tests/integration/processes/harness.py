@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -195,6 +196,9 @@ class System:
         for pid in left(self.folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        record = read_record(self.data)
+        if record is not None:  # the next `up` would remove it, but there is none
+            shutil.rmtree(record.folder, ignore_errors=True)
         for reader in self._readers:
             reader.join(PATIENCE)
         self.process.stdout.close()
