@@ -240,6 +240,11 @@ def _is_document(node: Node) -> bool:
 
 
 def _spelt(annotation: Any) -> str:
+    """Write a type as its user did: by its bare name."""
+    if annotation is types.NoneType:
+        return "None"
+    if isinstance(annotation, types.UnionType):
+        return " | ".join(map(_spelt, get_args(annotation)))
     stripped = getattr(annotation, "__qualname__", None)
     return stripped if stripped and not get_args(annotation) else str(annotation)
 

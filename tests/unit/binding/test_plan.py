@@ -327,8 +327,9 @@ def test_what_cannot_be_bound_is_refused_at_load(
 
 def test_a_refusal_lists_the_choices() -> None:
     with pytest.raises(Unbindable) as caught:
-        bind(odd, injectors=INJECTORS)
-    for choice in ("a query parameter", "the body", "Header", "injected by type (Key, Tx)"):
+        bind(odd, injectors={**INJECTORS, Tx | None: INJECTORS[Tx]})
+    given = "injected by type (Key, Tx, Tx | None)"
+    for choice in ("a query parameter", "the body", "Header", given):
         assert choice in str(caught.value)
 
 
