@@ -6,25 +6,21 @@ earliest that could be due, and looks again.
 """
 
 import asyncio
-import socket
-import struct
-from asyncio import Future
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.ambient import ambient
-from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
-from switchgear.core.sweep import Sweep
 from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.heads import Fields, Memo, incomplete, read_request
 from switchgear.http.incoming import DISCARDED, Incoming
+from switchgear.http.link import Link
 from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
 from switchgear.http.stream import EMPTY, Body, Whole, too_large
 from switchgear.http.tunnel import Tunnel
-from switchgear.http.watch import Watching, readable
+from switchgear.http.watch import readable
 from switchgear.policy.fault import Fault
 
 if TYPE_CHECKING:
@@ -32,47 +28,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_RESET: Final = struct.pack("ii", 1, 0)
-_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
 
 
-class Connection(Watching, asyncio.Protocol):
+class Connection(Link):
     """One client, from accept to close."""
 
-    __slots__ = ("_blocked_since", "_buffer", "_closing", "_followed", "_head_since",
-                 "_idle_since", "_incoming", "_linger", "_memo", "_parked", "_paused", "_pumping",
-                 "_scanned", "_spoilt", "_tunnel", "_unread", "_unsent", "_writers", "blocked",
-                 "exchange", "loop", "lost", "peer", "server", "transport")  # fmt: skip
-
-    transport: asyncio.Transport
+    __slots__ = ("_buffer", "_followed", "_head_since", "_idle_since", "_incoming", "_memo",
+                 "_parked", "_pumping", "_scanned", "_tunnel", "_unread",
+                 "exchange")  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
-        super().__init__()
-        self.server = server
-        self.loop = server.loop
-        self.peer = ""
-        self.lost = False
-        self.blocked = False  # the client reads slowly
+        super().__init__(server)
         self.exchange: Exchange | None = None
         self._buffer = b""
         self._followed = False  # whether bytes stand behind the present request
         self._memo = Memo()
         self._scanned = 0  # bytes of the buffer that hold no end of a head
         self._pumping = False
-        self._paused = False  # reading
-        self._closing = False
-        self._spoilt = False  # a body broke a rule: what follows is read for nobody
         self._unread = 0  # bytes read for nobody
-        self._linger = 0.0
         self._incoming: Incoming | None = None
         self._parked: Parked | None = None
         self._tunnel: Tunnel | None = None
-        self._writers: list[Future[None]] = []
         self._head_since = 0.0
         self._idle_since = 0.0
-        self._blocked_since = 0.0
-        self._unsent = 0
 
     # Coming and going
 
@@ -291,25 +270,7 @@ class Connection(Watching, asyncio.Protocol):
         if self.exchange is None:
             self._close()
 
-    def pause_reading(self) -> None:
-        """Stop reading."""
-        if not self._paused and not self.lost:
-            self._paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read again."""
-        if self._paused and not self.lost:
-            self._paused = False
-            self.transport.resume_reading()
-
-    # Sending
-
-    def send(self, data: bytes) -> None:
-        """Send bytes of the present answer."""
-        if not self.lost:
-            self.server.counters.sent += len(data)
-            self.transport.write(data)
+    # Answering
 
     def keeps(self) -> bool:
         """Say whether another request may follow the one that is being answered."""
@@ -335,40 +296,23 @@ class Connection(Watching, asyncio.Protocol):
         elif self.server.draining and not self._pumping:
             self._close()
 
-    async def drained(self) -> None:
-        """Wait until the client has caught up."""
-        while self.blocked and not self.lost:
-            waiter: Future[None] = self.loop.create_future()
-            self._writers.append(waiter)
-            await waiter
-
     def pause_writing(self) -> None:
-        """Take note that the client reads slowly: what feeds it is held."""
-        self.blocked = True
-        self._blocked_since = self.server.clock()
-        self._unsent = self.transport.get_write_buffer_size()
-        self.watch(self._blocked_since + self.server.settings.write_timeout)
+        """Hold what feeds the client: it reads slowly."""
+        super().pause_writing()
         if self._tunnel is not None:
             self._tunnel.pause_writing()
         elif self.exchange is not None:
             self.exchange.hold()
 
     def resume_writing(self) -> None:
-        """Take note that the client has caught up."""
-        self.blocked = False
-        self._wake()
+        """Let what feeds the client go on: it has caught up."""
+        super().resume_writing()
         if self._tunnel is not None:
             self._tunnel.resume_writing()
         elif self.exchange is not None:
             self.exchange.release()
         elif not self.lost and self._incoming is None:
             self._pump()
-
-    def _wake(self) -> None:
-        writers, self._writers = self._writers, []
-        for writer in writers:
-            if not writer.done():
-                writer.set_result(None)
 
     async def tunnel(self, tunnel: Tunnel) -> None:
         """Hand the connection over to what the upgrade speaks, until it has ended."""
@@ -402,34 +346,9 @@ class Connection(Watching, asyncio.Protocol):
         self._close()
 
     def _close(self) -> None:
-        """Close after what was written. Bytes that are still coming would reset the answer away."""
-        self._closing = True
-        if self.lost:
-            return
-        server, transport = self.server, self.transport
-        now = server.clock()
-        self._blocked_since = now
-        self._unsent = transport.get_write_buffer_size()
-        if (self._spoilt or self._incoming is not None) and transport.can_write_eof():
-            self._incoming = None
-            self._linger = now + server.settings.linger
-            self.resume_reading()
-            transport.write_eof()
-            self.watch(self._linger)
-        else:
-            self._incoming = None
-            transport.close()
-            self.watch(now + server.settings.write_timeout)
-
-    def cut(self) -> None:
-        """Break the connection so that nobody takes what was sent for complete."""
-        if self.lost:
-            return
-        raw = self.transport.get_extra_info("socket")
-        if raw is not None and raw.fileno() >= 0 and raw.family in _TCP:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._closing = True
-        self.transport.abort()
+        """Close after what was written, and read on a while where a body is under way."""
+        incoming, self._incoming = self._incoming, None
+        self.close(linger=self._spoilt or incoming is not None)
 
     def drain(self) -> None:
         """Be told that the process is on its way out: no request after the present one."""
@@ -438,49 +357,38 @@ class Connection(Watching, asyncio.Protocol):
         else:
             self.watch(self.server.drains_at + self.server.settings.drain_grace)
 
-    # Deadlines
-
-    def clockwork(self) -> tuple[Clock, Sweep]:
-        """Return the server's clock and sweep."""
-        return self.server.clock, self.server.sweep
-
     def look(self, now: float) -> float | None:
         """Enforce what is due at `now`; return when to look again, or None when it is over."""
         settings = self.server.settings
         unsent = self.transport.get_write_buffer_size()
-        if self.blocked or (self._closing and unsent):
-            if unsent < self._unsent:
-                self._blocked_since = now
-            self._unsent = unsent
-            due = self._blocked_since + settings.write_timeout
-        elif self._closing:
-            due = self._linger or now
-        elif self._incoming is not None:
+        if self.blocked or self._closing:
+            return self.stuck(now, unsent)
+        if self._incoming is not None:
             try:
                 return self._incoming.look(now)
             except Fault as fault:
                 self.server.counters.timeouts += 1
                 self._spoil(fault)
                 return now + settings.write_timeout
-        elif self.exchange is not None:
+        if self.exchange is not None:
             return now + settings.idle_timeout
-        elif self._head_since:
+        if self._head_since:
             due = self._head_since + settings.head_timeout
-            if now >= due:
-                self.server.counters.timeouts += 1
-                self._turn(refuse("head-timeout", "the head did not arrive in time", status=408))
-                return None
-        else:
-            due = self._idle_since + settings.idle_timeout
-            if self.server.draining:
-                due = min(due, self.server.drains_at + settings.drain_grace)
-            if now >= due and not unsent:
-                if readable(self.transport):  # a request has just come in: it is answered
-                    return now + 0.01
-                self._close()
-                return None
+            if now < due:
+                return due
+            self.server.counters.timeouts += 1
+            self._turn(refuse("head-timeout", "the head did not arrive in time", status=408))
+            return None
+        due = self._idle_since + settings.idle_timeout
+        if self.server.draining:
+            due = min(due, self.server.drains_at + settings.drain_grace)
         if now < due:
             return due
-        self.server.counters.timeouts += not self._linger
-        self.transport.abort()
+        if unsent:
+            self.server.counters.timeouts += 1
+            self.transport.abort()
+            return None
+        if readable(self.transport):  # a request has just come in: it is answered
+            return now + 0.01
+        self._close()
         return None

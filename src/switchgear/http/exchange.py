@@ -137,6 +137,8 @@ class Exchange:
             self._over(left=True)
             return
         body = response.body
+        if not isinstance(body, bytes):
+            raise TypeError(f"a whole body is bytes, not {type(body).__name__}")
         status = response.status
         head = self._begin(response)
         if status == 204 or status == 304:

@@ -1,0 +1,141 @@
+"""Links: what a server's connection does to its transport, whatever is spoken on it.
+
+Sending with backpressure, and the ends: closing after what was written, with a moment of lingering
+for a client that is still sending; cutting, so that nobody takes an answer for complete.
+"""
+
+import asyncio
+import socket
+import struct
+from asyncio import Future
+from typing import TYPE_CHECKING, Final
+
+from switchgear.core.clock import Clock
+from switchgear.core.sweep import Sweep
+from switchgear.http.watch import Watching
+
+if TYPE_CHECKING:
+    from switchgear.http.server import Server
+
+__all__ = ["Link"]
+
+_RESET: Final = struct.pack("ii", 1, 0)
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+class Link(Watching, asyncio.Protocol):
+    """One accepted connection, as a transport."""
+
+    __slots__ = ("_blocked_since", "_closing", "_linger", "_paused", "_spoilt", "_unsent",
+                 "_writers", "blocked", "loop", "lost", "peer", "server",
+                 "transport")  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: "Server") -> None:
+        super().__init__()
+        self.server = server
+        self.loop = server.loop
+        self.peer = ""
+        self.lost = False
+        self.blocked = False  # the client reads slowly
+        self._paused = False  # reading
+        self._closing = False
+        self._spoilt = False  # something broke a rule: what follows is read for nobody
+        self._linger = 0.0  # until when what follows is read for nobody
+        self._writers: list[Future[None]] = []
+        self._blocked_since = 0.0
+        self._unsent = 0
+
+    def clockwork(self) -> tuple[Clock, Sweep]:
+        """Return the server's clock and sweep."""
+        return self.server.clock, self.server.sweep
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if not self._paused and not self.lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._paused and not self.lost:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes of the present answer."""
+        if not self.lost:
+            self.server.counters.sent += len(data)
+            self.transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the client has caught up."""
+        while self.blocked and not self.lost:
+            waiter: Future[None] = self.loop.create_future()
+            self._writers.append(waiter)
+            await waiter
+
+    def pause_writing(self) -> None:
+        """Take note that the client reads slowly."""
+        self.blocked = True
+        self._blocked_since = self.server.clock()
+        self._unsent = self.transport.get_write_buffer_size()
+        self.watch(self._blocked_since + self.server.settings.write_timeout)
+
+    def resume_writing(self) -> None:
+        """Take note that the client has caught up."""
+        self.blocked = False
+        self._wake()
+
+    def _wake(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            if not writer.done():
+                writer.set_result(None)
+
+    def stuck(self, now: float, unsent: int) -> float | None:
+        """Look at a client that has bytes to read, or a connection that closes.
+
+        Returns when to look again, or None when the connection was given up.
+        """
+        if unsent or self.blocked:
+            if unsent < self._unsent:
+                self._blocked_since = now
+            self._unsent = unsent
+            due = self._blocked_since + self.server.settings.write_timeout
+        else:
+            due = self._linger or now
+        if now < due:
+            return due
+        self.server.counters.timeouts += not self._linger
+        self.transport.abort()
+        return None
+
+    def close(self, *, linger: bool) -> None:
+        """Close after what was written. Bytes that are still coming would reset the answer away."""
+        self._closing = True
+        if self.lost:
+            return
+        server, transport = self.server, self.transport
+        now = server.clock()
+        self._blocked_since = now
+        self._unsent = transport.get_write_buffer_size()
+        if linger and transport.can_write_eof():
+            self._linger = now + server.settings.linger
+            self.resume_reading()
+            transport.write_eof()
+            self.watch(self._linger)
+        else:
+            transport.close()
+            self.watch(now + server.settings.write_timeout)
+
+    def cut(self) -> None:
+        """Break the connection so that nobody takes what was sent for complete."""
+        if self.lost:
+            return
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.fileno() >= 0 and raw.family in _TCP:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._closing = True
+        self.transport.abort()
