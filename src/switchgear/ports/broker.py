@@ -81,7 +81,11 @@ class Broker(Protocol):
     def traits(self) -> Set[Trait]: ...
 
     async def publish(self, message: Message, deadline: float) -> None:
-        """Publish a message durably. Publishing the same id again does no more."""
+        """Publish a message durably.
+
+        Raises a Fault; where its effect is UNKNOWN, publish it again: of messages with the same id
+        one takes effect, if it is claimed.
+        """
         ...
 
     def source(self, reading: Reading) -> Intake:

@@ -42,8 +42,9 @@ class Transaction(Protocol):
     ) -> str:
         """Publish a message if, and only if, this transaction commits; return the message's id.
 
-        Messages of one `key` are handled in order. It is delivered `delay` seconds from now at
-        the earliest, and not executed any more after `expires` seconds.
+        A process handles messages of one `key` one after another; several processes do where
+        the broker has the trait KEY_ORDER. It is delivered `delay` seconds from now at the
+        earliest, and not executed any more after `expires` seconds.
         """
         ...
 

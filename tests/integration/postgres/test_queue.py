@@ -276,21 +276,31 @@ async def test_an_outage_longer_than_the_lease_is_nobodys_death(data_folder: Pat
 
 async def test_a_lease_whose_answer_was_lost_comes_back(roles: Roles) -> None:
     await prepare(roles)
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'switchgear queue'"
+        " AND datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'leased'"
+    )
     async with opened(roles) as (queue, tables):
         intake = queue.source(READING)
         await publish(tables, 1)
         first = await intake.take()
         assert first is not None
-        # As if the server had leased a second one, and the connection had broken before it said so.
-        take_away = f"UPDATE switchgear.ready SET holder = {intake.holder}"
-        insert = "INSERT INTO switchgear.ready (message, topic, body)"
-        await run(
-            roles.app,
-            f"{insert} VALUES (gen_random_uuid(), 'orders', '2')",
-            take_away,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'switchgear queue' AND datname = current_database()",
+        app = await asyncpg.connect(**roles.app.arguments())
+        # What the intake asks for is stopped halfway. Meanwhile there is a lease it knows nothing
+        # of: as if its statement had committed, and the connection broken before the answer.
+        admin = await asyncpg.connect(**roles.owner.arguments())
+        stop = admin.transaction()
+        await stop.start()
+        await admin.execute("LOCK TABLE switchgear.ready IN SHARE MODE")
+        while not (stuck := await app.fetchval(waiting)):
+            await asyncio.sleep(0.01)
+        await admin.execute(
+            "INSERT INTO switchgear.ready (message, topic, body, holder)"
+            " VALUES (gen_random_uuid(), 'orders', '2', $1)",
+            intake.holder,
         )
+        await app.execute("SELECT pg_terminate_backend($1)", stuck)
+        await stop.commit()
         second = await intake.take()
         assert second is not None
         assert second.message.body == b"2"
@@ -298,6 +308,8 @@ async def test_a_lease_whose_answer_was_lost_comes_back(roles: Roles) -> None:
             await delivery.settle(Done(None))
         await intake.close()
         assert intake.statistics()["finished"] == 2
+        await app.close()
+        await admin.close()
 
 
 async def test_handlers_that_hold_every_connection_do_not_cost_the_lease(roles: Roles) -> None:
@@ -386,7 +398,7 @@ async def test_a_suspect_runs_alone(roles: Roles) -> None:
 
 
 async def test_the_tables_are_made_once_and_are_the_apps_to_use_only(roles: Roles) -> None:
-    assert await install(roles.owner) == ["0001_queue.sql"]
+    assert await install(roles.owner) == ["0001_queue.sql", "0002_lease.sql"]
     assert await install(roles.owner) == []
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await run(roles.app, "DROP TABLE switchgear.ready")

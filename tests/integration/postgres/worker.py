@@ -28,17 +28,18 @@ async def main() -> None:
     tables = PostgresTables(dsn, outbox=queue)
     seen = 0
 
-    def die_at(here: str) -> None:
-        if here == point and seen == number:
+    def die_at(here: str, nth: int) -> None:
+        if here == point and nth == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def handle(call: Call[Received]) -> None:
         nonlocal seen
         seen += 1
+        nth = seen
         message = call.payload.message
         print(message.id, flush=True)
-        die_at("received")
-        if point == "pause" and seen == number:
+        die_at("received", nth)
+        if point == "pause" and nth == number:
             os.kill(os.getpid(), signal.SIGSTOP)
         async with tables.transaction(call.deadline) as tx:
             if await call.payload.claim(tx):
@@ -46,8 +47,8 @@ async def main() -> None:
                 if message.body == b'"poison"':
                     os.kill(os.getpid(), signal.SIGKILL)
                 await asyncio.sleep(0.001)
-                die_at("effect")
-        die_at("committed")
+                die_at("effect", nth)
+        die_at("committed", nth)
 
     intake = queue.source(Reading("orders", "shop", prefetch=8, deadline=2.0))
     loop = asyncio.get_running_loop()

@@ -117,7 +117,7 @@ class PostgresQueue:
             reading, settings, self._pool, self._bell, self._keeper,
             clock=self._clock, random=self._random,
         )  # fmt: skip
-        self._intakes.append(intake)
+        self._intakes = [one for one in self._intakes if not one.closed] + [intake]
         return intake
 
     async def depths(self, deadline: float) -> dict[str, dict[str, int]]:

@@ -72,7 +72,7 @@ class QueueIntake:
         self._uncertain = False
         self._isolating = False
         self._draining = False
-        self._closed = False
+        self.closed = False
         self._hungry = True
         self._arrived = asyncio.Event()
         self._wake = asyncio.Event()
@@ -112,7 +112,7 @@ class QueueIntake:
         """Write what is settled, give the rest back, and let go of the lease."""
         self.drain()
         self._bell.deafen(self.reading.topic, self.wake)
-        self._closed = True
+        self.closed = True
         self._wake.set()
         task, self._task = self._task, None
         if task is not None:
@@ -167,7 +167,7 @@ class QueueIntake:
     async def _run(self) -> None:
         wait, longest = RETRY
         try:
-            while not self._closed:
+            while not self.closed:
                 try:
                     await self._turn()
                 except Fault as fault:
