@@ -1,3 +1,3 @@
-from tests.support.postgres import data_folder
+from tests.support.postgres import data_folder, postgres
 
-__all__ = ["data_folder"]
+__all__ = ["data_folder", "postgres"]

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from hmac import digest
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,11 @@ class Database:
             self._embedded = EmbeddedPostgres(Path(settings.data) / "postgres", account)
         self._roles: Roles | None = None
 
+    @property
+    def external(self) -> bool:
+        """Whether the configuration names a server of somebody else's."""
+        return self._embedded is None
+
     async def start(self) -> None:
         """Make the database ready for the roles.
 
@@ -77,7 +83,7 @@ class Database:
             assert url is not None  # noqa: S101 - else there is an embedded one
             admin = Dsn.parse(url.reveal())
             name = admin.database if admin.database != "postgres" else _OWN
-            passwords = Passwords(Path(self._settings.data) / "postgres-passwords.json")
+            passwords = _Shared(self._settings)
         roles = await bootstrap(admin, passwords.of(*role_names(name)), name)
         await install(roles.owner)
         await migrate(
@@ -90,6 +96,28 @@ class Database:
         if self._folder and own.is_dir():
             await migrate(roles.owner, own, "app")
         return roles
+
+
+class _Shared:
+    """The roles' passwords on an external server: the same for all who prepare it.
+
+    Processes of several machines share the internal key, and derive them from it; those of one
+    machine share a file in the data folder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.trust.internal_key
+        self._data = Path(settings.data)
+
+    def of(self, *roles: str) -> dict[str, str]:
+        """Return the password of each role."""
+        if self._key is not None:
+            key = self._key.reveal().encode()
+            return {
+                role: digest(key, f"password {role}".encode(), "sha256").hex() for role in roles
+            }
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Passwords(self._data / "postgres-passwords.json").of(*roles)
 
 
 def run_as(settings: Settings, app: Path) -> RunAs | None:

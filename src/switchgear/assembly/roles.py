@@ -43,6 +43,11 @@ class Auxiliary(Protocol):
 
     name: str
 
+    @property
+    def external(self) -> bool:
+        """Whether somebody else runs it, so that a role that runs alone may use it, too."""
+        ...
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...

@@ -34,7 +34,8 @@ def choose_role(plan: Plan, name: str) -> RoleSpec:
     """
     for spec in plan.roles:
         if spec.name == name:
-            needed = [one.name for one in plan.auxiliaries if spec.offers != ()]
+            inner = [one for one in plan.auxiliaries if not one.external]
+            needed = [one.name for one in inner if spec.offers != ()]
             if needed:
                 raise StartError(
                     f"the role {name!r} needs {', '.join(needed)}, which only `switchgear up` "
@@ -45,8 +46,10 @@ def choose_role(plan: Plan, name: str) -> RoleSpec:
     raise StartError(f"there is no role {name!r}; there are: {names}")
 
 
-def run_alone(spec: RoleSpec, settings: Settings, target: Target, log: Log) -> int:
-    """Run one role until it is told to end; return the exit code.
+def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, log: Log) -> int:
+    """Run one role of a plan until it is told to end; return the exit code.
+
+    What it needs of external auxiliaries is prepared first: schemas, migrations, under their lock.
 
     Raises:
         StartError: something outside must change before it can start.
@@ -74,10 +77,18 @@ def run_alone(spec: RoleSpec, settings: Settings, target: Target, log: Log) -> i
         tell=_teller(log),
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(context, body))
+        return runner.run(_run(context, body, plan, spec))
 
 
-async def _run(context: RoleContext, body: Role) -> int:
+async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> int:
+    offers: dict[str, str] = {}
+    for auxiliary in plan.auxiliaries if spec.offers != () else ():
+        await auxiliary.start()
+        offers |= auxiliary.offers()
+    wanted = spec.offers
+    context.offers = {
+        name: value for name, value in offers.items() if wanted is None or name in wanted
+    }
     loop = asyncio.get_running_loop()
     probe = equip(context, loop)
     work = loop.create_task(run_body(context, body))

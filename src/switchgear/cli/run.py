@@ -18,10 +18,11 @@ def run(role: str, request: Request) -> int:
     """
     target = request.target()
     settings = configured(request, target).settings
-    spec = choose_role(planned(request, settings, target), role)
+    plan = planned(request, settings, target)
+    spec = choose_role(plan, role)
     log = open_log(settings.log, role, descriptor=1, folder=None)
     bridge(log)
     try:
-        return run_alone(spec, settings, target, log)
+        return run_alone(plan, spec, settings, target, log)
     finally:
         log.writer.close()

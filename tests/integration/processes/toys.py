@@ -157,6 +157,8 @@ def note(context: RoleContext, what: str) -> None:
 class Aux:
     """An auxiliary that is a real process, as the database is."""
 
+    external = False
+
     def __init__(self, data: Path) -> None:
         self.name = "toybase"
         self.data = data
