@@ -478,6 +478,25 @@ async def test_what_another_took_over_cannot_be_settled_any_more(bench: Opened) 
         assert await depths(on.broker) == {}
 
 
+async def test_what_was_lost_and_taken_again_by_the_same_consumer_is_settled_by_the_second(
+    bench: Opened,
+) -> None:
+    async with bench() as on:
+        await on.broker.publish(order(), soon())
+        intake = on.broker.source(READING)
+        first = await intake.take()
+        assert first is not None
+        await on.lose()
+        second = await intake.take()
+        assert second is not None
+        await first.settle(Done(None))
+        await asyncio.sleep(0.3)
+        assert await depths(on.broker) == {"leased": 1}, "the first is nobody's any more"
+        await second.settle(Failed(Fault(Code.NOT_FOUND, "none")))
+        await intake.close()
+        assert await depths(on.broker) == {"dead": 1}
+
+
 async def test_a_claim_on_a_lost_lease_is_refused(bench: Opened) -> None:
     async with bench() as on:
         await on.broker.publish(order(), soon())

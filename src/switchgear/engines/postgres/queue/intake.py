@@ -66,7 +66,8 @@ class QueueIntake:
         self._random = random
         self._ledger = Ledger(pool, reading)
         self._buffer: deque[QueueDelivery] = deque()
-        self._out: dict[int, QueueDelivery] = {}
+        # By delivery, not by row: what was lost and taken again is out twice, under two holders.
+        self._out: set[QueueDelivery] = set()
         self._floor = 0
         self._floor_at = clock()
         self._uncertain = False
@@ -156,7 +157,7 @@ class QueueIntake:
 
     def doubt(self) -> None:
         """Call everything off and hand it back: nobody can say whether the lease still stands."""
-        for delivery in self._out.values():
+        for delivery in tuple(self._out):
             delivery.lose()
         self._hand_back()
 
@@ -199,29 +200,31 @@ class QueueIntake:
         if self.holder is None:
             self.holder = await self._keeper.hold(self)
         if self._uncertain:
-            known = list(self._out)
+            known = [one.leased.id for one in self._out if one.holder == self.holder]
             topic = self.reading.topic
             await self._pool.fetch(sql.RETURN_UNKNOWN, self.holder, topic, known, deadline=deadline)
             self._uncertain = False
         finished = self._ledger.finished(self.holder)
-        for number in await self._ledger.write(deadline, except_finished_by=self.holder):
-            self._out.pop(number, None)
+        self._out.difference_update(
+            await self._ledger.write(deadline, except_finished_by=self.holder)
+        )
         suspects = await self._isolated(len(finished))
         want = self._wanted(len(finished), suspects)
         if finished or want:
             await self._next(self.holder, finished, want, suspects, deadline)
 
     async def _next(
-        self, holder: int, finished: list[int], want: int, suspects: bool, deadline: float
+        self, holder: int, finished: list[QueueDelivery], want: int, suspects: bool, deadline: float
     ) -> None:
         """Write what is finished and lease up to `want` more."""
         statement = sql.NEXT_SUSPECT if suspects else sql.NEXT
         floor = 0 if suspects else self._floor
+        numbers = [delivery.leased.id for delivery in finished]
         rows = await self._pool.fetch(
-            statement, holder, finished, self.reading.topic, floor, want, deadline=deadline
+            statement, holder, numbers, self.reading.topic, floor, want, deadline=deadline
         )
-        for number in self._ledger.wrote(finished, rows[0]["finished"]):
-            self._out.pop(number, None)
+        self._ledger.wrote(finished, rows[0]["finished"])
+        self._out.difference_update(finished)
         leased = [Leased.of(row) for row in rows if row["id"] is not None]
         for one in leased:
             self._accept(QueueDelivery(one, holder, self))
@@ -235,7 +238,7 @@ class QueueIntake:
             self.doubt()
 
     def _accept(self, delivery: QueueDelivery) -> None:
-        self._out[delivery.leased.id] = delivery
+        self._out.add(delivery)
         if delivery.leased.expired:
             self.settled(delivery, Bury("expired", "its time was over before it was taken"))
             return

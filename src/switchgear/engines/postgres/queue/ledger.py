@@ -26,55 +26,56 @@ class Ledger:
     def __init__(self, pool: PostgresPool, reading: Reading) -> None:
         self._pool = pool
         self._reading = reading
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[QueueDelivery, Written] = {}
         self._counts: Counter[str] = Counter()
         self._fault: Fault | None = None
 
     def add(self, delivery: QueueDelivery, settlement: Written) -> None:
-        self._entries[delivery.leased.id] = (delivery, settlement)
+        self._entries[delivery] = settlement
 
     def note(self, fault: Fault) -> None:
         """Remember why the server could not be written to."""
         self._counts["faults"] += 1
         self._fault = fault
 
-    def finished(self, holder: int) -> list[int]:
+    def finished(self, holder: int) -> list[QueueDelivery]:
         """Return what `holder` has finished: the caller writes it, and tells by `wrote`."""
         return [
-            number
-            for number, (delivery, settlement) in self._entries.items()
+            delivery
+            for delivery, settlement in self._entries.items()
             if delivery.holder == holder and isinstance(settlement, Finish)
         ]
 
-    def wrote(self, numbers: list[int], accepted: int) -> list[int]:
+    def wrote(self, finished: list[QueueDelivery], accepted: int) -> None:
         """Forget what was written; of it, `accepted` counted."""
-        self._count("finished", numbers, accepted)
-        return self._forget(numbers)
+        self._count("finished", len(finished), accepted)
+        self._forget(finished)
 
-    async def write(self, deadline: float, except_finished_by: int | None = None) -> list[int]:
-        """Write what is decided; return the rows it was about.
+    async def write(
+        self, deadline: float, except_finished_by: int | None = None
+    ) -> list[QueueDelivery]:
+        """Write what is decided; return what it was about.
 
         What `except_finished_by` has finished is left to the statement that leases more.
         """
         groups: dict[tuple[int, type[Written]], list[Entry]] = {}
-        for delivery, settlement in self._entries.values():
+        for delivery, settlement in self._entries.items():
             if isinstance(settlement, Finish) and delivery.holder == except_finished_by:
                 continue
-            groups.setdefault((delivery.holder, type(settlement)), []).append(
-                (delivery, settlement)
-            )
-        written: list[int] = []
+            group = groups.setdefault((delivery.holder, type(settlement)), [])
+            group.append((delivery, settlement))
+        written: list[QueueDelivery] = []
         for (holder, kind), entries in groups.items():
-            numbers = [delivery.leased.id for delivery, _ in entries]
-            rows = await self._pool.fetch(
-                *self._statement(holder, kind, entries), deadline=deadline
-            )
+            statement = self._statement(holder, kind, entries)
+            rows = await self._pool.fetch(*statement, deadline=deadline)
             if kind is Committed:  # nothing was there to be given back, as it should be
                 self._counts["released"] += len(rows)
-                self._counts["finished"] += len(numbers) - len(rows)
+                self._counts["finished"] += len(entries) - len(rows)
             else:
-                self._count(NAMES[kind], numbers, len(rows))
-            written += self._forget(numbers)
+                self._count(NAMES[kind], len(entries), len(rows))
+            deliveries = [delivery for delivery, _ in entries]
+            self._forget(deliveries)
+            written += deliveries
         return written
 
     def statistics(self) -> dict[str, float]:
@@ -98,14 +99,13 @@ class Ledger:
         causes = [one.cause for one in buried]
         return sql.BURY, holder, numbers, outcomes, causes, counted, self._reading.consumer
 
-    def _count(self, name: str, numbers: list[int], accepted: int) -> None:
+    def _count(self, name: str, written: int, accepted: int) -> None:
         self._counts[name] += accepted
-        self._counts["lost"] += len(numbers) - accepted
+        self._counts["lost"] += written - accepted
 
-    def _forget(self, numbers: list[int]) -> list[int]:
-        for number in numbers:
-            self._entries.pop(number, None)
-        return numbers
+    def _forget(self, deliveries: list[QueueDelivery]) -> None:
+        for delivery in deliveries:
+            self._entries.pop(delivery, None)
 
 
 NAMES: dict[type[Written], str] = {

@@ -43,13 +43,15 @@ WHERE id = ANY($1::bigint[]) AND dead_at IS NULL RETURNING id
 """
 
 # $1 holder, $2 finished ids, $3 topic, $4 floor, $5 how many: what is finished goes, what comes
-# next is leased.
+# next is leased. Nothing for a holder that was declared dead: what was taken from it lies free, and
+# taking it again under the same number would let the first delivery settle the second.
 NEXT: Final = f"""
 WITH finished AS (
     DELETE FROM switchgear.ready WHERE id = ANY($2::bigint[]) AND holder = $1 RETURNING id
 ), free AS (
     SELECT id FROM switchgear.ready
     WHERE topic = $3 AND holder IS NULL AND deaths = 0 AND id > $4
+        AND EXISTS (SELECT FROM switchgear.holder WHERE id = $1 AND dead_at IS NULL)
     ORDER BY id LIMIT $5 FOR UPDATE SKIP LOCKED
 ), leased AS (
     UPDATE switchgear.ready AS r SET holder = $1 FROM free WHERE r.id = free.id
