@@ -85,9 +85,10 @@ class Desk:
         self.keys = jwks(vault.published)
 
     async def register(self, email: str, password: str, deadline: float) -> None:
-        """Make an account, or do nothing where it exists: the answer must not tell which.
+        """Make an account, or change nothing where it exists: the answer must not tell which.
 
-        Either way the password is hashed first, so that the time does not tell either.
+        Nor must the time: either way the password is hashed first, and a row is written, for a
+        commit that wrote nothing is quicker by the wait for the disk.
         """
         if len(password) < self._settings.password_least:
             least = self._settings.password_least
@@ -102,7 +103,7 @@ class Desk:
         async with self._tables.transaction(deadline) as tx:
             await tx.execute(
                 "insert into account (id, email, password_hash, scopes) values ($1, $2, $3, $4)"
-                " on conflict (lower(email)) do nothing",
+                " on conflict (lower(email)) do update set email = account.email",
                 uuid4(),
                 email,
                 hashed,
@@ -127,12 +128,19 @@ class Desk:
                 public="The email or the password is wrong.",
             )
         rehashed = await self._passwords.hash(password) if checked.rehash else None
-        family = begin(self._wall(), self._families)
+        now = self._wall()
+        family = begin(now, self._families)
         async with self._tables.transaction(deadline) as tx:
             if rehashed is not None:
                 await tx.execute(
                     "update account set password_hash = $2 where id = $1", account.id, rehashed
                 )
+            await tx.execute(
+                "delete from family where account_id = $1 and (ends <= $2 or rotated <= $3)",
+                account.id,
+                now,
+                now - self._families.idle,
+            )
             await tx.execute(
                 "insert into family (id, account_id, generation, rotated, ends, graced, revoked)"
                 " values ($1, $2, $3, $4, $5, false, false)",

@@ -1,17 +1,24 @@
 """The HTTP face of accounts: four endpoints, declared like any app's."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
-from switchgear.accounts.desk import Desk, Session
+from switchgear.accounts.desk import Desk
+from switchgear.accounts.surface import KEYS, REFRESH, REGISTER, SIGN_IN, Face
 from switchgear.binding.email import Email
-from switchgear.http.message import Request
+from switchgear.http.headers import Headers
+from switchgear.http.message import JSON, Request, Response, json_response
 from switchgear.policy.call import Call
 from switchgear.services.endpoint import Endpoint
 
-__all__ = ["Credentials", "KeySetDocument", "endpoints"]
+__all__ = ["endpoints"]
+
+# Tokens are nobody's to keep on the way. Source: RFC 6749 section 5.1
+_SECRET: Final = Headers({"cache-control": "no-store"})
+# A client may keep the keys for as long as a withdrawn one may still be believed elsewhere.
+_PUBLIC: Final = JSON.also({"cache-control": "public, max-age=60"})
 
 Password = Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -36,17 +43,20 @@ class Refresh(Struct):
     refresh_token: Annotated[str, Meta(max_length=1024)]
 
 
-KeySetDocument = dict[str, list[dict[str, str | list[str]]]]
-
-
 def endpoints() -> list[Endpoint]:
     """Return what the accounts service answers; a Desk is injected."""
     return [
-        Endpoint("POST", "/accounts", register, public=True, status=202, deadline=5.0),
-        Endpoint("POST", "/tokens", sign_in, public=True, deadline=5.0),
-        Endpoint("POST", "/tokens/refresh", refresh, public=True),
-        Endpoint("GET", "/.well-known/jwks.json", keys, public=True),
+        _endpoint(REGISTER, register, status=202),
+        _endpoint(SIGN_IN, sign_in),
+        _endpoint(REFRESH, refresh),
+        _endpoint(KEYS, keys),
     ]
+
+
+def _endpoint(face: Face, function: Callable[..., Any], status: int = 0) -> Endpoint:
+    return Endpoint(
+        face.method, face.path, function, public=True, deadline=face.deadline, status=status
+    )
 
 
 async def register(new: Credentials, desk: Desk, call: Call[Request]) -> Accepted:
@@ -55,16 +65,18 @@ async def register(new: Credentials, desk: Desk, call: Call[Request]) -> Accepte
     return Accepted(new.email)
 
 
-async def sign_in(who: Credentials, desk: Desk, call: Call[Request]) -> Session:
+async def sign_in(who: Credentials, desk: Desk, call: Call[Request]) -> Response:
     """Sign in: exchange an email and a password for tokens."""
-    return await desk.sign_in(who.email, who.password, call.deadline)
+    session = await desk.sign_in(who.email, who.password, call.deadline)
+    return json_response(session, 201, _SECRET)
 
 
-async def refresh(held: Refresh, desk: Desk, call: Call[Request]) -> Session:
+async def refresh(held: Refresh, desk: Desk, call: Call[Request]) -> Response:
     """Exchange a refresh token for new tokens."""
-    return await desk.refresh(held.refresh_token, call.deadline)
+    session = await desk.refresh(held.refresh_token, call.deadline)
+    return json_response(session, 201, _SECRET)
 
 
-async def keys(desk: Desk) -> KeySetDocument:
+async def keys(desk: Desk) -> Response:
     """Publish the keys that verify access tokens (RFC 7517)."""
-    return msgspec.json.decode(desk.keys, type=KeySetDocument)
+    return Response(200, _PUBLIC, desk.keys)

@@ -5,19 +5,24 @@ from a 0600 file, an exact Host (a browser lured to a name that resolves here is
 CORS. Each answer is made of what every process says of itself.
 """
 
+import errno
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Mapping
 from hmac import compare_digest
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.listen import address_of
 from switchgear.assembly.office import supervised
 from switchgear.assembly.pull import fan_out, merged_metrics
 from switchgear.assembly.roles import Office
 from switchgear.assembly.settings import Settings
+from switchgear.assembly.together import WHOLE
 from switchgear.assembly.topology import State
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, json_response
@@ -28,34 +33,102 @@ from switchgear.policy.fault import Code, Effect, Fault
 __all__ = ["TOKEN_FILE", "Admin", "admin_token"]
 
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the file's name
+_SHORTEST_TOKEN: Final = 32
+_LONGEST_TOKEN: Final = 4096
 _OPEN: Final = frozenset({"/health/live", "/health/ready"})
+_DOORS: Final = frozenset({"gateway", WHOLE})
 _TEXT: Final = Headers({"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 Page = Callable[[], Awaitable[Response]]
 
 
 def admin_token(data: Path) -> str:
-    """Return the token of a data folder, made at first use, in a file that only its owner reads."""
+    """Return the token of a data folder, made at first use, in a file that only its owner reads.
+
+    Raises StartError for a file that somebody else could have written or read.
+    """
     path = data / TOKEN_FILE
     try:
-        return path.read_text("ascii").strip()
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            _check(path, os.fstat(file.fileno()))
+            token = file.read(_LONGEST_TOKEN).strip()
     except FileNotFoundError:
-        token = secrets.token_urlsafe(32)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{token}\n")
-        return token
+        return _new_token(path)
+    except UnicodeDecodeError:
+        raise _unfit(path, "it holds no text") from None
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else told(error)
+        raise _unfit(path, why) from None
+    if len(token) < _SHORTEST_TOKEN or not token.isascii():
+        raise _unfit(path, "it holds no token of ours")
+    return token
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise _unfit(path, "it is no plain file")
+    if found.st_uid != os.geteuid():
+        raise _unfit(path, f"it belongs to the account {found.st_uid}, not to {os.geteuid()}")
+    if found.st_mode & 0o077:
+        raise _unfit(path, f"its mode is {stat.S_IMODE(found.st_mode):04o}, not 0600")
+
+
+def _new_token(path: Path) -> str:
+    """Make a token; its file is there whole or not at all."""
+    token = secrets.token_urlsafe(32)
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{token}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    return token
+
+
+def _unfit(path: Path, why: str) -> StartError:
+    remedy = "Remove it, and a new one is made"
+    return StartError(f"the admin token {path} is not to be trusted: {why}. {remedy}")
+
+
+class Hosts:
+    """The Hosts that the port answers to, so that no name of a stranger's resolves to it.
+
+    Where it listens on every address, any of those may be meant, and an address is no name.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        local = host in ("127.0.0.1", "[::1]")
+        self._everywhere = host in ("0.0.0.0", "[::]")  # noqa: S104 - asked, not bound
+        names = {"localhost"} if self._everywhere else {host, "localhost"} if local else {host}
+        self._known = frozenset(f"{name}:{port}" for name in names)
+        self._port = f":{port}"
+        anywhere = [f"an address of this machine with {self._port}"] if self._everywhere else []
+        self.told = ", ".join([*sorted(self._known), *anywhere])
+
+    def has(self, given: str) -> bool:
+        """Say whether a Host header names this port."""
+        if given in self._known:
+            return True
+        if not self._everywhere or not given.endswith(self._port):
+            return False
+        try:
+            ip_address(given.removesuffix(self._port).strip("[]"))
+        except ValueError:
+            return False
+        return True
 
 
 class Admin:
-    """The admin server, beside the supervisor. Raises OSError where the token cannot be kept."""
+    """The admin server, beside the supervisor.
+
+    Raises OSError where the token cannot be kept, StartError where it cannot be trusted.
+    """
 
     def __init__(self, settings: Settings, office: Office, sock: socket.socket) -> None:
         self._office = office
         self._sock = sock
         self._token = admin_token(Path(settings.data))
-        host, port = address_of(sock)
-        names = {host, "localhost"} if host in ("127.0.0.1", "::1") else {host}
-        self._hosts = frozenset(f"{name}:{port}" for name in names)
+        self._hosts = Hosts(*address_of(sock))
         self._server = Server(self._answer, drive=Drive.PARKED)
         self._pages: Mapping[str, Page] = {
             "/health/live": self._live,
@@ -76,13 +149,13 @@ class Admin:
 
     async def _answer(self, call: Call[Request]) -> Response:
         request = call.payload
-        if request.headers.get("host") not in self._hosts:
+        if not self._hosts.has(request.headers.get("host") or ""):
             raise Fault(
                 Code.PERMISSION_DENIED,
                 f"the Host is {request.headers.get('host')!r}",
                 effect=Effect.NONE,
                 extra={"status": 421},
-                public=f"Ask for {', '.join(sorted(self._hosts))}.",
+                public=f"Ask for {self._hosts.told}.",
             )
         page = self._pages.get(request.path)
         if request.path not in _OPEN and not self._knows(request):
@@ -121,7 +194,7 @@ class Admin:
         status = self._office.status()
         roles = {row.label: {"state": row.state.value, "degraded": row.degraded}
                  for row in status.rows}  # fmt: skip
-        serving = any(row.state is State.READY and row.role == "gateway" for row in status.rows)
+        serving = any(row.state is State.READY and row.role in _DOORS for row in status.rows)
         body = {"status": "ready" if serving else "unready", "roles": roles}
         return json_response(body, 200 if serving else 503)
 
@@ -139,7 +212,7 @@ class Admin:
         sockets = {
             label: path
             for label, path in self._office.sockets().items()
-            if label.rpartition("-")[0] == role
+            if label.rpartition("-")[0] in (role, WHOLE)
         }
         heard = await fan_out(sockets, verb)
         body: dict[str, Any] = {"answers": heard.answers, "errors": heard.errors}

@@ -3,15 +3,26 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
 from switchgear.services.endpoint import Endpoint, Mount
 
-__all__ = ["App"]
+__all__ = ["App", "Options"]
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+
+
+class Options(TypedDict, total=False):
+    """What may be said of an HTTP handler: see `App.endpoint`."""
+
+    scope: str
+    public: bool
+    deadline: float | str
+    priority: int
+    status: int
+    attempt_timeout: float | str | None
 
 
 class App:
@@ -30,23 +41,23 @@ class App:
         self.mounts: list[Mount] = []
         self.subscriptions: list[Subscription] = []
 
-    def get(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
         return self.endpoint("GET", path, **options)
 
-    def post(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def post(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for POST. Options as for `endpoint`."""
         return self.endpoint("POST", path, **options)
 
-    def put(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def put(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for PUT. Options as for `endpoint`."""
         return self.endpoint("PUT", path, **options)
 
-    def patch(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def patch(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for PATCH. Options as for `endpoint`."""
         return self.endpoint("PATCH", path, **options)
 
-    def delete(self, path: str, **options: Any) -> Callable[[Function], Function]:
+    def delete(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for DELETE. Options as for `endpoint`."""
         return self.endpoint("DELETE", path, **options)
 
@@ -60,18 +71,30 @@ class App:
         deadline: float | str = 3.0,
         priority: int = 5,
         status: int = 0,
+        attempt_timeout: float | str | None = None,
     ) -> Callable[[Function], Function]:
         """Declare an HTTP handler.
 
         Without `public` the caller needs a valid token, with `scope` one that bears it. `deadline`
         is seconds or "2s". `priority` 0 is the first to be shed under load, 8 the last. `status` is
         the success status: by default 201 for POST, 204 for None, else 200.
+
+        A call that may be repeated (GET, PUT, DELETE) is tried again elsewhere when it takes longer
+        than `attempt_timeout`: by default a third of the deadline, at least 1 s.
         """
 
         def declare(function: Function) -> Function:
             _must_be_async(function, f"{method} {path}")
             endpoint = Endpoint(
-                method, path, function, scope, public, seconds(deadline), priority, status
+                method,
+                path,
+                function,
+                scope,
+                public,
+                seconds(deadline),
+                priority,
+                status,
+                0.0 if attempt_timeout is None else seconds(attempt_timeout),
             )
             if any(one.name == endpoint.name for one in self.endpoints):
                 raise ValueError(f"{endpoint.name} is declared twice")
@@ -116,14 +139,25 @@ class App:
         public: bool = True,
         deadline: float | str = 3.0,
         priority: int = 5,
+        attempt_timeout: float | str | None = None,
     ) -> None:
         """Put an ASGI application (FastAPI, Starlette, Django, ...) under a path.
 
         It is public by default, since it has its own sign-in; `public=False` or a `scope` puts ours
-        before it.
+        before it. The other options are those of `endpoint`.
         """
-        public = public and not scope
-        self.mounts.append(Mount(path, application, scope, public, seconds(deadline), priority))
+        mount = Mount(
+            path,
+            application,
+            scope,
+            public and not scope,
+            seconds(deadline),
+            priority,
+            0.0 if attempt_timeout is None else seconds(attempt_timeout),
+        )
+        if any(one.path == path for one in self.mounts):
+            raise ValueError(f"mount {path!r} is declared twice")
+        self.mounts.append(mount)
 
 
 def _must_be_async(function: Callable[..., Any], where: str) -> None:

@@ -26,9 +26,9 @@ def plan(settings: Settings, target: Target) -> Plan:
 
     Raises StartError for an app that cannot be imported or bound.
     """
-    found = survey(target)
-    counts = settings.processes
     account = run_as(settings, Path(target.root))
+    found = survey(target, account)
+    counts = settings.processes
     roles = [
         RoleSpec(
             "gateway",

@@ -7,8 +7,11 @@ from hmac import digest
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+import msgspec
+
 import switchgear.accounts
-from switchgear.assembly.failures import StartError
+from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.settings import Settings
 from switchgear.engines.postgres.account import choose_account
@@ -18,11 +21,15 @@ from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSetti
 from switchgear.engines.postgres.migrations import migrate
 from switchgear.engines.postgres.passwords import Passwords
 from switchgear.engines.postgres.queue import install
-from switchgear.policy.fault import Fault
+from switchgear.policy.fault import Code, Fault
 
 __all__ = ["Database", "run_as"]
 
 _OWN: Final = "switchgear"  # the database's name where the configuration names none
+_RIGHTS: Final = (
+    ". The role that database.url names must be allowed to create roles and databases"
+    " (ALTER ROLE ... CREATEROLE CREATEDB), and own the database if there is one already"
+)
 
 
 class Database:
@@ -57,7 +64,14 @@ class Database:
         try:
             self._roles = await self._prepared()
         except Fault as fault:
-            raise StartError(f"the database is not ready: {fault.detail}") from None
+            hint = _RIGHTS if self.external and fault.code is Code.PERMISSION_DENIED else ""
+            raise StartError(f"the database is not ready: {fault.detail}{hint}") from None
+        except asyncpg.PostgresError as error:
+            raise StartError(f"the database is not ready: postgres: {error}") from None
+        except OSError as error:
+            raise StartError(
+                f"the database is not ready: {error.filename or 'postgres'}: {told(error)}"
+            ) from None
 
     async def stop(self) -> None:
         """Stop the embedded server; leave an external one alone."""
@@ -76,11 +90,12 @@ class Database:
 
     async def _prepared(self) -> Roles:
         url = self._settings.database.url
-        if self._embedded is not None:
+        passwords: Passwords | _Shared
+        if url is None:
+            assert self._embedded is not None  # noqa: S101 - the one or the other
             admin, name = await self._embedded.start(), _OWN
             passwords = self._embedded.passwords()
         else:
-            assert url is not None  # noqa: S101 - else there is an embedded one
             admin = Dsn.parse(url.reveal())
             name = admin.database if admin.database != "postgres" else _OWN
             passwords = _Shared(self._settings)
@@ -124,17 +139,30 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
     """Return the account that root's roles drop to, if they can.
 
     They can where that account reads what they run: the interpreter, its packages, the app.
+
+    Raises StartError where the configuration names an account that cannot be used.
     """
     if os.geteuid() != 0:
         return None
+    wanted = settings.database.account
     try:
-        account = choose_account(settings.database.account)
-    except Fault:
+        account = choose_account(wanted)
+    except Fault as fault:
+        if wanted:
+            raise StartError(f"the roles cannot run as {wanted!r}: {fault.detail}") from None
+        _stay(fault.detail)
         return None
-    for path in (Path(os.__file__), Path(__file__), Path(sys.prefix), app):
-        if not account.reads(path):
-            sys.stderr.write(
-                f"switchgear: roles stay root, because {account.name} cannot read {path}\n"
-            )
+    for path in (*_NEEDED, app):
+        if not account.reads(path) or (path.is_dir() and not account.reaches(path)):
+            _stay(f"{account.name} cannot read {path}")
             return None
     return RunAs(account.uid, account.gid, tuple(os.getgrouplist(account.name, account.gid)))
+
+
+_NEEDED: Final = tuple(
+    Path(one) for one in (sys.executable, os.__file__, msgspec.__file__, __file__, sys.prefix)
+)
+
+
+def _stay(why: str) -> None:
+    sys.stderr.write(f"switchgear: roles stay root, because {why}\n")

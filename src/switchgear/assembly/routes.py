@@ -2,22 +2,36 @@
 
 from typing import Any, Final
 
+from switchgear.accounts.surface import KEYS as KEYS_FACE
+from switchgear.accounts.surface import SURFACE
 from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError
 from switchgear.gateway.table import RouteEntry
+from switchgear.policy.route import Route, Router
+from switchgear.services.endpoint import Endpoint, Mount
 
-__all__ = ["ACCOUNTS", "SERVICE", "app_of", "is_native", "routes_of"]
+__all__ = ["ACCOUNTS", "HEALTH", "KEYS", "SERVICE", "app_of", "is_native", "routes_of"]
 
 SERVICE: Final = "service"
 ACCOUNTS: Final = "accounts"
+HEALTH: Final = ("/health/live", "/health/ready")
+"""What every gateway answers itself."""
 
-_OF_ACCOUNTS: Final = (
-    RouteEntry("POST", "/accounts", ACCOUNTS, public=True, sign_in=True),
-    RouteEntry("POST", "/tokens", ACCOUNTS, public=True, sign_in=True),
-    RouteEntry("POST", "/tokens/refresh", ACCOUNTS, public=True, sign_in=True),
-    RouteEntry("GET", "/.well-known/jwks.json", ACCOUNTS, public=True),
-)
-_OF_PLATFORM: Final = (RouteEntry("GET", "/openapi.json", SERVICE, public=True),)
+_OF_ACCOUNTS: Final = {
+    face: RouteEntry(
+        face.method,
+        face.path,
+        ACCOUNTS,
+        public=True,
+        deadline=face.deadline,
+        sign_in=face.credentials,
+    )
+    for face in SURFACE
+}
+KEYS: Final = _OF_ACCOUNTS[KEYS_FACE]
+"""Where gateways, too, get the keys: one route, so that what is learnt of it is learnt once."""
+
+_DESCRIPTION: Final = RouteEntry("GET", "/openapi.json", SERVICE, public=True)
 
 
 def is_native(loaded: object) -> bool:
@@ -42,23 +56,50 @@ def app_of(loaded: Any) -> App:
 
 
 def routes_of(loaded: Any) -> list[RouteEntry]:
-    """Return everything the gateway routes for this app, its accounts included."""
+    """Return everything the gateway routes for this app, its accounts included.
+
+    Raises StartError for what cannot be served: a path that is claimed twice, or is ours.
+    """
     app = app_of(loaded)
-    routes = [
-        RouteEntry(one.method, one.path, SERVICE, one.scope, one.public, one.deadline, one.priority)
-        for one in app.endpoints
-    ]
-    routes += [
-        RouteEntry(
-            "*", one.path, SERVICE, one.scope, one.public, one.deadline, one.priority, prefix=True
-        )
-        for one in app.mounts
-    ]
-    if is_native(loaded):
+    try:
+        routes = [_endpoint(one) for one in app.endpoints] + [_mount(one) for one in app.mounts]
         taken = {(route.method, route.path) for route in routes}
-        routes += [one for one in _OF_PLATFORM if (one.method, one.path) not in taken]
-        clash = [one.name for one in _OF_ACCOUNTS if (one.method, one.path) in taken]
+        clash = [f"GET {path}" for path in HEALTH if ("GET", path) in taken]
+        if is_native(loaded):
+            if (_DESCRIPTION.method, _DESCRIPTION.path) not in taken:
+                routes.append(_DESCRIPTION)
+            clash += [one.name for one in _OF_ACCOUNTS.values() if (one.method, one.path) in taken]
+            routes += _OF_ACCOUNTS.values()
         if clash:
-            raise StartError(f"the app declares {', '.join(clash)}, which accounts answers")
-        routes += _OF_ACCOUNTS
+            raise StartError(f"the app declares {', '.join(clash)}, which the platform answers")
+        Router(Route(*template, route) for route in routes for template in route.templates)
+    except ValueError as error:
+        raise StartError(f"the app's routes cannot be served: {error}") from None
     return routes
+
+
+def _endpoint(one: Endpoint) -> RouteEntry:
+    return RouteEntry(
+        one.method,
+        one.path,
+        SERVICE,
+        one.scope,
+        one.public,
+        one.deadline,
+        one.priority,
+        attempt_timeout=one.attempt_timeout,
+    )
+
+
+def _mount(one: Mount) -> RouteEntry:
+    return RouteEntry(
+        "*",
+        one.path,
+        SERVICE,
+        one.scope,
+        one.public,
+        one.deadline,
+        one.priority,
+        prefix=True,
+        attempt_timeout=one.attempt_timeout,
+    )

@@ -4,6 +4,7 @@ The supervisor never imports the app: whatever its import does (threads, signals
 touch what keeps everything else alive. A wrong app is found here, before anything is started.
 """
 
+import os
 import subprocess
 import sys
 from typing import Final
@@ -11,10 +12,11 @@ from typing import Final
 import msgspec
 
 from switchgear.assembly.bound import bind_all
-from switchgear.assembly.failures import StartError
+from switchgear.assembly.failures import StartError, ended
+from switchgear.assembly.kernel import drop_to
+from switchgear.assembly.messages import RunAs
 from switchgear.assembly.routes import app_of, is_native, routes_of
 from switchgear.assembly.target import Target, load_target
-from switchgear.binding.parameters import Unbindable
 
 __all__ = ["Survey", "survey"]
 
@@ -31,29 +33,54 @@ class Survey(msgspec.Struct, frozen=True):
     trace: str = ""
 
 
-def survey(target: Target) -> Survey:
-    """Load the app elsewhere and say what it is.
+class _Question(msgspec.Struct, frozen=True):
+    """What the other process is asked, and the descriptor that it answers on."""
+
+    answer: int
+    target: Target
+    account: RunAs | None
+
+
+def survey(target: Target, account: RunAs | None = None) -> Survey:
+    """Load the app elsewhere, as the account that its roles will run as, and say what it is.
 
     Raises StartError for an app that cannot be imported or bound, in words of its own.
     """
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(target).decode()]
+    told, written = os.pipe()
+    asked = msgspec.json.encode(_Question(written, target, account)).decode()
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
+        done = subprocess.run(
+            # -P: no module of the working directory stands before ours.
+            [sys.executable, "-P", "-m", __name__, asked],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            pass_fds=(written,),
+        )
     except subprocess.TimeoutExpired:
+        os.close(told)
         raise StartError(
             f"the app {target.spec!r} is still importing after {_PATIENCE:g} s"
         ) from None
-    told = done.stdout.rpartition(b"\x1e")[2]
-    try:
-        found = msgspec.json.decode(told, type=Survey)
-    except msgspec.MsgspecError:
+    finally:
+        os.close(written)
+    with open(told, "rb") as answer:
+        found = _read(answer.read())
+    if found is None:
+        how = ended(done.returncode)
         trace = done.stderr.decode("utf-8", "replace").strip()
-        raise StartError(
-            f"the app {target.spec!r} ended its process while importing", trace
-        ) from None
+        raise StartError(f"the app {target.spec!r} ended its process while importing: {how}", trace)
     if found.wrong:
         raise StartError(found.wrong, found.trace)
     return found
+
+
+def _read(answer: bytes) -> Survey | None:
+    try:
+        return msgspec.json.decode(answer, type=Survey)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _look(target: Target) -> Survey:
@@ -64,14 +91,21 @@ def _look(target: Target) -> Survey:
         bind_all(app)
     except StartError as error:
         return Survey(wrong=error.sentence, trace=error.trace)
-    except Unbindable as error:
-        return Survey(wrong=f"the app cannot be bound: {error}")
     folder = str(app.folder) if is_native(loaded) else ""
     return Survey(is_native(loaded), bool(app.subscriptions), folder)
 
 
+def _main(asked: _Question) -> None:
+    """Answer on a descriptor of its own: an app that prints at import must not spoil it."""
+    os.set_inheritable(asked.answer, False)
+    if asked.account is not None:
+        drop_to(asked.account)
+    found = msgspec.json.encode(_look(asked.target))
+    with open(asked.answer, "wb") as file:
+        file.write(found)
+    # At once: the threads that an import has left behind keep nobody waiting.
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    found = _look(msgspec.json.decode(sys.argv[1].encode(), type=Target))
-    # Behind a record separator: an app that prints at import must not spoil the answer.
-    sys.stdout.write("\x1e" + msgspec.json.encode(found).decode())
-    sys.stdout.flush()
+    _main(msgspec.json.decode(sys.argv[1].encode(), type=_Question))

@@ -15,9 +15,11 @@ from switchgear.assembly.running import run_body
 from switchgear.assembly.target import load_object
 from switchgear.assembly.topology import Endpoint, State, Topology
 
-__all__ = ["BODY", "together"]
+__all__ = ["BODY", "WHOLE", "together"]
 
 BODY = "switchgear.assembly.together:together"
+WHOLE = "dev"
+"""The role that is a whole system."""
 
 
 class _Guest:

@@ -10,7 +10,7 @@ from switchgear.assembly.decode import Layer
 from switchgear.assembly.messages import RoleSpec
 from switchgear.assembly.roles import Plan
 from switchgear.assembly.runtime import claim
-from switchgear.assembly.together import BODY
+from switchgear.assembly.together import BODY, WHOLE
 from switchgear.cli.front import open_front
 from switchgear.cli.request import Request, configured
 from switchgear.cli.up import Stand, planned, stand
@@ -50,7 +50,7 @@ def gathered(plan: Plan) -> Plan:
     inside = tuple(msgspec.structs.replace(spec, count=1) for spec in plan.roles)
     drops = [spec.run_as for spec in inside if spec.run_as is not None]
     host = RoleSpec(
-        "dev",
+        WHOLE,
         BODY,
         public=True,
         serves=True,

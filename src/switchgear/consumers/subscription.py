@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,8 @@ class Subscription(msgspec.Struct, frozen=True):
         for name, value in (("lanes", self.lanes), ("attempts", self.attempts)):
             if not 1 <= value <= 1000:
                 raise ValueError(f"consumer {self.topic!r}: {name}={value} must be 1 to 1000")
+        if not 0 < self.deadline < inf:
+            raise ValueError(f"consumer {self.topic!r}: deadline={self.deadline:g} must be above 0")
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from math import inf
-from typing import Any, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from msgspec.structs import replace
 
@@ -25,11 +25,14 @@ from switchgear.core.observe import Observer
 from switchgear.core.stack import INBOUND, Part, Place, stack
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.call import Call
-from switchgear.policy.verdict import BAD
+from switchgear.policy.verdict import BAD_AGAIN
 from switchgear.ports.broker import Broker, Intake, Reading, Received
 from switchgear.ports.tables import Tables, Transaction
 
-__all__ = ["IdempotencyKey", "Worker", "bind_subscription"]
+__all__ = ["Bound", "IdempotencyKey", "Worker", "bind_subscription"]
+
+_STEADY: Final = 10.0  # seconds after which a source that fails had been well
+_LEAST: Final = 0.1  # seconds before a source that ended is opened again
 
 IdempotencyKey = NewType("IdempotencyKey", str)
 """The message's own identity: hand it to what makes the effect outside, so that it is made once."""
@@ -39,9 +42,9 @@ class Worker:
     """Run subscriptions on a broker until told to drain.
 
     A source that fails (its database is away) is opened again after a jittered pause; nothing is
-    lost, because what was leased comes back. Raises Unbindable at construction for a function that
+    lost, because what was leased comes back. Raises at construction: Unbindable for a function that
     cannot be bound, and for one that takes neither a Transaction nor an IdempotencyKey without
-    saying `at_least_once`.
+    saying `at_least_once`; ValueError for attempts that the broker cannot keep account of.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Worker:
         self._observe = observe
         self._clock = clock
         self._bound = [(one, self._handler(one)) for one in subscriptions]
-        self._open: dict[str, Intake] = {}
+        self._open = {one.name: self._source(one) for one, _ in self._bound}
         self._draining = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,24 +96,26 @@ class Worker:
         return {name: intake.statistics() for name, intake in self._open.items()}
 
     async def _keep(self, one: Subscription, handler: Handler[Received, Any]) -> None:
-        """Consume one subscription, and again after its source failed."""
+        """Consume one subscription, and again after its source ended or failed."""
         backoff = Backoff(BackoffSettings(attempts=100, base=0.1, cap=2.0), random=self._random)
         failures = 0
         while not self._draining.is_set():
-            reading = Reading(one.topic, one.name, 2 * one.lanes, one.attempts, one.deadline)
-            intake = self._open[one.name] = self._broker.source(reading)
+            began = self._clock()
+            intake = self._open.get(one.name) or self._source(one)
+            self._open[one.name] = intake
             try:
-                await consume(intake, handler, lanes=one.lanes, parked=one.lanes)
+                try:
+                    await consume(intake, handler, lanes=one.lanes, parked=one.lanes)
+                finally:
+                    del self._open[one.name]
+                    await intake.close()
             except Exception as error:  # noqa: BLE001 - told, and then opened again
-                failures += 1
+                failures = 1 if self._clock() - began >= _STEADY else failures + 1
                 self._on_failure(one.name, error)
             else:
                 failures = 0
-            finally:
-                del self._open[one.name]
-                await intake.close()
-            pause = backoff.delay(min(failures, 8), BAD, None) if failures else 0.0
-            await self._pause(pause or 0.0)
+            pause = backoff.delay(min(failures, 8), BAD_AGAIN, None) if failures else 0.0
+            await self._pause(_LEAST + (pause or 0.0))
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -119,11 +124,15 @@ class Worker:
         except TimeoutError:
             pass
 
+    def _source(self, one: Subscription) -> Intake:
+        reading = Reading(one.topic, one.name, 2 * one.lanes, one.attempts, one.deadline)
+        return self._broker.source(reading)
+
     def _handler(self, one: Subscription) -> Handler[Received, Any]:
-        plan = bind_subscription(one, self._providers)
-        work = self._committed(plan) if Transaction in plan.injected else self._outside(plan)
-        bound = Timeout(full=one.deadline, limit=inf, share=1.0)
-        parts = [Part(Place.DEADLINE, bound)]
+        bound = bind_subscription(one, self._providers)
+        work = self._committed(bound.plan) if bound.commits else self._outside(bound.plan)
+        whole = Timeout(full=one.deadline, limit=inf, share=1.0)
+        parts = [Part(Place.DEADLINE, whole)]
         return stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
 
     def _committed(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
@@ -150,26 +159,37 @@ class Worker:
         return run
 
 
-def bind_subscription(one: Subscription, providers: Mapping[Any, Provider]) -> Plan:
+class Bound(NamedTuple):
+    """A consumer's function, bound; `commits`: its effect and its message's end are one commit."""
+
+    plan: Plan
+    commits: bool
+
+
+def bind_subscription(one: Subscription, providers: Mapping[Any, Provider]) -> Bound:
     """Bind one consumer's function.
 
     Raises Unbindable, also for one that takes neither a Transaction nor an IdempotencyKey and
     does not say `at_least_once`.
     """
-    given = {
-        **providers,
-        Transaction: lambda parts: parts.scope,
-        IdempotencyKey: lambda parts: IdempotencyKey(parts.header("message-id")),
-    }
+    given = {**providers, Transaction: _transaction, IdempotencyKey: _key}
     plan = bind(one.function, injectors=given, offer=EVENT)
-    safe = Transaction in plan.injected or IdempotencyKey in plan.injected
-    if not safe and not one.at_least_once:
+    made_by = {parameter.provider for parameter in plan.parameters}
+    if not made_by & {_transaction, _key} and not one.at_least_once:
         raise Unbindable(
             f"{plan.where}: the consumer of {one.topic} takes neither a Transaction nor an"
             " IdempotencyKey, so its effect may happen twice: take one of them, or say"
             " at_least_once=True"
         )
-    return plan
+    return Bound(plan, _transaction in made_by)
+
+
+def _transaction(parts: Parts) -> Any:
+    return parts.scope
+
+
+def _key(parts: Parts) -> IdempotencyKey:
+    return IdempotencyKey(parts.headers["message-id"])
 
 
 def _parts(received: Received, tx: Transaction | None) -> Parts:

@@ -1,15 +1,26 @@
 """Who the client is by address: the connection's peer, or what trusted proxies say before it."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Final
 
 from switchgear.http.headers import Headers
 
-__all__ = ["ClientAddress", "network_of"]
+__all__ = ["ClientAddress", "network_of", "networks"]
 
 _IPV6_PREFIX: Final = 64  # one customer's network: within it addresses cost nothing
+_PORT: Final = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+
+Address = IPv4Address | IPv6Address
 
 
 class ClientAddress:
@@ -19,48 +30,68 @@ class ClientAddress:
     """
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        self._trusted: list[IPv4Network | IPv6Network] = []
-        for text in trusted:
-            try:
-                self._trusted.append(ip_network(text))
-            except ValueError as error:
-                raise ValueError(f"trusted proxy {text!r} is no network: {error}") from None
+        self._trusted = networks(trusted)
 
-    def of(self, peer: str, headers: Headers) -> str:
-        """Return the client's address: the first from the right that no trusted proxy has."""
-        if not self._trusted or not self._trusts(peer):
-            return peer
-        client = peer
+    def of(self, peer: str, headers: Headers) -> str | None:
+        """Return the client behind `peer`: the first from the right that is no trusted proxy.
+
+        None where the peer itself is not trusted to speak for others. What stands before an entry
+        that cannot be read is not believed: the trusted proxy that passed it on is the client then.
+        """
+        client = _read(peer) if self._trusted else None
+        if client is None or not self._is_trusted(client):
+            return None
         for entry in reversed(headers.tokens("x-forwarded-for")):
-            client = entry
-            if not self._trusts(entry):
+            address = _read(entry)
+            if address is None:
                 break
-        try:
-            return str(ip_address(client))
-        except ValueError:
-            return peer  # a trusted proxy passed rubbish on: hold the proxy itself to the limit
+            client = address
+            if not self._is_trusted(client):
+                break
+        return str(client)
 
-    def trusts(self, peer: str) -> bool:
-        """Say whether the peer may speak for others."""
-        return bool(self._trusted) and self._trusts(peer)
-
-    def _trusts(self, text: str) -> bool:
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return False
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
+
+
+def networks(written: Sequence[str]) -> list[IPv4Network | IPv6Network]:
+    """Read CIDRs. Raises ValueError, with the one that is none."""
+    read = []
+    for text in written:
+        try:
+            read.append(ip_network(text))
+        except ValueError as error:
+            raise ValueError(f"trusted proxy {text!r} is no network: {error}") from None
+    return read
 
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Return what a limit counts by: an IPv4 address itself, of an IPv6 address its /64."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
+    parsed = _read(address)
+    if parsed is None:
         return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
     return str(IPv6Network((int(parsed) >> _IPV6_PREFIX << _IPV6_PREFIX, _IPV6_PREFIX)))
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Address | None:
+    """Read an address, with or without a port (some proxies write it); None for anything else.
+
+    An IPv4 address that IPv6 carries is that IPv4 address: else it would escape its networks.
+    """
+    ported = _PORT.fullmatch(text)
+    if ported is not None:
+        text = ported[1] or ported[2] or ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.scope_id is not None:
+            return IPv6Address(int(address))
+    return address

@@ -4,9 +4,10 @@ from secrets import token_hex
 from typing import Final
 
 from switchgear.http.headers import Headers
+from switchgear.http.message import Request
 from switchgear.policy.call import Trace
 
-__all__ = ["PROTECTIVE", "inwards", "outwards", "request_id_of", "trace_of"]
+__all__ = ["PROTECTIVE", "inwards", "outwards", "request_id_of", "stripped", "trace_of"]
 
 # Source: OWASP HTTP Headers Cheat Sheet, for an API that serves no documents of its own.
 PROTECTIVE: Final = (
@@ -21,6 +22,7 @@ PROTECTIVE: Final = (
 _CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 # A page of a mounted application loads what it needs; it is framed by nobody all the same.
 _CSP_PAGE: Final = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'"
+_HSTS: Final = ("strict-transport-security", "max-age=31536000; includeSubDomains")
 
 # What tells an attacker which software to look up.
 _REVEALING: Final = frozenset(
@@ -34,7 +36,10 @@ _REVEALING: Final = frozenset(
         "x-sourcemap",
     }
 )
+# What every answer has from us, and from us alone.
+_OURS: Final = "x-request-id"
 
+_TRACING: Final = frozenset({"traceparent", "x-request-id", "x_request_id"})
 _ZERO_TRACE: Final = "0" * 32
 _ZERO_SPAN: Final = "0" * 16
 _HEX: Final = frozenset("0123456789abcdef")
@@ -64,49 +69,54 @@ def trace_of(traceparent: str | None) -> Trace:
 
 def request_id_of(given: str | None, trace: Trace) -> str:
     """Take a client's request id if it is plain and short, else name the request by its span."""
-    plain = given is not None and given.isascii() and given.replace("-", "").isalnum()
-    if given is not None and plain and 8 <= len(given) <= 64:
+    if given is None or not 8 <= len(given) <= 64:
+        plain = False
+    else:
+        plain = given.isascii() and given.replace("-", "").isalnum()
+    if given is not None and plain:
         return given
     return f"{trace.trace_id[:16]}{trace.span_id}"
 
 
-def inwards(
-    headers: Headers, *, client: str, scheme: str, request_id: str, trace: Trace
-) -> list[tuple[str, str]]:
+def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, str]]:
     """Return the fields that go to a service: the client's own, cleaned, and ours last."""
-    host = headers.get("host") or ""
-    fields = [
-        pair
-        for pair in headers.forwardable()
-        if pair[0] not in ("traceparent", "x-request-id", "x-real-ip")
-    ]
+    headers = request.headers
+    fields = [pair for pair in headers.forwardable() if pair[0] not in _TRACING]
+    # A vendor's notes belong to the trace that we did not continue.
+    if (headers.get("traceparent") or "")[3:35] != trace.trace_id:
+        fields = [pair for pair in fields if pair[0] != "tracestate"]
     flags = "01" if trace.sampled else "00"
-    fields += [
-        ("x-forwarded-for", client),
-        ("x-forwarded-host", host),
-        ("x-forwarded-proto", scheme),
+    fields += (
+        ("x-forwarded-for", request.peer),
+        ("x-forwarded-host", headers.get("host") or ""),
+        ("x-forwarded-proto", request.scheme),
         ("x-request-id", request_id),
         ("traceparent", f"00-{trace.trace_id}-{trace.span_id}-{flags}"),
-    ]
+    )
     return fields
 
 
+def stripped(headers: Headers) -> list[tuple[str, str]]:
+    """Return the fields that may leave: nothing internal, nothing revealing."""
+    return [
+        pair
+        for pair in headers
+        if pair[0] not in _REVEALING and pair[0] != _OURS and not pair[0].startswith("switchgear")
+    ]
+
+
 def outwards(headers: Headers, added: list[tuple[str, str]], *, secure: bool) -> Headers:
-    """Return the fields that go to the client: nothing internal or revealing, ours where missing.
+    """Return the fields that go to the client: what may leave, ours where missing, and `added`.
 
     `secure` says that the client came over TLS, whoever ended it.
     """
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in _REVEALING and not pair[0].startswith("switchgear")
-    ]
+    kept = stripped(headers)
     names = {name for name, _ in kept}
     kept += [pair for pair in PROTECTIVE if pair[0] not in names]
     if "content-security-policy" not in names:
         page = (headers.get("content-type") or "").startswith("text/html")
         kept.append(("content-security-policy", _CSP_PAGE if page else _CSP))
-    if secure and "strict-transport-security" not in names:
-        kept.append(("strict-transport-security", "max-age=31536000; includeSubDomains"))
+    if secure and _HSTS[0] not in names:
+        kept.append(_HSTS)
     kept += added
     return Headers.parsed(kept, None)

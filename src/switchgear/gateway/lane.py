@@ -28,13 +28,24 @@ from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
-__all__ = ["Lane", "Process", "Shared"]
+__all__ = ["Lane", "Process", "Shared", "attempts_of"]
 
 SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
 
 
+def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettings) -> Timeout:
+    """Say how long one attempt may take of a route's `deadline`, in seconds.
+
+    Where the route does not say it (0), a repeatable call leaves time for all its attempts: a
+    route with a long deadline means what it says, and is not cut after the default's second.
+    """
+    if attempt_timeout:
+        return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
+    return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))
+
+
 class Shared(NamedTuple):
-    """What all lanes to one service share."""
+    """What all lanes to one service share. `transitions` is shown how breakers change."""
 
     service: str
     settings: GatewaySettings
@@ -42,7 +53,7 @@ class Shared(NamedTuple):
     budget: RetryBudget
     judge: Judge
     random: Callable[[], float]
-    observe: Observer | None
+    transitions: Observer | None
     clock: Clock
 
 
@@ -76,14 +87,15 @@ class _Way:
 
 
 class Lane:
-    """One route to one service. `run` is its handler; `follow` takes the present processes."""
+    """One route to one service. `run` is its handler, `follow` takes the present processes."""
 
     def __init__(self, shared: Shared, route: RouteEntry) -> None:
         self.route = route
         self._shared = shared
         self._ways: list[_Way] = []
         self._usable: list[_Way] = []
-        self.timeout = Timeout(full=route.deadline, limit=shared.settings.attempt_timeout)
+        self.timeout = attempts_of(route.deadline, route.attempt_timeout, shared.settings)
+        self._allowed = self.timeout.allow(route.deadline, repeatable=route.repeatable)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
         retry = Retry(schedule, shared.budget.deposit, shared.budget.withdraw)
         self._breaker = self.breaker(f"{route.name} at {shared.service}")
@@ -92,7 +104,13 @@ class Lane:
             [Part(Place.SERVICE_BREAKER, self._breaker), Part(Place.RETRY, retry)],
             self._balanced,
         )
-        self.run: Handler[Request, Response] = self.calls.run
+        self._calls: Handler[Request, Response] = self.calls.run
+
+    async def run(self, call: Call[Request]) -> Response:
+        """Answer a call by the service. Where there is no process at all, nobody waits for one."""
+        if not self._usable:
+            raise self._none([])
+        return await self._calls(call)
 
     def follow(self, processes: Mapping[str, Process]) -> None:
         """Keep the ways to processes that are still there, and open those to new ones."""
@@ -103,10 +121,9 @@ class Lane:
 
     def breaker(self, name: str) -> Breaker:
         """Make a breaker for this route."""
-        allowed = self.timeout.allow(self.route.deadline, repeatable=self.route.repeatable)
         shared = self._shared
-        settings = BreakerSettings(slow_after=SLOW * allowed)
-        return Breaker(name, settings, jitter=shared.random, on_transition=shared.observe)
+        settings = BreakerSettings(slow_after=SLOW * self._allowed)
+        return Breaker(name, settings, jitter=shared.random, on_transition=shared.transitions)
 
     def stack(
         self, order: tuple[Place, ...], parts: list[Part], handler: Handler[Any, Any]
@@ -118,7 +135,6 @@ class Lane:
             order,
             parts,
             handler,
-            observe=shared.observe,
             judge=shared.judge,
             clock=shared.clock,
         )
@@ -158,7 +174,7 @@ class Lane:
     ) -> Response:
         """Send to one process, and learn how long it takes: from what was really sent alone."""
         way.in_flight += 1
-        flowing, took = False, self._shared.settings.attempt_timeout
+        flowing, took = False, self._allowed
         try:
             answer: Response = await (way.panicking if panic else way.guarded).run(call)
             if answer.status < 500:

@@ -2,6 +2,10 @@
 
 import msgspec
 
+from switchgear.gateway.client_address import networks
+from switchgear.policy import ranges
+from switchgear.policy.shedder import ShedderSettings
+
 __all__ = ["GatewaySettings", "Limit"]
 
 
@@ -12,8 +16,8 @@ class Limit(msgspec.Struct, frozen=True):
     burst: float
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or self.burst < 1:
-            raise ValueError(f"limit rate={self.rate:g} burst={self.burst:g}: rate > 0, burst >= 1")
+        ranges.above(self, "rate", 0)
+        ranges.at_least(self, "burst", 1)
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -30,7 +34,17 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     attempts: int = 3
     attempt_timeout: float = 1.0
     endpoint_permits: int = 256  # calls at once to one endpoint from one gateway process
-    shed_lag: float = 0.1  # seconds of event-loop lag from which load is shed
+    shed: ShedderSettings = ShedderSettings()
     trusted_proxies: tuple[str, ...] = ()  # CIDRs; X-Forwarded-For is believed only from these
     token_cache: int = 10_000
     leeway: float = 10.0  # seconds of clock difference tolerated in tokens
+    keys_every: float = 30.0  # how often the keys are asked for, so that a withdrawn one ends
+
+    def __post_init__(self) -> None:
+        networks(self.trusted_proxies)
+        ranges.between(self, "attempts", 1, 10)
+        ranges.between(self, "leeway", 0, 120)
+        for count in ("table", "endpoint_permits", "token_cache"):
+            ranges.at_least(self, count, 1)
+        for duration in ("attempt_timeout", "keys_every"):
+            ranges.above(self, duration, 0)

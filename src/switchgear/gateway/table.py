@@ -4,18 +4,20 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["RouteEntry"]
+from switchgear.http.methods import REPEATABLE
 
+__all__ = ["LONGEST", "RouteEntry"]
 
-# Doing these twice does no more than doing them once. Source: RFC 9110 section 9.2.2
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+LONGEST: Final = 300.0  # seconds; no route may take longer, so no client holds us for longer
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
     """One route: which service answers it, who may call it, and how long it may take.
 
-    `path` has `{name}` segments; a `prefix` route takes everything below its path, by any method.
-    `sign_in` routes take credentials and have the stricter limit. `deadline` is in seconds.
+    `path` has `{name}` segments; a `prefix` route takes its path and everything below, by any
+    method, and may speak WebSocket. `sign_in` routes take credentials and have the stricter limit.
+    `deadline` is in seconds, like `attempt_timeout`: what one attempt at a repeatable call may
+    take of it (0: as the gateway is configured). Raises ValueError for what cannot be.
     """
 
     method: str
@@ -27,6 +29,14 @@ class RouteEntry(msgspec.Struct, frozen=True):
     priority: int = 5
     prefix: bool = False
     sign_in: bool = False
+    attempt_timeout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deadline <= LONGEST:
+            raise ValueError(
+                f"{self.name}: a deadline of {self.deadline:g} s; up to {LONGEST:g} s would be"
+                " right, and a job or a consumer for what takes longer"
+            )
 
     @property
     def name(self) -> str:
@@ -34,6 +44,15 @@ class RouteEntry(msgspec.Struct, frozen=True):
         return f"* {self.path.rstrip('/')}/*" if self.prefix else f"{self.method} {self.path}"
 
     @property
+    def templates(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of method and path template that lead here."""
+        if not self.prefix:
+            return ((self.method, self.path),)
+        stem = self.path.rstrip("/")
+        below = ("*", f"{stem}/{{rest...}}")
+        return (("*", stem), below) if stem else (below,)
+
+    @property
     def repeatable(self) -> bool:
         """Whether another attempt may follow one whose effect is unknown."""
-        return self.method in _REPEATABLE
+        return self.method in REPEATABLE

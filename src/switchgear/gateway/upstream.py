@@ -9,7 +9,7 @@ from switchgear.core.observe import Observer
 from switchgear.gateway.lane import Lane, Shared
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
-from switchgear.http.message import Request, Response
+from switchgear.http.message import Request, Response, Upgrade
 from switchgear.http.problem import judging
 from switchgear.policy.balance import Balancer
 from switchgear.policy.budget import RetryBudget
@@ -44,14 +44,25 @@ class _Process:
 
     def __init__(self, member: Member, pool: Pool, permits: int) -> None:
         self.name = member.name
-        self.member = member
+        self._begun = (member.address, member.generation)
         self.pool = pool
         self.routable = member.routable
         self.bulkhead = Bulkhead(member.name, BulkheadSettings(permits=permits, queue=permits))
 
+    def is_still(self, member: Member) -> bool:
+        """Say whether `member` is this very process, not one that was started in its place."""
+        return self._begun == (member.address, member.generation)
+
     async def send(self, call: Call[Request], /) -> Response:
-        """Send one attempt."""
-        return await self.pool(call)
+        """Send one attempt.
+
+        A change of protocol comes wrapped, as an answer that has ended: the handshake was the call,
+        and the session after it must not hold a permit of those for calls.
+        """
+        answer = await self.pool(call)
+        if isinstance(answer, Upgrade):
+            return Response(101, answer.headers, answer)
+        return answer
 
 
 class Upstream:
@@ -64,7 +75,7 @@ class Upstream:
         connect: Connector,
         *,
         random: Callable[[], float],
-        observe: Observer | None = None,
+        transitions: Observer | None = None,
         clock: Clock = FINE,
     ) -> None:
         self.service = service
@@ -77,7 +88,7 @@ class Upstream:
             RetryBudget(),
             judging(trusted=True),
             random,
-            observe,
+            transitions,
             clock,
         )
         self._processes: dict[str, _Process] = {}
@@ -89,8 +100,7 @@ class Upstream:
         present = {member.name: member for member in members}
         for name, process in list(self._processes.items()):
             member = present.get(name)
-            same = member is not None and member[1:3] == process.member[1:3]
-            if same and member is not None:
+            if member is not None and process.is_still(member):
                 process.routable = member.routable
             else:
                 del self._processes[name]

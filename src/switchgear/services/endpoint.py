@@ -6,19 +6,21 @@ from typing import Any, Final
 
 import msgspec
 
+from switchgear.http.methods import METHODS, REPEATABLE
+
 __all__ = ["Endpoint", "Mount"]
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# Doing these twice does no more than doing them once. Source: RFC 9110 section 9.2.2
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
-_SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|[A-Za-z0-9._~!$&'()*+,=:@-]+", re.ASCII)
+_SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|(?!\.{1,2}\Z)[A-Za-z0-9._~!$&'()*+,=:@-]+")
+_FIRST_SHED, _LAST_SHED = 0, 8  # 9 is for what is never shed, which no declaration can claim
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """One HTTP handler: where it stands, who may call it, and how long it may take.
 
     `path` has `{name}` segments; `scope` is what the caller's token must bear; `public` endpoints
-    need none. `deadline` is in seconds. Raises ValueError for a path or pair that cannot be.
+    need none. `deadline` is in seconds, like `attempt_timeout`: what one attempt may take of
+    it where several may be made (0: as the gateway is configured). Raises ValueError for a
+    path or a pair that cannot be.
     """
 
     method: str
@@ -29,20 +31,17 @@ class Endpoint(msgspec.Struct, frozen=True):
     deadline: float = 3.0
     priority: int = 5
     status: int = 0  # 0: 201 for POST, 204 for None, else 200
+    attempt_timeout: float = 0.0
 
     def __post_init__(self) -> None:
-        where = f"{self.method} {self.path}"
         if self.method not in METHODS:
-            raise ValueError(f"{where}: the method must be one of {', '.join(METHODS)}")
-        if not self.path.startswith("/"):
-            raise ValueError(f"{where}: a path begins with a slash")
-        for segment in self.path.split("/")[1:]:
-            if not _SEGMENT.fullmatch(segment) and self.path != "/":
-                raise ValueError(
-                    f"{where}: {segment!r} is no path segment: write plain text or {{name}}"
-                )
+            raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}")
+        _check_path(self.name, self.path)
+        _check_figures(self)
         if self.public and self.scope:
-            raise ValueError(f"{where}: public and scope={self.scope!r} contradict each other")
+            raise ValueError(f"{self.name}: public and scope={self.scope!r} contradict each other")
+        if self.status and not 200 <= self.status <= 399:
+            raise ValueError(f"{self.name}: status={self.status} is no status of a success")
 
     @property
     def name(self) -> str:
@@ -52,7 +51,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     @property
     def repeatable(self) -> bool:
         """Whether another attempt may follow one whose effect is unknown."""
-        return self.method in _REPEATABLE
+        return self.method in REPEATABLE
 
 
 class Mount(msgspec.Struct, frozen=True):
@@ -64,12 +63,44 @@ class Mount(msgspec.Struct, frozen=True):
     public: bool = True
     deadline: float = 3.0
     priority: int = 5
+    attempt_timeout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/") or (self.path != "/" and self.path.endswith("/")):
+        if "{" in self.path or (self.path != "/" and self.path.endswith("/")):
             raise ValueError(f"mount {self.path!r}: write a path like /legacy, or /")
+        _check_path(f"mount {self.path!r}", self.path)
+        _check_figures(self)
 
     @property
     def name(self) -> str:
         """The route's identity in limits, logs and metrics."""
         return f"* {self.path.rstrip('/')}/*"
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The path templates that lead here: its own path, and all below."""
+        stem = self.path.rstrip("/")
+        return (stem, f"{stem}/{{rest...}}") if stem else ("/{rest...}",)
+
+
+def _check_path(where: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise ValueError(f"{where}: a path begins with a slash")
+    for segment in path.split("/")[1:]:
+        if not _SEGMENT.fullmatch(segment) and path != "/":
+            raise ValueError(
+                f"{where}: {segment!r} is no path segment: write plain text or {{name}}"
+            )
+
+
+def _check_figures(one: Endpoint | Mount) -> None:
+    if not _FIRST_SHED <= one.priority <= _LAST_SHED:
+        raise ValueError(
+            f"{one.name}: priority={one.priority} must be {_FIRST_SHED} (shed first) to"
+            f" {_LAST_SHED} (shed last)"
+        )
+    if one.deadline <= 0 or not 0 <= one.attempt_timeout <= one.deadline:
+        raise ValueError(
+            f"{one.name}: attempt_timeout={one.attempt_timeout:g} s must lie within the"
+            f" deadline of {one.deadline:g} s"
+        )

@@ -10,15 +10,18 @@ __all__ = ["HttpGiven"]
 
 
 class HttpGiven:
-    """One request as the plain values that binding reads, and what providers need beside them."""
+    """One request as the plain values that binding reads, and what providers need beside them.
+
+    `body` is read, and `transaction` opened, only for a handler that asks for it.
+    """
 
     __slots__ = ("body", "call", "path", "query", "transaction")
 
-    def __init__(self, call: Call[Request], path: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, call: Call[Request], path: Mapping[str, str]) -> None:
         self.call = call
         self.path = path
         self.query = call.payload.query
-        self.body = body
+        self.body = b""
         self.transaction: Any = None
 
     def header(self, name: str, /) -> str | None:

@@ -1,35 +1,40 @@
 """The host: endpoints and mounted applications as one handler of HTTP requests."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
+import msgspec
 from msgspec.structs import replace
 
-from switchgear.binding.encode import Encode, encoder
 from switchgear.binding.given import BODILESS, HTTP, Provider
+from switchgear.binding.parameters import Unbindable
 from switchgear.binding.plan import Plan, bind
-from switchgear.binding.schema import Operation
+from switchgear.binding.schema import Operation, openapi
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.stack import INBOUND, Part, Place, stack
 from switchgear.http.message import JSON, Request, Response
-from switchgear.policy.call import Call
+from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.route import Found, NoMethod, Route, Router
 from switchgear.ports.tables import Tables, Transaction
+from switchgear.services.answers import Answering, answering, plain
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
 
-__all__ = ["Host"]
+__all__ = ["Fair", "Host", "Mounted"]
 
 Web = Handler[Request, Response]
-Answer = Callable[[Call[Request], Mapping[str, str]], Awaitable[Response]]
+
+Fair = Callable[[Endpoint | Mount, bool], float]
+"""The seconds that a gateway gives one attempt at an endpoint or mount, repeatable or not."""
 
 _NO_BODY: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_DESCRIPTION: Final = "/openapi.json"
 
 
 class Mounted(Protocol):
@@ -38,93 +43,167 @@ class Mounted(Protocol):
     def __call__(self, application: Callable[..., Any], prefix: str) -> Web: ...
 
 
+class _Way(NamedTuple):
+    """Where a route leads: `answer` takes the call and its path parameters, not decoded."""
+
+    name: str
+    answer: Callable[[Call[Request], Mapping[str, str]], Coroutine[Any, Any, Response]]
+
+
 class Host:
     """Route a request to its endpoint, bind it, run it in its transaction, and answer.
 
-    `providers` make injected values by type; a `Transaction` is this host's own affair: it is
-    opened before the call and committed before the response is made. `body_bytes` bounds what is
-    read. Raises Unbindable at construction for a function that cannot be bound.
+    `name` is the service's, the origin of the faults that arise here. `providers` make injected
+    values by type; a `Transaction` is this host's own affair: it is opened before the call and
+    committed before the response is made. `title`, where there is one, has the endpoints
+    described at /openapi.json. `fair` says when a timeout is the handler's own fault and not
+    its caller's hurry: by default when it had the whole deadline.
+
+    Raises Unbindable at construction for a function that cannot be bound, ValueError for two
+    routes that claim the same path.
     """
 
     def __init__(
         self,
+        name: str,
         endpoints: Iterable[Endpoint],
-        mounts: Iterable[Mount],
+        mounts: Iterable[Mount] = (),
         *,
         tables: Tables | None,
         providers: Mapping[Any, Provider],
         mounted: Mounted | None = None,
+        title: str = "",
         body_bytes: int = 1 << 20,
+        fair: Fair = lambda one, _: one.deadline,
         clock: Clock = FINE,
     ) -> None:
+        self._name = name
         self._tables = tables
         self._clock = clock
         self._body_bytes = body_bytes
+        self._fair = fair
         self._providers = {**providers, Transaction: lambda given: given.transaction}
         self.operations: list[Operation] = []
         routes = [Route(one.method, one.path, self._bound(one)) for one in endpoints]
-        routes += [
-            Route("*", f"{one.path.rstrip('/')}/{{rest...}}", self._wrapped(one, mounted))
-            for one in mounts
-        ]
-        self._router: Router[Answer] = Router(routes)
+        if title and not any(route[:2] == ("GET", _DESCRIPTION) for route in routes):
+            routes.append(Route("GET", _DESCRIPTION, self._described(title)))
+        for mount in mounts:
+            way = self._wrapped(mount, mounted)
+            routes += [Route("*", template, way) for template in mount.templates]
+        self._router: Router[_Way] = Router(routes)
 
     async def __call__(self, call: Call[Request]) -> Response:
         """Answer one request. Raises the fault that the endpoint, or the lack of one, makes."""
         request = call.payload
         found = self._router.match(request.method, request.path)
         if not isinstance(found, Found):
-            raise missing(request.method, request.path, found)
-        path = {name: unquote(value) for name, value in found.params.items()}
-        answer: Response = await found.route.value(call, path)
+            raise _missing(request.method, request.path, found)
+        way = found.route.value
+        call.trail.route = way.name
+        answer: Response = await way.answer(call, found.params)
         return answer
 
-    def _bound(self, endpoint: Endpoint) -> Answer:
+    def _bound(self, endpoint: Endpoint) -> _Way:
         """Compile one endpoint: its plan, its deadline, its transaction."""
         plan = bind(
             endpoint.function,
-            path=names_of(endpoint.path),
+            path=_names_of(endpoint.path),
             injectors=self._providers,
             offer=BODILESS if endpoint.method in _NO_BODY else HTTP,
         )
+        if endpoint.public and _asks(plan, self._providers.get(Principal)):
+            raise Unbindable(
+                f"{plan.where}: it asks for a Principal, and {endpoint.name} is public: whoever"
+                " calls it is not asked who they are. Drop the one or the other"
+            )
         status = endpoint.status or (201 if endpoint.method == "POST" else 200)
-        scopes = (endpoint.scope,) if endpoint.scope else ()
+        answer = answering(plan, status, endpoint.status or 204)
         self.operations.append(
             Operation(
                 endpoint.method,
                 endpoint.path,
                 plan,
                 status,
-                scopes=scopes,
+                scopes=(endpoint.scope,) if endpoint.scope else (),
                 secured=not endpoint.public,
             )
         )
-        encode = encoder(plan.result, plan.where)
-        work = _committed(plan, encode, status, self._tables)
-        limit, clock = self._body_bytes, self._clock
-        run = _within(endpoint.name, endpoint.deadline, work, clock)
+        opens = _asks(plan, self._providers[Transaction])
+        work = _working(plan, answer, self._body_bytes, self._tables, opens=opens)
+        run = self._within(endpoint, work, repeatable=endpoint.repeatable)
+        latest, clock = endpoint.deadline, self._clock
 
-        async def answer(call: Call[Request], path: Mapping[str, str]) -> Response:
-            body = b"" if plan.body is None else await _json(call.payload, limit)
-            given = HttpGiven(call, path, body)
-            deadline = min(call.deadline, clock() + endpoint.deadline)
-            result: Response = await run(replace(call, payload=given, deadline=deadline))
+        async def bound(call: Call[Request], params: Mapping[str, str]) -> Response:
+            until = clock() + latest
+            if until < call.deadline:
+                call = replace(call, deadline=until)
+            path = {name: unquote(value) for name, value in params.items()} if params else params
+            result: Response = await run(replace(call, payload=HttpGiven(call, path)))
             return result
 
-        return answer
+        return _Way(endpoint.name, bound)
 
-    def _wrapped(self, mount: Mount, mounted: Mounted | None) -> Answer:
+    def _wrapped(self, mount: Mount, mounted: Mounted | None) -> _Way:
         if mounted is None:
             raise ValueError(f"mount {mount.path}: nothing here hosts ASGI applications")
-        handler, clock = mounted(mount.application, mount.path.rstrip("/")), self._clock
-        run = _within(mount.name, mount.deadline, handler, clock)
+        handler = mounted(mount.application, mount.path.rstrip("/"))
+        often, once = (self._within(mount, handler, repeatable=each) for each in (True, False))
+        latest, clock = mount.deadline, self._clock
 
-        async def answer(call: Call[Request], _: Mapping[str, str]) -> Response:
-            deadline = min(call.deadline, clock() + mount.deadline)
-            result: Response = await run(replace(call, deadline=deadline))
-            return result
+        async def wrapped(call: Call[Request], _: Mapping[str, str]) -> Response:
+            until = clock() + latest
+            if until < call.deadline:
+                call = replace(call, deadline=until)
+            result: Response = await (often if call.repeatable else once)(call)
+            return plain(result)
 
-        return answer
+        return _Way(mount.name, wrapped)
+
+    def _described(self, title: str) -> _Way:
+        """Answer with the description of the same types that bind the calls, written once."""
+        document = openapi(self.operations, title=title, version="1")
+        written = Response(200, JSON, msgspec.json.encode(document))
+
+        async def described(_: Call[Request], __: Mapping[str, str]) -> Response:
+            return written
+
+        return _Way(f"GET {_DESCRIPTION}", described)
+
+    def _within(
+        self, one: Endpoint | Mount, handler: Handler[Any, Any], *, repeatable: bool
+    ) -> Handler[Any, Any]:
+        """Put a handler under its deadline. What it overruns counts against this service."""
+        bound = Timeout(full=self._fair(one, repeatable), limit=inf, share=1.0)
+        parts = [Part(Place.DEADLINE, bound)]
+        return stack(self._name, INBOUND, parts, handler, clock=self._clock).run
+
+
+def _working(
+    plan: Plan, answer: Answering, limit: int, tables: Tables | None, *, opens: bool
+) -> Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]:
+    """Call the plan; if it `opens` a transaction, in one that commits before the response."""
+    reads = plan.body is not None
+
+    async def bare(call: Call[HttpGiven]) -> Response:
+        given = call.payload
+        if reads:
+            given.body = await _json(given.call.payload, limit)
+        ambient.set(given.call)
+        return answer(await plan.call(given))
+
+    async def inside(call: Call[HttpGiven]) -> Response:
+        given = call.payload
+        if tables is None:
+            raise Fault(Code.UNAVAILABLE, f"{plan.name} needs a database and none is configured")
+        if reads:
+            given.body = await _json(given.call.payload, limit)
+        ambient.set(given.call)
+        async with tables.transaction(deadline=call.deadline) as tx:
+            given.transaction = tx
+            # Written before the commit: what cannot be written must not leave its effect.
+            return answer(await plan.call(given))
+
+    return inside if opens else bare
 
 
 async def _json(request: Request, limit: int) -> bytes:
@@ -143,52 +222,24 @@ async def _json(request: Request, limit: int) -> bytes:
     return await request.body.read(limit)
 
 
-def names_of(path: str) -> list[str]:
-    """Return the names of a route's `{name}` segments."""
+def _asks(plan: Plan, provider: Provider | None) -> bool:
+    """Say whether a parameter is made by `provider`, however its annotation spells it."""
+    return provider is not None and any(one.provider is provider for one in plan.parameters)
+
+
+def _names_of(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def missing(method: str, path: str, found: object) -> Fault:
+def _missing(method: str, path: str, found: object) -> Fault:
     """Make the fault for a request that no route takes: an unknown path, or a wrong method."""
     if isinstance(found, NoMethod):
-        allow = found.allow
+        allow = ", ".join(found.allow)
         return Fault(
             Code.UNIMPLEMENTED,
-            f"{path} takes {', '.join(allow)}, not {method}",
+            f"{path} takes {allow}, not {method}",
             effect=Effect.NONE,
-            public=f"This takes {', '.join(allow)}, not {method}.",
-            extra={"status": 405, "allow": list(allow)},
+            public=f"This takes {allow}, not {method}.",
+            extra={"status": 405, "allow": list(found.allow)},
         )
     return Fault(Code.NOT_FOUND, f"no route takes {method} {path}", effect=Effect.NONE)
-
-
-def _within(name: str, deadline: float, handler: Handler[Any, Any], clock: Clock) -> Web:
-    """Put a handler under its route's deadline."""
-    bound = Timeout(full=deadline, limit=inf, share=1.0)
-    return stack(name, INBOUND, [Part(Place.DEADLINE, bound)], handler, clock=clock).run
-
-
-def _committed(
-    plan: Plan, encode: Encode, status: int, tables: Tables | None
-) -> Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]:
-    """Call the plan; with a Transaction, inside one that commits before there is a response."""
-
-    def response(result: object) -> Response:
-        body = encode(result)
-        return Response(204) if body is None else Response(status, JSON, body)
-
-    async def bare(call: Call[HttpGiven]) -> Response:
-        ambient.set(call)
-        return response(await plan.call(call.payload))
-
-    async def inside(call: Call[HttpGiven]) -> Response:
-        ambient.set(call)
-        given = call.payload
-        if tables is None:
-            raise Fault(Code.UNAVAILABLE, f"{plan.name} needs a database and none is configured")
-        async with tables.transaction(deadline=call.deadline) as tx:
-            given.transaction = tx
-            # Written before the commit: what cannot be written must not leave its effect.
-            return response(await plan.call(given))
-
-    return inside if Transaction in plan.injected else bare

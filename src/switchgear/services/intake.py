@@ -4,22 +4,27 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
+from switchgear.http.headers import Headers
 from switchgear.http.message import Request
+from switchgear.http.methods import REPEATABLE
 from switchgear.identity.internal import InternalTokens
 from switchgear.policy.call import Call, Trace
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["Intake"]
+__all__ = ["MARGIN", "Intake"]
 
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 MARGIN: Final = 0.95  # the share of its caller's time that a service uses: its answer must travel
 
 
 class Intake:
-    """Make the call of each request from what the gateway says: principal, deadline, trace.
+    """Make the call of each request from what the gateway says: client, principal, deadline, trace.
 
-    A request without the gateway's token is refused, wherever it comes from. `longest` bounds
-    the deadline when the gateway names none.
+    A request without the gateway's token is refused, wherever it comes from. What is between the
+    gateway and us (the token, the deadline) goes no further: user code sees the client's
+    request, with the client's own address and scheme. `longest` bounds the deadline when the
+    gateway names none.
     """
 
     def __init__(
@@ -37,8 +42,8 @@ class Intake:
 
     def __call__(self, request: Request, now: float) -> Call[Request]:
         """Make the call. Raises Fault (unauthenticated) for a request that no gateway sent."""
-        headers = request.headers
-        token = headers.get("switchgear-token")
+        field = request.headers.get
+        token = field("switchgear-token")
         if token is None:
             raise Fault(
                 Code.UNAUTHENTICATED,
@@ -51,19 +56,26 @@ class Intake:
             self._service,
             request.method,
             request.path,
-            headers.get("x-request-id") or "",
+            field("x-request-id") or "",
             self._wall(),
         )
-        left = headers.get("switchgear-deadline-ms")
-        known = left is not None and left.isascii() and left.isdigit() and len(left) < 10
-        seconds = int(left) / 1000 * MARGIN if known and left is not None else self._longest
-        return Call(
+        left = field("switchgear-deadline-ms") or ""
+        known = left.isascii() and left.isdigit() and len(left) < 10
+        seconds = int(left) / 1000 * MARGIN if known else self._longest
+        kept = [pair for pair in request.headers if not pair[0].startswith("switchgear")]
+        meant = replace(
             request,
+            headers=Headers.parsed(kept, None),
+            peer=field("x-forwarded-for") or request.peer,
+            scheme=field("x-forwarded-proto") or request.scheme,
+        )
+        return Call(
+            meant,
             now + min(seconds, self._longest),
-            repeatable=request.method in _REPEATABLE,
+            repeatable=request.method in REPEATABLE,
             priority=9 if vouched.exempt else 5,
             principal=vouched.principal,
-            trace=_trace(headers.get("traceparent")),
+            trace=_trace(field("traceparent")),
         )
 
 

@@ -16,7 +16,6 @@ def http_providers() -> Mapping[Any, Provider]:
     """Return the providers of an HTTP call: its principal, the call itself, the raw request."""
     return {
         Principal: _principal,
-        Principal | None: lambda given: given.call.principal,
         Call: lambda given: given.call,
         Request: lambda given: given.call.payload,
     }
@@ -27,7 +26,7 @@ def _principal(given: HttpGiven) -> Principal:
     if principal is None:
         raise Fault(
             Code.UNAUTHENTICATED,
-            "a public endpoint asks for a Principal and the caller sent no token",
+            "the handler asks for a Principal, and the gateway vouched for nobody",
             effect=Effect.NONE,
         )
     return principal

@@ -7,14 +7,14 @@ from switchgear.accounts.desk import Desk
 from switchgear.accounts.endpoints import endpoints
 from switchgear.accounts.vault import Vault, open_vault
 from switchgear.assembly.bodies.database import dsn_of, guarded
-from switchgear.assembly.bodies.web import serve
+from switchgear.assembly.bodies.web import fair, serve
 from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import ACCOUNTS
 from switchgear.core.clock import FINE
 from switchgear.identity.passwords import Passwords
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.fault import Fault
-from switchgear.policy.verdict import BAD
+from switchgear.policy.verdict import BAD_AGAIN
 from switchgear.ports.tables import Tables
 from switchgear.services.host import Host
 from switchgear.services.providers import http_providers
@@ -33,11 +33,12 @@ async def accounts(context: RoleContext) -> None:
                 return
             desk = Desk(tables, vault, passwords, settings)
             host = Host(
+                ACCOUNTS,
                 endpoints(),
-                (),
                 tables=tables,
                 providers={**http_providers(), Desk: lambda _: desk},
                 body_bytes=context.settings.http.body_bytes,
+                fair=fair(context),
             )
             await serve(context, ACCOUNTS, host)
         finally:
@@ -54,5 +55,5 @@ async def _opened(context: RoleContext, tables: Tables) -> Vault | None:
             return await open_vault(tables, FINE() + 3.0)
         except Fault as fault:
             context.log.warning("the vault is not open yet", detail=fault.detail)
-            await asyncio.sleep(backoff.delay(min(attempt, 6), BAD, None) or 1.0)
+            await asyncio.sleep(backoff.delay(min(attempt, 6), BAD_AGAIN, None) or 1.0)
     return None

@@ -3,22 +3,24 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from switchgear.assembly.bodies.serving import defects_to, request_log, request_metrics
-from switchgear.assembly.bodies.trust import trust_of
+from switchgear.assembly.bodies.trust import trusting
 from switchgear.assembly.failures import StartError
-from switchgear.assembly.roles import RoleContext
-from switchgear.assembly.routes import ACCOUNTS, SERVICE, is_native, routes_of
+from switchgear.assembly.roles import Answer, RoleContext
+from switchgear.assembly.routes import ACCOUNTS, HEALTH, SERVICE, is_native, routes_of
 from switchgear.assembly.topology import Endpoint, State, Topology
 from switchgear.core.clock import FINE
-from switchgear.core.observe import fan_out
-from switchgear.gateway.door import Door, Trust
+from switchgear.core.observe import Observer, fan_out
+from switchgear.gateway.door import Door
+from switchgear.gateway.onward import Trust
 from switchgear.gateway.upstream import Connector, Member, Upstream
 from switchgear.http.pool import Pool, deadline_line
 from switchgear.http.server import Drive, Server
 from switchgear.policy.breaker import Transition
-from switchgear.policy.shedder import Shedder, ShedderSettings
+from switchgear.policy.shedder import Shedder
 
 __all__ = ["gateway"]
 
@@ -30,50 +32,55 @@ _LAG_EVERY: Final = 0.05  # seconds between two looks at how late the loop runs
 async def gateway(context: RoleContext) -> None:
     """Serve the public socket until drained."""
     settings = context.settings.gateway
-    transitions = _transitions(context)
-    upstreams = {
-        service: Upstream(
-            service,
-            settings,
-            _connector(context),
-            random=random.random,
-            observe=transitions,
+    shedder = Shedder("gateway shedder", settings.shed)
+    async with AsyncExitStack() as held:
+        upstreams = _upstreams(context)
+        for upstream in upstreams.values():
+            held.push_async_callback(upstream.close)
+        trust = await held.enter_async_context(trusting(context, upstreams.get(ACCOUNTS)))
+        door = _door(context, upstreams, shedder, trust)
+        server = Server(
+            door.handler,
+            context.settings.http,
+            drive=Drive.EAGER,
+            intake=door.intake,
+            problem=door.problem,
+            observer=fan_out(request_log(context.log), request_metrics(context.registry)),
+            on_defect=defects_to(context.log),
         )
-        for service in ([SERVICE, ACCOUNTS] if is_native(context.app) else [SERVICE])
-    }
-    shedder = Shedder("gateway shedder", ShedderSettings())
-    door = _door(context, upstreams, shedder, trust_of(context, upstreams.get(ACCOUNTS)))
-    server = Server(
-        door.handler,
-        context.settings.http,
-        drive=Drive.EAGER,
-        intake=door.intake,
-        problem=door.problem,
-        observer=fan_out(request_log(context.log), request_metrics(context.registry)),
-        on_defect=defects_to(context.log),
-    )
-    context.requests = lambda: server.counters.requests
-    context.answers["upstreams"] = _answering(upstreams)
-    unfollow = context.topology.subscribe(lambda topology: _follow(upstreams, topology))
-    watching = asyncio.create_task(_watch_lag(shedder))
-    try:
+        server.full = door.full()
+        held.push_async_callback(server.stop)
+        context.requests = lambda: server.counters.requests
+        context.answers["upstreams"] = _answering(door, upstreams)
+        held.callback(context.topology.subscribe(lambda told: _follow(upstreams, told)))
+        watching = asyncio.create_task(_watch_lag(shedder))
+        held.callback(watching.cancel)
         for sock in context.sockets:
             await server.start(sock, backlog=context.settings.listen.backlog)
         context.ready()
         await context.draining.wait()
         if not await server.drain(context.drain_within):
             context.log.warning("requests were cut: the drain took too long")
-    finally:
-        watching.cancel()
-        unfollow()
-        await server.stop()
-        for upstream in upstreams.values():
-            await upstream.close()
+
+
+def _upstreams(context: RoleContext) -> dict[str, Upstream]:
+    transitions, connect = _transitions(context), _connector(context)
+    return {
+        service: Upstream(
+            service,
+            context.settings.gateway,
+            connect,
+            random=random.random,
+            transitions=transitions,
+        )
+        for service in ([SERVICE, ACCOUNTS] if is_native(context.app) else [SERVICE])
+    }
 
 
 def _door(
     context: RoleContext, upstreams: Mapping[str, Upstream], shedder: Shedder, trust: Trust
 ) -> Door:
+    live, ready = HEALTH
     try:
         return Door(
             routes_of(context.app),
@@ -81,8 +88,8 @@ def _door(
             trust,
             context.settings.gateway,
             local={
-                "/health/live": lambda: (200, {"status": "live"}),
-                "/health/ready": lambda: _ready(context, upstreams),
+                live: lambda: (200, {"status": "live"}),
+                ready: lambda: _ready(context, upstreams),
             },
             shedder=shedder,
         )
@@ -91,15 +98,17 @@ def _door(
 
 
 def _ready(context: RoleContext, upstreams: Mapping[str, Upstream]) -> tuple[int, object]:
-    """Say whether any route can be served, and what is degraded (never a reason to be unready)."""
+    """Say whether any route can be served, and what is degraded (never a reason to be unready).
+
+    This is public: what is degraded is named, and why it is stays on the admin port.
+    """
     serving = {name: upstream.serving for name, upstream in upstreams.items()}
     ready = any(serving.values()) and not context.draining.is_set()
-    degraded = sorted(
-        {reason for one in context.topology.current.endpoints for reason in one.degraded}
-        | {f"{name}: no process is ready" for name, serves in serving.items() if not serves}
-    )
+    endpoints = context.topology.current.endpoints
+    degraded = {reason.partition(":")[0] for one in endpoints for reason in one.degraded}
+    degraded |= {name for name, serves in serving.items() if not serves}
     status = "ready" if ready else "unready"
-    return 200 if ready else 503, {"status": status, "degraded": degraded}
+    return 200 if ready else 503, {"status": status, "degraded": sorted(degraded)}
 
 
 def _follow(upstreams: Mapping[str, Upstream], topology: Topology) -> None:
@@ -125,25 +134,25 @@ def _connector(context: RoleContext) -> Connector:
     return connect
 
 
-def _transitions(context: RoleContext) -> Any:
+def _transitions(context: RoleContext) -> Observer:
     """Write every change of a breaker to the log, and count it."""
     counts = context.registry.counter(
         "breaker_transitions_total", "Changes of state.", ("breaker", "state")
     )
 
-    def observe(event: Any) -> None:
-        if isinstance(event, Transition):
-            counts.bind(event.name, event.new.value).add()
-            context.log.warning(
-                "breaker", breaker=event.name, old=event.old, new=event.new, why=event.why
-            )
+    def observe(event: Transition) -> None:
+        counts.bind(event.name, event.new.value).add()
+        context.log.warning(
+            "breaker", breaker=event.name, old=event.old, new=event.new, why=event.why
+        )
 
     return observe
 
 
-def _answering(upstreams: Mapping[str, Upstream]) -> Any:
+def _answering(door: Door, upstreams: Mapping[str, Upstream]) -> Answer:
     async def answer(_: Any) -> Any:
-        return {name: upstream.statistics() for name, upstream in upstreams.items()}
+        told: dict[str, Any] = {name: one.statistics() for name, one in upstreams.items()}
+        return {**told, "gates": {gate.name: gate.statistics() for gate in door.gates}}
 
     return answer
 

@@ -1,6 +1,7 @@
 """Mounted ASGI applications: hosted beside the endpoints, started and stopped with the process."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ class Mounts:
     def __init__(self, on_defect: Callable[[BaseException, Call[Request]], None]) -> None:
         self._on_defect = on_defect
         self._hosts: list[AsgiHost] = []
+        self._started = AsyncExitStack()
 
     def mounted(self, application: Callable[..., Any], prefix: str) -> Handler[Request, Response]:
         """Host one application under a path prefix."""
@@ -26,8 +28,11 @@ class Mounts:
         return host
 
     async def __aenter__(self) -> "Mounts":
-        for host in self._hosts:
-            await host.start()
+        async with AsyncExitStack() as started:
+            for host in self._hosts:
+                await host.start()
+                started.push_async_callback(host.stop)
+            self._started = started.pop_all()
         return self
 
     async def __aexit__(
@@ -36,5 +41,4 @@ class Mounts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for host in reversed(self._hosts):
-            await host.stop()
+        await self._started.aclose()

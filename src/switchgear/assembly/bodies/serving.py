@@ -4,17 +4,24 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from switchgear.assembly.listen import bind
+from switchgear.gateway.passage import Passage
 from switchgear.http.exchange import Exchanged, Turned
 from switchgear.http.message import Request
+from switchgear.http.methods import METHODS
 from switchgear.policy.call import Call
-from switchgear.telemetry.logs import Log, trace_of
-from switchgear.telemetry.metrics import Registry
+from switchgear.telemetry.logs import RANKS, Log, trace_of
+from switchgear.telemetry.metrics import Counter, Histogram, Registry
 
 __all__ = ["RequestLine", "defects_to", "listen_at", "request_log", "request_metrics"]
+
+
+_BACKLOG: Final = 4096
+_PATH_CHARS: Final = 500  # of a path in the log
 
 
 class RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,18 +52,21 @@ class RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
 def listen_at(endpoint: str) -> socket.socket:
     """Bind the socket at which a role's peers look for it: "unix:/path" or "tcp:host:port"."""
     kind, _, rest = endpoint.partition(":")
-    if kind == "unix":
-        Path(rest).unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.bind(rest)
-        os.chmod(rest, 0o600)
-    else:
-        host, _, port = rest.rpartition(":")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host.strip("[]"), int(port)))
-    sock.listen(4096)
+    host, _, port = rest.rpartition(":")
+    if kind != "unix":
+        return bind(host.strip("[]"), int(port), _BACKLOG)
+    Path(rest).unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)  # nobody else gets in, not even before a change of mode
+        try:
+            sock.bind(rest)
+        finally:
+            os.umask(before)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     sock.setblocking(False)
     return sock
 
@@ -74,10 +84,13 @@ def defects_to(log: Log) -> Callable[[BaseException, Call[Request]], None]:
 
 def request_log(log: Log) -> Callable[[Any], None]:
     """Write one line for each request, and one for what never became a request."""
+    told = {level: RANKS[level] >= log.rank for level in ("info", "warning")}
 
     def observe(event: Any) -> None:
         if isinstance(event, Exchanged):
-            log.event(_line(log, event))
+            level = "info" if event.status < 500 else "warning"
+            if told[level]:
+                log.event(_line(log, level, event))
         elif isinstance(event, Turned):
             log.write("info", "turned_away", peer=event.peer, status=event.status,
                       reason=event.reason, detail=event.detail)  # fmt: skip
@@ -85,17 +98,18 @@ def request_log(log: Log) -> Callable[[Any], None]:
     return observe
 
 
-def _line(log: Log, event: Exchanged) -> RequestLine:
+def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
     call = event.call
     request, trail = call.payload, call.trail
+    who = trail.vouched.principal if isinstance(trail, Passage) else call.principal
     return RequestLine(
         log.stamp(),
-        "info" if event.status < 500 else "warning",
+        level,
         log.process,
         "request",
         trail.route,
         request.method,
-        request.path,
+        request.path[:_PATH_CHARS],
         event.status,
         call.trace.trace_id if call.trace is not None else "",
         round((event.elapsed - trail.upstream) * 1000, 2),
@@ -106,7 +120,7 @@ def _line(log: Log, event: Exchanged) -> RequestLine:
         trail.endpoints[-1] if trail.endpoints else "",
         trail.fault or event.fault,
         trail.detail or event.detail,
-        call.principal.subject if call.principal is not None else "",
+        who.subject if who is not None else "",
         event.left,
         event.cut,
     )
@@ -123,19 +137,17 @@ def request_metrics(registry: Registry) -> Callable[[Any], None]:
     turned = registry.counter(
         "http_turned_away_total", "Bytes that never became a request.", ("reason",)
     )
-    bound: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+    bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(event: Any) -> None:
         if isinstance(event, Exchanged):
+            # Routes and statuses are few; methods are a stranger's to invent.
             method = event.call.payload.method
-            key = (event.call.trail.route, method, event.status)
+            key = (event.call.trail.route, method if method in METHODS else "other", event.status)
             pair = bound.get(key)
             if pair is None:
-                route = key[0] or "none"
-                known = method if method.isalpha() and len(method) <= 7 else "other"
-                pair = (counts.bind(route, known, str(event.status)), times.bind(route))
-                if len(bound) < 10_000:
-                    bound[key] = pair
+                route, known, status = key[0] or "none", key[1], str(event.status)
+                pair = bound[key] = (counts.bind(route, known, status), times.bind(route))
             pair[0].value += 1
             pair[1].observe(event.elapsed)
         elif isinstance(event, Turned):

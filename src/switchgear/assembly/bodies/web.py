@@ -1,17 +1,28 @@
 """Serving HTTP at a role's endpoint, for gateways only, until the role is drained."""
 
+from typing import Final
+
+from msgspec.structs import replace
+
 from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics
 from switchgear.assembly.roles import RoleContext
 from switchgear.core.handler import Handler
+from switchgear.gateway.lane import attempts_of
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem_within
 from switchgear.http.server import Drive, Server
+from switchgear.http.settings import ServerSettings
 from switchgear.identity.internal import InternalTokens
 from switchgear.identity.shared import SharedKeys
-from switchgear.policy.fault import Fault
-from switchgear.services.intake import Intake
+from switchgear.services.endpoint import Endpoint, Mount
+from switchgear.services.host import Fair
+from switchgear.services.intake import MARGIN, Intake
 
-__all__ = ["internal_tokens", "serve"]
+__all__ = ["fair", "internal_tokens", "serve"]
+
+# What a gateway adds to a head that it has accepted.
+_MORE_BYTES: Final = 8 << 10
+_MORE_LINES: Final = 16
 
 
 def internal_tokens(context: RoleContext) -> InternalTokens:
@@ -19,14 +30,25 @@ def internal_tokens(context: RoleContext) -> InternalTokens:
     return InternalTokens(SharedKeys({"boot": context.boot_key}, "boot"))
 
 
+def fair(context: RoleContext) -> Fair:
+    """Say, as the gateways are configured, what an attempt gets of its route's deadline."""
+    settings = context.settings.gateway
+
+    def allowed(one: Endpoint | Mount, repeatable: bool) -> float:
+        attempts = attempts_of(one.deadline, one.attempt_timeout, settings)
+        return MARGIN * attempts.allow(one.deadline, repeatable=repeatable)
+
+    return allowed
+
+
 async def serve(context: RoleContext, service: str, handler: Handler[Request, Response]) -> None:
     """Serve `handler` to gateways, user code in each connection's own task, until drained."""
     server = Server(
         handler,
-        context.settings.http,
+        _within_reach(context.settings.http),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
-        problem=lambda fault: _within(context, fault),
+        problem=lambda fault: problem_within(fault, context.name),
         observer=request_metrics(context.registry),
         on_defect=defects_to(context.log),
     )
@@ -41,5 +63,14 @@ async def serve(context: RoleContext, service: str, handler: Handler[Request, Re
         await server.stop()
 
 
-def _within(context: RoleContext, fault: Fault) -> Response:
-    return problem_within(fault, context.name)
+def _within_reach(settings: ServerSettings) -> ServerSettings:
+    """Leave the limits to the gateways: what they let through is let in here, whole.
+
+    All the connections of one gateway come from one address.
+    """
+    return replace(
+        settings,
+        head_bytes=settings.head_bytes + _MORE_BYTES,
+        head_lines=settings.head_lines + _MORE_LINES,
+        connections_per_address=settings.connections,
+    )

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from switchgear.assembly.bodies.database import dsn_of, watch
-from switchgear.assembly.failures import StartError
+from switchgear.assembly.bound import unbound
 from switchgear.assembly.roles import Answer, RoleContext
 from switchgear.assembly.routes import app_of
 from switchgear.binding.parameters import Unbindable
@@ -47,19 +47,23 @@ async def worker(context: RoleContext) -> None:
             on_failure=failed,
             observe=observe,
         )
-    except Unbindable as error:
-        raise StartError(f"the app cannot be bound: {error}") from None
+    except (Unbindable, ValueError) as error:
+        raise unbound(error) from None
     context.requests = lambda: attempts
     context.answers["consumers"] = _answering(running)
     watching = asyncio.create_task(watch(context, tables))
     work = asyncio.create_task(running.run())
     try:
         context.ready()
-        await context.draining.wait()
+        draining = asyncio.create_task(context.draining.wait())
+        await asyncio.wait({draining, work}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
         running.drain()
         done, _ = await asyncio.wait({work}, timeout=context.drain_within)
         if not done:
             context.log.warning("work was called off: the drain took too long")
+        else:
+            work.result()  # a worker that ended by itself has a defect to tell
     finally:
         watching.cancel()
         work.cancel()

@@ -1,0 +1,123 @@
+"""Onward: what stands between the door and the lane of one route, compiled once for it.
+
+    deadline -> sign-in limit | authenticate -> principal limit -> authorise -> forward -> lane
+
+What a route does not need is not there: a public one knows no principal.
+"""
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from switchgear.core.clock import Clock
+from switchgear.core.frames import Timeout
+from switchgear.core.handler import Handler, Layer
+from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
+from switchgear.gateway.forward import inwards
+from switchgear.gateway.passage import passage_of
+from switchgear.gateway.table import RouteEntry
+from switchgear.http.headers import Headers
+from switchgear.http.message import Request, Response
+from switchgear.identity.internal import Vouched
+from switchgear.identity.tokens import Verified, bearer
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.gate import Gate
+
+__all__ = ["Limits", "Trust", "Web", "onward"]
+
+Web = Handler[Request, Response]
+
+
+class Trust(NamedTuple):
+    """How the gateway proves who calls, and proves itself to services.
+
+    `known` returns what a bearer token that was verified before says, `authenticate` what any
+    says, or raises a fault. `mint` makes the internal token for (what we vouch for, service,
+    method, path, request id).
+    """
+
+    known: Callable[[str], Verified | None]
+    authenticate: Callable[[str], Awaitable[Verified]]
+    mint: Callable[[Vouched, str, str, str, str], str]
+
+
+class Limits(NamedTuple):
+    """The limits that some routes have: for who signs in, and for who has."""
+
+    sign_in: Gate
+    principal: Gate
+
+
+def onward(entry: RouteEntry, lane: Web, trust: Trust, limits: Limits, clock: Clock) -> Stack:
+    """Compile what stands before one route's lane."""
+    parts: list[Part] = [Part(Place.DEADLINE, Timeout(full=entry.deadline, limit=inf, share=1.0))]
+    if entry.sign_in:
+        parts.append(Part(Place.PRINCIPAL_LIMIT, limits.sign_in))
+    if not entry.public:
+        parts.append(Part(Place.AUTHENTICATE, _authenticated(entry.name, trust)))
+        parts.append(Part(Place.PRINCIPAL_LIMIT, limits.principal))
+    if entry.scope:
+        parts.append(Part(Place.AUTHORISE, _authorised(entry.scope)))
+    return stack(entry.name, INBOUND, parts, _forwarded(entry, lane, trust), clock=clock)
+
+
+def _authenticated(route: str, trust: Trust) -> Layer:
+    """Prove who calls; from here on limits count by principal and route."""
+    known, authenticate = trust.known, trust.authenticate
+
+    def authenticated(inner: Handler[Any, Any]) -> Handler[Any, Any]:
+        async def run(call: Call[Request]) -> Response:
+            token = bearer(call.payload.headers.get("authorization"))
+            verified = known(token) or await authenticate(token)
+            passage_of(call).vouched = verified.vouched
+            who = verified.principal
+            key = f"{route} {who.tenant} {who.subject}"
+            answer: Response = await inner(replace(call, principal=who, key=key))
+            return answer
+
+        return run
+
+    return authenticated
+
+
+def _authorised(scope: str) -> Layer:
+    """Let only principals through that were granted a scope."""
+
+    def authorised(inner: Handler[Any, Any]) -> Handler[Any, Any]:
+        async def run(call: Call[Request]) -> Response:
+            principal = call.principal
+            if principal is None or scope not in principal.scopes:
+                raise Fault(
+                    Code.PERMISSION_DENIED,
+                    f"the token does not bear the scope {scope!r}",
+                    effect=Effect.NONE,
+                    public=f"Your token does not bear the scope {scope}.",
+                )
+            answer: Response = await inner(call)
+            return answer
+
+        return run
+
+    return authorised
+
+
+def _forwarded(entry: RouteEntry, lane: Web, trust: Trust) -> Web:
+    """Hand the request to the lane as one of our own: cleaned, named, signed."""
+    mint, service, speaks = trust.mint, entry.service, entry.prefix
+
+    async def forward(call: Call[Request]) -> Response:
+        request, trace, passage = call.payload, call.trace, passage_of(call)
+        assert trace is not None  # noqa: S101 - intake gave it one
+        name = passage.request_id
+        fields = inwards(request, name, trace)
+        token = mint(passage.vouched, service, request.method, request.path, name)
+        fields.append(("switchgear-token", token))
+        # Only an application of its own may change the protocol: an endpoint answers requests.
+        upgrade = request.upgrade if speaks else ""
+        sent = replace(request, headers=Headers.parsed(fields, None), upgrade=upgrade)
+        return await lane(replace(call, payload=sent))
+
+    return forward

@@ -1,0 +1,32 @@
+"""Passages: what the gateway notes on one request's way, beside what every stack writes."""
+
+from typing import Any, Final
+
+from switchgear.identity.internal import Vouched
+from switchgear.policy.call import Call, Trail
+
+__all__ = ["NOBODY", "Passage", "passage_of"]
+
+NOBODY: Final = Vouched()
+
+
+class Passage(Trail):
+    """The trail of a request: how it was routed, its id, and whom we vouch for.
+
+    Found out once, at the door; `found` is what the router said of it.
+    """
+
+    __slots__ = ("found", "request_id", "vouched")
+
+    def __init__(self, route: str, found: Any, request_id: str) -> None:
+        super().__init__(route)
+        self.found = found
+        self.request_id = request_id
+        self.vouched = NOBODY
+
+
+def passage_of(call: Call[Any]) -> Passage:
+    """Return the passage of a call that came in by the door."""
+    trail = call.trail
+    assert isinstance(trail, Passage)  # noqa: S101 - the door's intake made it
+    return trail
