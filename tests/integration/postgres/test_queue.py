@@ -312,6 +312,26 @@ async def test_a_lease_whose_answer_was_lost_comes_back(roles: Roles) -> None:
         await admin.close()
 
 
+async def test_a_holder_that_was_declared_dead_leases_nothing(roles: Roles) -> None:
+    await prepare(roles)
+    unaware = QueueSettings(lease=60.0, heartbeat=30.0, poll=0.05)
+    async with opened(roles, unaware) as (queue, tables):
+        intake = queue.source(READING)
+        await publish(tables, 1)
+        delivery = await intake.take()
+        assert delivery is not None
+        await run(
+            roles.owner,
+            "UPDATE switchgear.holder SET dead_at = now()",
+            "UPDATE switchgear.ready SET holder = NULL, deaths = 0",
+        )
+        await asyncio.sleep(0.3)
+        assert await queue.depths(soon()) == {"orders": {"ready": 1}}
+        await delivery.settle(Done(None))
+        await intake.close()
+        assert await queue.depths(soon()) == {"orders": {"ready": 1}}
+
+
 async def test_handlers_that_hold_every_connection_do_not_cost_the_lease(roles: Roles) -> None:
     await prepare(roles)
     small = QueueSettings(lease=0.6, heartbeat=0.2, poll=0.2, connections=1)
