@@ -1,5 +1,6 @@
 """Routes: an app's declarations as the gateway's table, and any ASGI application as an app."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from switchgear.accounts.surface import KEYS as KEYS_FACE
@@ -64,18 +65,23 @@ def routes_of(loaded: Any) -> list[RouteEntry]:
     try:
         routes = [_endpoint(one) for one in app.endpoints] + [_mount(one) for one in app.mounts]
         taken = {(route.method, route.path) for route in routes}
-        clash = [f"GET {path}" for path in HEALTH if ("GET", path) in taken]
+        _leave(taken, (("GET", path) for path in HEALTH), "every gateway answers")
         if is_native(loaded):
             if (_DESCRIPTION.method, _DESCRIPTION.path) not in taken:
                 routes.append(_DESCRIPTION)
-            clash += [one.name for one in _OF_ACCOUNTS.values() if (one.method, one.path) in taken]
+            _leave(taken, (face[:2] for face in SURFACE), "accounts answers")
             routes += _OF_ACCOUNTS.values()
-        if clash:
-            raise StartError(f"the app declares {', '.join(clash)}, which the platform answers")
         Router(Route(*template, route) for route in routes for template in route.templates)
     except ValueError as error:
         raise StartError(f"the app's routes cannot be served: {error}") from None
     return routes
+
+
+def _leave(taken: set[tuple[str, str]], ours: Iterable[tuple[str, str]], who: str) -> None:
+    """Refuse what the app declares of `ours`."""
+    clash = [f"{method} {path}" for method, path in ours if (method, path) in taken]
+    if clash:
+        raise StartError(f"the app declares {', '.join(clash)}, which {who}")
 
 
 def _endpoint(one: Endpoint) -> RouteEntry:

@@ -30,6 +30,7 @@ _KIND: Final = "at+jwt"
 _Instant = Annotated[float, Meta(ge=0, le=2**53)]
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _INVALID: Final = "The token is not valid."
+_NEEDED: Final = "This needs a token: send Authorization: Bearer <token>."
 
 
 class TokenSettings(msgspec.Struct, frozen=True):
@@ -217,12 +218,10 @@ class Verifier:
 def bearer(header: str | None) -> str:
     """Return the token of an Authorization header. Raises `Fault` (unauthenticated)."""
     if not header:
-        raise _refused("there is no Authorization header", "A bearer token is needed.")
+        raise _refused("there is no Authorization header", _NEEDED)
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token or token.strip() != token or " " in token:
-        raise _refused(
-            "the Authorization header holds no bearer token", "A bearer token is needed."
-        )
+        raise _refused("the Authorization header holds no bearer token", _NEEDED)
     return token
 
 
