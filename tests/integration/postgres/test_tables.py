@@ -215,16 +215,17 @@ async def test_a_transaction_whose_process_stopped_is_ended_by_the_server(
     database: Dsn, between: str
 ) -> None:
     find = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
+    watching = await asyncpg.connect(**database.arguments())
     async with opened(database) as tables:
         with pytest.raises(Fault) as ended:
             async with tables.transaction(soon(0.2)) as tx:
                 stuck = await tx.fetch_one(int, "SELECT pg_backend_pid()")
                 if between == "parsing and execution":
                     await tx.connection.prepare("SELECT 1")
-                async with tables.transaction(soon()) as watching:
-                    while await watching.fetch_one(int, find, stuck):
-                        await asyncio.sleep(0.02)
+                while await watching.fetchval(find, stuck):
+                    await asyncio.sleep(0.02)
         assert ended.value.effect is Effect.NONE
+    await watching.close()
 
 
 async def test_waiting_for_a_connection_ends_with_the_deadline(database: Dsn) -> None:
