@@ -6,7 +6,7 @@ from bench._harness.load import generator
 from bench._harness.pinning import cpus
 from bench._harness.servers import Figures
 
-__all__ = ["print_calls", "print_figures", "print_ground"]
+__all__ = ["print_calls", "print_figures", "print_ground", "print_rows"]
 
 
 def print_ground() -> None:
@@ -33,7 +33,7 @@ def print_figures(title: str, figures: Mapping[str, Figures]) -> None:
                 f"{one.resident_bytes / 2**20:.0f}",
             )
         )
-    _print(title, rows)
+    print_rows(title, rows)
 
 
 def print_calls(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
@@ -47,10 +47,11 @@ def print_calls(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
             cost = columns[loop][name]
             cells += [f"{cost:.0f}", f"{cost / columns[loop][names[0]]:.2f}"]
         rows.append((name, *cells))
-    _print(f"{title}, ns per call", rows)
+    print_rows(f"{title}, ns per call", rows)
 
 
-def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
+def print_rows(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a title: the first column to the left, figures to the right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     print(f"\n{title}")
     for row in rows:

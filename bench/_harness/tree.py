@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Used", "used"]
+__all__ = ["Used", "held", "used"]
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -25,19 +25,41 @@ class _Stat(NamedTuple):
 
 def used(pid: int) -> Used:
     """Add up a process tree. Raises ProcessLookupError when its root is gone."""
+    tree = _tree(pid)
+    ticks = sum(stat.ticks for stat in tree.values())
+    return Used(ticks / _TICK, sum(stat.pages for stat in tree.values()) * _PAGE)
+
+
+def held(pid: int) -> int:
+    """Return the bytes that a process tree holds, each shared page once and not once per process.
+
+    Else a database would seem to hold its shared buffers as often as it has connections.
+    Raises ProcessLookupError when its root is gone.
+    """
+    return sum(_share(one, stat) for one, stat in _tree(pid).items())
+
+
+def _share(pid: int, stat: _Stat) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # another's process, or one that has ended
+        return stat.pages * _PAGE
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _tree(root: int) -> dict[int, _Stat]:
     stats = {}
     for name in os.listdir("/proc"):
         if name.isdigit() and (stat := _stat(int(name))) is not None:
             stats[int(name)] = stat
-    if pid not in stats:
-        raise ProcessLookupError(f"process {pid} is gone")
-    tree, todo = set(), [pid]
+    if root not in stats:
+        raise ProcessLookupError(f"process {root} is gone")
+    tree, todo = {}, [root]
     while todo:
         one = todo.pop()
-        tree.add(one)
+        tree[one] = stats[one]
         todo += [child for child, stat in stats.items() if stat.parent == one]
-    ticks = sum(stats[one].ticks for one in tree)
-    return Used(ticks / _TICK, sum(stats[one].pages for one in tree) * _PAGE)
+    return tree
 
 
 def _stat(pid: int) -> _Stat | None:

@@ -9,7 +9,17 @@ from typing import Final
 
 from bench._harness.servers import Contender
 
-__all__ = ["fastapi", "fastapi_proxy", "fastify", "fastify_proxy", "node", "upstream", "uvicorn"]
+__all__ = [
+    "fastapi",
+    "fastapi_proxy",
+    "fastify",
+    "fastify_proxy",
+    "installed",
+    "modules",
+    "node",
+    "upstream",
+    "uvicorn",
+]
 
 _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parents[1]
@@ -55,6 +65,30 @@ def upstream() -> Contender:
     return Contender("upstream", [sys.executable, str(_HERE / "upstream.py"), "{port}"])
 
 
+def modules(wanted: str) -> Path | None:
+    """Install the locked npm packages into the virtual environment, once per lock.
+
+    Returns their folder; None where there is no node and npm.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print(f"no node and npm on the PATH: without {wanted}")
+        return None
+    if installed() is None:
+        _MODULES.mkdir(exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(_HERE / name, _MODULES / name)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        subprocess.run(command, cwd=_MODULES, check=True)
+    return installed()
+
+
+def installed() -> Path | None:
+    """Return the folder of the npm packages, if those of the lock are there."""
+    copy, found = _MODULES / "package-lock.json", _MODULES / "node_modules"
+    lock = (_HERE / "package-lock.json").read_bytes()
+    return found if found.exists() and copy.exists() and copy.read_bytes() == lock else None
+
+
 def _asgi(name: str, module: str, upstream_port: int = 0) -> Contender:
     command = [sys.executable, "-m", "uvicorn", f"bench._peers.{module}:app", "--port", "{port}"]
     path = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
@@ -64,21 +98,8 @@ def _asgi(name: str, module: str, upstream_port: int = 0) -> Contender:
 
 
 def _fastify(name: str, script: str, upstream_port: int = 0) -> list[Contender]:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        print(f"no node and npm on the PATH: {name} is left out")
+    found = modules(name)
+    if found is None:
         return []
-    env = {"NODE_PATH": str(_installed()), "UPSTREAM": str(upstream_port)}
+    env = {"NODE_PATH": str(found), "UPSTREAM": str(upstream_port)}
     return [Contender(name, ["node", str(_HERE / script)], env)]
-
-
-def _installed() -> Path:
-    """Install the locked packages into the virtual environment, once per lock."""
-    lock = (_HERE / "package-lock.json").read_bytes()
-    copy = _MODULES / "package-lock.json"
-    if not (_MODULES / "node_modules").exists() or copy.read_bytes() != lock:
-        _MODULES.mkdir(exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(_HERE / name, _MODULES / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(command, cwd=_MODULES, check=True)
-    return _MODULES / "node_modules"
