@@ -12,13 +12,16 @@ from typing import Any
 
 from bench._apps.contenders import ours_json, ours_proxy
 from bench._apps.person import PERSON
-from bench._apps.protected import alone, protected
+from bench._apps.protected import alone, machines, protected
+from bench._apps.protected import endpoint as endpoint_stack
 from bench._harness.calls import LOOPS, Call, Make, per_call
 from bench._harness.load import Asked
 from bench._harness.pinning import cpus
 from bench._harness.servers import measure, running
 from bench._harness.table import print_calls, print_figures, print_ground
 from bench._peers import fastapi, fastapi_proxy, fastify, fastify_proxy, upstream
+from switchgear.core.observe import quiet
+from switchgear.core.policy import Policy
 from switchgear.core.stack import Stack
 from switchgear.policy.call import Call as PolicyCall
 
@@ -64,10 +67,39 @@ def by_hand(work: Work) -> Make:
     return make
 
 
+def by_policy(work: Work) -> Make:
+    """What a user writes: any function, its arguments, and the call made around them."""
+
+    def make() -> Call:
+        policy = Policy("bench", repeatable=True)
+        return lambda: policy.call(work, CALL)
+
+    return make
+
+
+def only_machines(work: Work) -> Make:
+    """The floor: what breaker, bulkhead and budget cost by themselves, and then the work."""
+
+    def make() -> Call:
+        once = machines()
+
+        async def run() -> None:
+            once()
+            await work(CALL)
+
+        return run
+
+    return make
+
+
 def calls(settings: argparse.Namespace) -> None:
     for work in (nothing, suspending):
         contenders = {
             "full stack": before(work, protected),
+            "full stack, observed": before(work, partial(protected, observe=quiet)),
+            "one endpoint, observed": before(work, partial(endpoint_stack, observe=quiet)),
+            "policy.call": by_policy(work),
+            "its machines, no frame": only_machines(work),
             "semaphore and timeout by hand": by_hand(work),
             "no protection": bare(work),
         }

@@ -38,8 +38,8 @@ class Frame:
     tell how attempts ended.
     """
 
-    __slots__ = ("_clock", "_gated", "_gates", "_handler", "_judge", "_kit", "_name", "_observe",
-                 "_outer", "_retry", "_tells", "_timeout")  # fmt: skip
+    __slots__ = ("_clock", "_deposit", "_gated", "_gates", "_handler", "_judge", "_kit", "_name",
+                 "_observe", "_outer", "_retry", "_tells", "_timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Frame:
         self._timeout = timeout
         self._gates = tuple(gates)
         self._retry = retry
+        self._deposit = None if retry is None else retry.deposit
         self._outer = tuple(outer)
         self._gated = bool(self._gates or self._outer)
         self._tells = tells and kit.observe is not None
@@ -94,8 +95,8 @@ class Frame:
                         now = clock()
                         refresh(held, now)
                     held = whole = (gate, got, held)
-                if self._retry is not None:
-                    self._retry.deposit(now)
+                if self._deposit is not None:
+                    self._deposit(now)
                     call.trail.attempts = 1
             tries = tried + 1
             for gate in self._gates:

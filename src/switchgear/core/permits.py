@@ -87,7 +87,6 @@ async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit | Refused:
         raise
     finally:
         slot.discard(bell)
-        waiting.wake = None
     if waiting.answer is None:
         now = kit.clock()
         gate.abandon(waiting, now)

@@ -10,6 +10,7 @@ from switchgear.core.drivers import step
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.observe import Refusing
+from switchgear.core.permits import settle
 from switchgear.core.sweep import sweep_of
 from switchgear.policy.breaker import Breaker, BreakerSettings
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
@@ -19,7 +20,7 @@ from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting
 from switchgear.policy.verdict import GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict
 from switchgear.testing.virtual import START, clock
 from tests.support.cancel import turns
-from tests.support.core import Door, call
+from tests.support.core import Door, Plain, Stream, call, retry
 
 pytestmark = pytest.mark.virtual
 
@@ -273,6 +274,63 @@ async def test_a_gate_that_breaks_does_not_keep_the_others_permits() -> None:
     with pytest.raises(ZeroDivisionError):
         await Frame(Kit("x", clock=clock), nothing, gates=[outer, broken, inner]).run(call(START))
     assert (outer.verdicts, inner.verdicts) == ([GOOD], [GOOD])
+
+
+@pytest.mark.parametrize("ends", ["fails", "streams"])
+async def test_nor_where_the_call_fails_or_streams(ends: str) -> None:
+    class Broken(Door):
+        def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+            super().settle(permit, verdict, now)
+            raise ZeroDivisionError
+
+    outer, broken, inner = Door("outer"), Broken("broken"), Door("inner")
+    answer = Stream()
+
+    async def work(call: Call[Any]) -> Stream:
+        if ends == "fails":
+            raise ValueError("a defect")
+        return answer
+
+    run = Frame(Kit("x", clock=clock), work, gates=[outer, broken, inner]).run
+    with pytest.raises(ZeroDivisionError):
+        await run(call(START))
+        answer.end(GOOD)
+    assert len(outer.verdicts) == len(inner.verdicts) == 1
+
+
+async def test_a_gate_that_says_nothing_to_whom_it_let_wait_too_long() -> None:
+    class Silent(Door):
+        def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
+            return Waiting(ask, now, now + 1.0)
+
+        def abandon(self, waiting: Waiting, now: float) -> None:
+            self.log.append("left")
+
+    door = Silent("silent")
+    with pytest.raises(Fault, match=r"^silent had no room for 1\.0\d* s$") as caught:
+        await Frame(Kit("x", clock=clock), _never, gates=[door]).run(call(START + 3))
+    assert (caught.value.refusal, door.log) == (Refusal.FULL, ["left"])
+
+
+async def test_an_outer_gate_may_queue_too() -> None:
+    before, bulkhead = Door("before"), Bulkhead("db", BulkheadSettings(permits=1, patience=1.0))
+    inner, events = Door("inner"), list[Any]()
+    hold = bulkhead.admit(ANYONE, clock())
+    assert isinstance(hold, Permit)
+    asyncio.get_running_loop().call_later(
+        1.0, lambda: settle((bulkhead, hold, None), GOOD, clock())
+    )
+
+    async def work(call: Call[Any]) -> None:
+        await asyncio.sleep(0.25)
+
+    kit = Kit("x", events.append, clock=clock)
+    parts = {"retry": retry(Plain([])), "outer": [before, bulkhead], "gates": [inner]}
+    await Frame(kit, work, **parts).run(given := call(START + 3))  # type: ignore[arg-type]  # a mix
+    assert before.permits[0].at == inner.permits[0].at == START + 1.0
+    assert [round(event.elapsed, 6) for event in events] == [0.25, 1.25]
+    assert given.trail.attempts == 1
+    assert bulkhead.statistics()["out"] == 0
 
 
 async def test_a_queued_coroutine_that_is_thrown_away_leaves_its_place() -> None:
