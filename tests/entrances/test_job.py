@@ -37,7 +37,7 @@ from tests.support.entrance import (
 )  # fmt: skip
 from tests.support.postgres import run
 
-pytestmark = pytest.mark.usefixtures("loop_factory")
+pytestmark = [pytest.mark.usefixtures("loop_factory"), pytest.mark.timeout(30)]
 
 Pressing = tuple[Intake, "asyncio.Task[None]"]
 mark: ContextVar[str] = ContextVar("mark", default="none")

@@ -148,11 +148,13 @@ async def test_a_failing_record_holds_the_checkpoint_and_a_restart_begins_with_i
 ) -> None:
     log, gate = Log(100, keys=7), breaker()
 
-    async def later_ones_are_done() -> None:
-        await until(lambda: max(offset for _, offset in work.done) >= 55)
+    async def others_are_done() -> None:
+        await until(
+            lambda: work.checkpoint.reached == 49 and max(number for _, number in work.done) >= 55
+        )
 
     async with nothing_left(gate), speaking(log.talk) as port:
-        work = Failing(Checkpoint(), gate, at=50, when=later_ones_are_done)
+        work = Failing(Checkpoint(), gate, at=50, when=others_are_done)
         with pytest.raises(Fault, match="the store is away"):
             await work.off(port)
         assert work.checkpoint.reached == 49

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from switchgear.core.clock import FINE
 from switchgear.core.delivery import Failed, Outcome, dispatch
 from switchgear.core.drivers import Work, working
 from switchgear.core.sweep import Sweep, sweep_of
@@ -310,7 +311,9 @@ async def speaking(talk: Talk) -> AsyncIterator[int]:
             await asyncio.wait(set(talks))
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that other tasks bring about; the test's own limit bounds it."""
+async def until(condition: Callable[[], object], within: float = 10.0) -> None:
+    """Wait for something that others bring about; no test needs a machine so slow."""
+    deadline = FINE() + within
     while not condition():
+        assert FINE() < deadline, "it did not come to be"
         await asyncio.sleep(0.002)
