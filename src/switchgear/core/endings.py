@@ -6,7 +6,7 @@ from typing import Any, Final
 from switchgear.core.handler import Ending, Judge
 from switchgear.policy.verdict import Verdict, judge, worse
 
-__all__ = ["follow", "judged", "known", "streams"]
+__all__ = ["drop", "follow", "judged", "known", "streams"]
 
 _KNOWN: Final[dict[type, bool]] = {}
 known: Final = _KNOWN.get
@@ -39,7 +39,7 @@ class _Tail:
             done(worse(self._head, end))
 
 
-def follow(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> None:
+def follow(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> _Tail:
     """Have `done` called once when `answer` ends, with the worse of its head's and end's verdict.
 
     Where `on_end` itself fails, the answer is lost: it ends now, by that error, which is raised.
@@ -50,6 +50,17 @@ def follow(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> No
     except BaseException as error:
         tail(judge(error))
         answer.abandon()
+        raise
+    return tail
+
+
+def drop(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> None:
+    """End an answer that nobody will take, and have `done` called as `follow` does."""
+    tail = follow(answer, head, done)
+    try:
+        answer.abandon()
+    except BaseException as error:
+        tail(judge(error))
         raise
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from switchgear.core.drivers import working
-from switchgear.core.endings import follow, judged, known, streams
-from switchgear.core.handler import Ending, Handler
+from switchgear.core.endings import drop, follow, judged, known, streams
+from switchgear.core.handler import Handler
 from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Event, report
 from switchgear.core.permits import Held, answered, let_in, refresh, settle, wake
@@ -146,9 +146,8 @@ class Frame:
                 verdict = worse(verdict, judge(self._overdue(until - now, call)))
             if wait is None:
                 if known(answer.__class__, True) and streams(answer):
-                    self._follow(
-                        answer, held, verdict, partial(self._over, held, trial, now, begun, tries)
-                    )
+                    answered(held, clock())
+                    follow(answer, verdict, partial(self._over, held, trial, now, begun, tries))
                     return answer
                 # As `_over` does it, for every call that goes well: 0.2 us less.
                 end = clock()
@@ -210,8 +209,8 @@ class Frame:
         """End one attempt and, after the wait, make another."""
         try:
             if streams(answer):
-                self._follow(answer, held, verdict, over)
-                answer.abandon()
+                answered(held, self._clock())
+                drop(answer, verdict, over)
             else:
                 over(verdict)
             await sleep(wait)
@@ -220,13 +219,6 @@ class Frame:
             raise
         call.trail.attempts = tries + 1
         return await self.run(call, tries, begun, whole)
-
-    def _follow(
-        self, answer: Ending, held: Held, verdict: Verdict, over: Callable[[Verdict], None]
-    ) -> None:
-        """Put off what is to be done until a streaming answer ends."""
-        answered(held, self._clock())
-        follow(answer, verdict, over)
 
     def _over(
         self,

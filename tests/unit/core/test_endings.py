@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.endings import streams
+from switchgear.core.endings import _KNOWN, streams
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Ending, Handler
 from switchgear.core.observe import AttemptEnded, CallEnded
@@ -122,6 +122,18 @@ async def test_on_end_raising_on_an_answer_to_be_replaced_leaks_no_permit() -> N
     assert (inner.verdicts, outer.verdicts) == ([BAD_AGAIN], [BAD])
 
 
+async def test_abandon_raising_on_an_answer_to_be_replaced_leaks_no_permit() -> None:
+    class Stuck(Stream):
+        def abandon(self) -> None:
+            raise ZeroDivisionError("abandon is broken")
+
+    inner, outer = Door("inner"), Door("outer")
+    run = framed(Stuck(503), inner, retry=retry(Plain([0.1])), outer=[outer])
+    with pytest.raises(ZeroDivisionError):
+        await run(call(START + 3, repeatable=True))
+    assert (inner.verdicts, outer.verdicts) == ([BAD_AGAIN], [BAD])
+
+
 async def test_a_judge_that_breaks_leaves_no_answer_streaming() -> None:
     def broken(answer: Any) -> Verdict:
         raise ZeroDivisionError
@@ -180,3 +192,4 @@ def test_what_streams_is_told_by_its_type_and_remembered_in_bounds() -> None:
     for number in range(3000):
         assert not streams(type(f"Made{number}", (), {})())
     assert streams(Stream())
+    assert len(_KNOWN) <= 1025

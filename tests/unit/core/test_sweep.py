@@ -128,6 +128,27 @@ async def test_slots_whose_alarms_are_gone_set_no_timer() -> None:
     assert len(sweep._slots) == len(sweep._due) == 0
 
 
+async def test_a_slot_that_emptied_while_others_rang_is_not_armed_again() -> None:
+    sweep = make()
+    passing, late = Alarm(), Alarm()
+    first = Alarm(lambda: sweep.arm(START + 0.5, passing).discard(passing))
+    sweep.arm(START + 0.1, first)
+    await asyncio.sleep(0.2)
+    sweep.arm(START + 0.5, late)
+    await asyncio.sleep(0.5)
+    assert (len(first.rang), passing.rang, len(late.rang)) == (1, [], 1)
+
+
+async def test_a_slot_that_has_rung_is_not_armed_again() -> None:
+    sweep = make()
+    first, second = Alarm(), Alarm()
+    sweep.arm(START + 0.1, first)
+    await asyncio.sleep(0.2)
+    sweep.arm(START + 0.1, second)
+    await asyncio.sleep(0.2)
+    assert (len(first.rang), len(second.rang)) == (1, 1)
+
+
 async def test_there_is_one_sweep_for_a_loop_and_a_clock() -> None:
     loop = asyncio.get_running_loop()
     assert sweep_of(loop, clock) is sweep_of(loop, clock)

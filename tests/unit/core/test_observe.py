@@ -1,0 +1,38 @@
+"""Observers: they see every event, and their defects are nobody else's."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from switchgear.core.kit import Kit
+from switchgear.core.observe import CallEnded, fan_out, quiet
+from switchgear.policy.verdict import GOOD
+
+EVENT = CallEnded("mail", 1, GOOD, 0.5)
+
+
+async def test_every_observer_sees_every_event_and_one_that_fails_is_reported() -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    seen: list[Any] = []
+
+    def broken(event: Any) -> None:
+        raise ZeroDivisionError
+
+    fan_out(seen.append, broken, quiet, seen.append)(EVENT)
+    assert seen == [EVENT, EVENT]
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
+    assert "CallEnded" in told[0]["message"]
+
+
+def test_outside_a_loop_a_failing_observer_is_a_warning() -> None:
+    def broken(event: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.warns(UserWarning, match="an observer failed on CallEnded"):
+        Kit("mail", broken).tell(EVENT)
+
+
+def test_a_kit_without_an_observer_tells_nobody() -> None:
+    Kit("mail").tell(EVENT)
