@@ -1,0 +1,224 @@
+"""Policy: the public face, with every protection on, and types that survive it."""
+
+import asyncio
+import contextvars
+from typing import Any, assert_type
+
+import pytest
+
+from switchgear import Code, Fault, Policy
+from switchgear.core.ambient import ambient, current, deadline
+from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.policy.breaker import BreakerSettings, Transition
+from switchgear.policy.bucket import BucketSettings
+from switchgear.policy.bulkhead import BulkheadSettings
+from switchgear.policy.call import Call, Principal, Trace
+from switchgear.policy.fault import Effect, Refusal
+from switchgear.policy.verdict import BAD, GOOD
+from switchgear.testing.virtual import START, clock
+
+pytestmark = pytest.mark.virtual
+
+
+def make(**options: Any) -> Policy:
+    return Policy("mail", clock=clock, random=lambda: 0.5, **options)
+
+
+async def double(number: int, *, plus: int = 0) -> int:
+    await asyncio.sleep(0)
+    return 2 * number + plus
+
+
+async def hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_a_call_passes_arguments_in_and_the_result_out() -> None:
+    policy = make()
+    assert await policy.call(double, 20, plus=2) == 42
+    figures = policy.statistics()
+    assert figures["breaker"]["settled"] == figures["bulkhead"]["settled"] == 1
+    assert set(figures) == {"breaker", "bulkhead", "budget"}
+
+
+async def test_a_decorated_function_keeps_its_name_and_its_types() -> None:
+    policy = make()
+
+    @policy
+    async def send(letter: str, *, copies: int = 1) -> list[str]:
+        """Send it."""
+        return [letter] * copies
+
+    assert (send.__name__, send.__doc__) == ("send", "Send it.")
+    result = await send("hello", copies=2)
+    assert_type(result, list[str])
+    assert result == ["hello", "hello"]
+    assert_type(await policy.call(double, 1), int)
+
+
+async def _never_run(policy: Policy) -> None:
+    """Typed as the function is: a type checker complains where it should."""
+    await policy.call(double, "one")  # type: ignore[arg-type]  # the point of it
+    await policy(double)(1, minus=1)  # type: ignore[call-arg]  # the point of it
+
+
+async def test_only_async_functions_are_decorated() -> None:
+    def blocking() -> None:
+        pass
+
+    with pytest.raises(TypeError, match="policy 'mail' protects async functions"):
+        make()(blocking)  # type: ignore[arg-type]  # that is what is refused
+
+
+async def test_by_default_only_what_had_no_effect_is_tried_again() -> None:
+    seen: list[int] = []
+
+    async def fail(error: Exception) -> None:
+        seen.append(1)
+        raise error
+
+    policy = make()
+    for error, tries in (
+        (ConnectionResetError("reset"), 1),
+        (Fault(Code.UNAVAILABLE, effect=Effect.NONE), 3),
+        (ValueError("a defect"), 1),
+    ):
+        seen.clear()
+        with pytest.raises(type(error)):
+            await policy.call(fail, error)
+        assert len(seen) == tries
+    seen.clear()
+    with pytest.raises(ConnectionResetError):
+        await make(repeatable=True, attempts=2).call(fail, ConnectionResetError("reset"))
+    assert len(seen) == 2
+
+
+async def test_the_deadline_bounds_the_call_and_the_timeout_each_attempt_that_is_repeatable() -> (
+    None
+):
+    with pytest.raises(Fault) as caught:
+        await make(deadline=2.0).call(hang)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert START + 2.0 <= clock() < START + 2.02
+    began = clock()
+    events: list[Any] = []
+    with pytest.raises(Fault):
+        await make(timeout=0.5, attempts=2, repeatable=True, observe=events.append).call(hang)
+    assert clock() - began == pytest.approx(1.05, abs=0.05)
+    assert [type(event) for event in events] == [AttemptEnded, AttemptEnded, CallEnded]
+
+
+async def test_a_hung_dependency_opens_the_breaker_and_is_then_refused_at_once() -> None:
+    events: list[Any] = []
+    policy = make(deadline=1.0, observe=events.append, attempts=1)
+    for _ in range(5):
+        with pytest.raises(Fault):
+            await policy.call(hang)
+    assert policy.statistics()["breaker"]["state"] == "open"
+    assert [event.new for event in events if isinstance(event, Transition)] == ["open"]
+    began = clock()
+    with pytest.raises(Fault) as caught:
+        await policy.call(double, 1)
+    assert (caught.value.refusal, clock()) == (Refusal.OPEN, began)
+
+
+async def test_a_crawling_dependency_opens_the_breaker_too() -> None:
+    policy = make(deadline=1.0, breaker=BreakerSettings(calls=3))
+
+    async def crawl() -> None:
+        await asyncio.sleep(0.9)
+
+    for _ in range(3):
+        await policy.call(crawl)
+    assert policy.statistics()["breaker"]["state"] == "open"
+
+
+async def test_gates_are_taken_away_and_added() -> None:
+    policy = make(
+        breaker=None, bulkhead=BulkheadSettings(permits=1, queue=0), rate=BucketSettings(1.0, 1.0)
+    )
+    assert set(policy.statistics()) == {"bulkhead", "rate", "budget"}
+    task = asyncio.create_task(policy.call(hang))
+    await asyncio.sleep(0)
+    with pytest.raises(Fault) as caught:
+        await policy.call(double, 1)
+    assert caught.value.refusal is Refusal.LIMITED
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+async def test_inside_a_call_its_deadline_its_caller_and_its_trace_hold() -> None:
+    seen: list[Call[Any] | None] = []
+
+    async def look() -> None:
+        seen.append(current())
+        seen.append(Call(None, deadline()))
+
+    given: Call[Any] = Call(
+        "the request", START + 0.5, principal=Principal("ada"), trace=Trace("1" * 32, "2" * 16)
+    )
+    token = ambient.set(given)
+    await make().call(look)
+    assert current() is given
+    ambient.reset(token)
+    inner, limit = seen
+    assert inner is not None
+    assert limit is not None
+    assert (inner.payload, inner.principal, inner.trace) == (
+        "the request",
+        Principal("ada"),
+        given.trace,
+    )
+    assert limit.deadline == START + 0.5
+
+
+async def test_nested_policies_share_the_time_of_the_attempt() -> None:
+    limits: list[float] = []
+
+    async def innermost() -> None:
+        limits.append(deadline())
+
+    inner, outer = make(), make(timeout=0.2, repeatable=True)
+    await outer.call(inner.call, innermost)
+    assert limits == [pytest.approx(START + 0.2)]
+    assert current() is None
+
+
+async def test_a_function_thrown_away_by_another_context_changes_nothing_there() -> None:
+    policy = make()
+    coroutine = policy.call(hang)
+    coroutine.send(None)
+    contextvars.copy_context().run(coroutine.close)
+    ambient.set(None)
+    assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+async def test_values_are_judged() -> None:
+    policy = make(judge=lambda status: BAD if status >= 500 else GOOD)
+
+    async def answer(status: int) -> int:
+        return status
+
+    for _ in range(5):
+        assert await policy.call(answer, 500) == 500
+    assert policy.statistics()["breaker"]["state"] == "open"
+
+
+def test_the_drawing_names_what_was_built() -> None:
+    drawn = Policy("mail", rate=BucketSettings(10.0, 10.0)).describe().splitlines()
+    assert [line.split()[:3] for line in drawn] == [
+        ["mail"],
+        ["retry", "backoff", "outside"],
+        ["breaker", "breaker", "'mail'"],
+        ["bulkhead", "tokenbucket", "'mail'"],
+        ["bulkhead", "bulkhead", "'mail'"],
+        ["timeout", "at", "most"],
+    ]
+
+
+@pytest.mark.parametrize("options", [{"deadline": 0.0}, {"timeout": -1.0}, {"attempts": 0}])
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="would be right"):
+        Policy("mail", **options)
