@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.frames import Retry, Timeout
+from switchgear.core.observe import AttemptEnded, CallEnded
 from switchgear.core.stack import INBOUND, OUTBOUND, Part, Place, describe, stack
 from switchgear.policy.backoff import Backoff
 from switchgear.policy.breaker import Breaker
@@ -103,3 +104,28 @@ def test_a_second_retry_or_timeout_is_refused(part: Any) -> None:
     parts = [Part(Place.RETRY, part), Part(Place.TIMEOUT, part)]
     with pytest.raises(ValueError, match=f"more than one {type(part).__name__.lower()}"):
         stack("x", OUTBOUND, parts, nothing)
+
+
+async def _told(parts: list[Part]) -> list[Any]:
+    events: list[Any] = []
+
+    async def fail_once(call: Call[Any]) -> None:
+        if call.attempt == 1:
+            raise ConnectionResetError
+
+    run = stack("x", OUTBOUND, parts, fail_once, observe=events.append).run
+    await run(call(1e18, repeatable=True))
+    return [type(event) for event in events]
+
+
+async def test_attempts_are_told_once_each_by_the_outermost_frame_inside_the_retry() -> None:
+    once = [AttemptEnded, AttemptEnded, CallEnded]
+    again = Part(Place.RETRY, retry(Plain([0.0])))
+    gate, layer = Part(Place.BREAKER, Door()), Part(Place.BALANCE, say_sorry)
+    assert await _told([again]) == [CallEnded]
+    assert await _told([again, gate]) == once
+    assert await _told([again, layer, gate, Part(Place.TIMEOUT, Timeout(3.0))]) == once
+    assert await _told([again, gate, Part(Place.DRILL, Door())]) == once
+    assert await _told([again, Part(Place.DRILL, say_sorry), Part(Place.DRILL, Door())]) == once
+    assert await _told([again, gate, Part(Place.FALLBACK, Timeout(3.0))]) == once
+    assert await _told([again, gate, Part(Place.FALLBACK, Door())]) == once

@@ -175,11 +175,7 @@ class _Plan:
 
 
 def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler[Any, Any]:
-    """Fold the parts into layers and frames, as few as the order allows.
-
-    The outermost frame that has attempts of its own tells how they ended, so that each is told
-    once, with what every gate made of it.
-    """
+    """Fold the parts into layers and frames, as few as the order allows."""
     steps: list[_Plan | Layer] = []
     for part in reversed(parts):
         if callable(part.what):
@@ -187,7 +183,7 @@ def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler
         elif not (steps and isinstance(steps[-1], _Plan) and steps[-1].takes(part.what)):
             steps.append(plan := _Plan())
             plan.takes(part.what)
-    attempts = [one for one in steps if isinstance(one, _Plan) and (one.gates or one.timeout)]
+    teller = _teller(one for one in steps if isinstance(one, _Plan))
     for one in steps:
         if isinstance(one, _Plan):
             handler = Frame(
@@ -197,8 +193,22 @@ def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler
                 gates=one.gates,
                 retry=one.retry,
                 outer=one.outer,
-                tells=one in attempts[-1:],
+                tells=one is teller,
             ).run
         else:
             handler = one(handler)
     return handler
+
+
+def _teller(plans: Iterable[_Plan]) -> _Plan | None:
+    """Return the frame that tells how attempts ended: the outermost inside the retry.
+
+    So each attempt is told once, with what every gate made of it.
+    """
+    teller = None
+    for plan in plans:
+        if plan.gates or plan.timeout:
+            teller = plan
+        if plan.retry:
+            break
+    return teller
