@@ -8,11 +8,16 @@ upstream's, byte for byte, each side held back by the other's slowness.
 import asyncio
 from asyncio import Future
 from collections.abc import Callable
+from typing import Final
 
+from switchgear.http.boundary import Boundary
+from switchgear.http.frames import encode_close
 from switchgear.http.stream import Body
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 
 __all__ = ["Relay", "Tunnel"]
+
+_LEAVE: Final = encode_close(1012, "connect again", masked=False)
 
 
 class Tunnel(Body, asyncio.Protocol):
@@ -42,13 +47,14 @@ class Tunnel(Body, asyncio.Protocol):
 class Relay(Tunnel):
     """A tunnel through to an upstream, which has switched protocols already."""
 
-    __slots__ = ("_blocked", "_far", "_over", "_taken")
+    __slots__ = ("_far", "_leaving", "_over", "_taken")
 
     def __init__(self, upstream: asyncio.Transport, early: bytes) -> None:
         super().__init__()
         self._far = _Far(self, upstream, early)
         self._over: Future[None] = asyncio.get_running_loop().create_future()
         self._taken = False
+        self._leaving = False
         upstream.set_protocol(self._far)
         upstream.pause_reading()
 
@@ -71,6 +77,17 @@ class Relay(Tunnel):
         try:
             await self._over
         finally:
+            self.close(NEUTRAL)
+
+    def drain(self) -> None:
+        """Tell the client to connect again elsewhere, as soon as no frame is under way to it."""
+        self._leaving = True
+        self.passed()
+
+    def passed(self) -> None:
+        """Take leave, if that is due, between two frames."""
+        if self._leaving and self._far.boundary.here and not self._over.done():
+            self.transport.write(_LEAVE)
             self.close(NEUTRAL)
 
     def close(self, verdict: Verdict) -> None:
@@ -112,22 +129,26 @@ class Relay(Tunnel):
 class _Far(asyncio.Protocol):
     """The upstream's side of a relay."""
 
-    __slots__ = ("early", "relay", "upstream")
+    __slots__ = ("boundary", "early", "relay", "upstream")
 
     def __init__(self, relay: Relay, upstream: asyncio.Transport, early: bytes) -> None:
         self.relay = relay
         self.upstream = upstream
         self.early = early
+        self.boundary = Boundary()
+        self.boundary.take(early)
 
     def _near(self) -> asyncio.Transport | None:
         return getattr(self.relay, "transport", None)
 
     def data_received(self, data: bytes) -> None:
         near = self._near()
+        self.boundary.take(data)
         if near is None:
             self.early += data
         else:
             near.write(data)
+            self.relay.passed()
 
     def eof_received(self) -> bool:
         self.relay.close(GOOD)

@@ -1,0 +1,43 @@
+"""Boundaries: where WebSocket frames end in bytes that are passed through and not read.
+
+Source: RFC 6455 section 5.2.
+"""
+
+__all__ = ["Boundary"]
+
+_LONGEST = 14  # bytes of a frame's head: 2, a length of 8, a mask of 4
+_WIDTHS = {126: 2, 127: 8}
+
+
+class Boundary:
+    """Follows one direction of a session: between two frames there is room for one of ours."""
+
+    __slots__ = ("_head", "_left")
+
+    def __init__(self) -> None:
+        self._head = b""  # of the present frame, while it is incomplete
+        self._left = 0  # bytes of its payload that are still to come
+
+    @property
+    def here(self) -> bool:
+        """Whether no frame is under way."""
+        return not self._left and not self._head
+
+    def take(self, data: bytes) -> None:
+        """Follow these bytes."""
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            head = self._head + data[at : at + _LONGEST - len(self._head)]
+            width = _WIDTHS.get(head[1] & 0x7F, 0) if len(head) > 1 else _LONGEST
+            whole = 2 + width + (4 if len(head) > 1 and head[1] & 0x80 else 0)
+            if len(head) < whole:
+                self._head = head
+                return
+            at += whole - len(self._head)
+            self._head = b""
+            self._left = int.from_bytes(head[2 : 2 + width], "big") if width else head[1] & 0x7F

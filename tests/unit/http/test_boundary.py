@@ -1,0 +1,37 @@
+"""Boundaries of frames that are passed through: known after any number of bytes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchgear.http.boundary import Boundary
+from switchgear.http.frames import BINARY, encode
+
+FRAMES = st.lists(
+    st.tuples(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536]), st.booleans()), max_size=4
+)
+
+
+@given(FRAMES, st.lists(st.integers(1, 70_000), max_size=8))
+def test_it_is_known_however_the_bytes_come(sizes: list[tuple[int, bool]], cuts: list[int]) -> None:
+    frames = [encode(BINARY, b"x" * size, masked=masked) for size, masked in sizes]
+    data = b"".join(frames)
+    ends = {0}
+    for frame in frames:
+        ends.add(max(ends) + len(frame))
+    boundary, at = Boundary(), 0
+    for cut in [*cuts, len(data)]:
+        piece = data[at : at + cut]
+        boundary.take(piece)
+        at += len(piece)
+        assert boundary.here is (at in ends)
+
+
+@given(FRAMES)
+def test_one_byte_at_a_time(sizes: list[tuple[int, bool]]) -> None:
+    frames = [encode(BINARY, b"x" * min(size, 200), masked=masked) for size, masked in sizes]
+    boundary = Boundary()
+    for frame in frames:
+        for number in range(len(frame)):
+            assert boundary.here is (number == 0)
+            boundary.take(frame[number : number + 1])
+        assert boundary.here
