@@ -20,6 +20,7 @@ from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response
+from switchgear.http.problem import FAULT_HEADER, fault_of, problem_within
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.balance import Balancer, PeakEwma
 from switchgear.policy.breaker import Breaker, BreakerSettings
@@ -162,11 +163,16 @@ class Lane:
             way = pick.endpoint
             tried.append(way.name)
             try:
-                return await self._sent(way, call, started, panic=pick.panic)
+                answer = await self._sent(way, call, started, panic=pick.panic)
             except Fault as fault:
                 if not _ours(fault):
+                    self._blame(fault, call)
                     raise
                 refused.append(fault)
+            else:
+                if answer.status == 504:
+                    self._blame_answer(answer, call)
+                return answer
         raise self._none(refused)
 
     async def _sent(
@@ -194,6 +200,27 @@ class Lane:
             if not flowing:
                 way.in_flight -= 1
         return answer
+
+    def _blame(self, fault: Fault, call: Call[Request]) -> bool:
+        """Take back that the caller was in a hurry, if it was our own attempts that took long.
+
+        What the process could not be blamed for, in the little time that was left, is the
+        service's failure all the same: else one that hangs would never open its breaker.
+        """
+        if fault.refusal is not Refusal.HURRIED or fault.hops:
+            return False
+        had = call.trail.upstream + max(0.0, call.deadline - self._shared.clock())
+        if had < self.timeout.fair(repeatable=False):
+            return False
+        fault.refusal = None
+        return True
+
+    def _blame_answer(self, answer: Response, call: Call[Request]) -> None:
+        """Take the same back where the process has said itself that it was late."""
+        fault = fault_of(answer, trusted=True)
+        if fault is not None and self._blame(fault, call):
+            within = problem_within(fault, fault.origin)
+            answer.headers = answer.headers.also({FAULT_HEADER: within.headers[FAULT_HEADER]})
 
     def _none(self, refused: list[Fault]) -> Fault:
         """Make the fault of an attempt for which there was nobody."""

@@ -132,7 +132,8 @@ def out(headers: dict[str, str], *, secure: bool = False) -> Headers:
 
 def test_nothing_of_ours_and_nothing_revealing_gets_out() -> None:
     told = {"server": "x", "x-powered-by": "x", "switchgear-fault": "{}", "Switchgear_Note": "x",
-            "switchgear": "x", "x-request-id": "theirs", "set-cookie": "a=1", "x-own": "1"}  # fmt: skip
+            "switchgear": "x", "x-request-id": "theirs", "set-cookie": "a=1",
+            "x-own": "1"}  # fmt: skip
     sent = out(told)
     assert not [name for name, _ in sent if name.startswith("switchgear")]
     assert not {"server", "x-powered-by"} & {name for name, _ in sent}

@@ -344,6 +344,35 @@ async def test_a_caller_in_a_hurry_opens_no_breaker() -> None:
     assert (await doors.ask("POST", "/a")).status == 200
 
 
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_service_that_hangs_opens_its_breaker(late: bool) -> None:
+    """Whether its processes say so themselves or not: the last attempt always has little time."""
+
+    async def overdue(call: Call[Request]) -> Response:
+        left = call.deadline - clock()
+        await asyncio.sleep(0.95 * left)
+        hurried = Refusal.HURRIED if left < 0.8 else None
+        fault = Fault(Code.DEADLINE_EXCEEDED, "late", refusal=hurried)
+        return await failing(fault)(call)
+
+    serve = overdue if late else hang
+    doors = house({"service-1": serve, "service-2": serve})
+    asked = [asyncio.ensure_future(doors.ask("GET", "/a")) for _ in range(6)]
+    assert {one.status for one in await asyncio.gather(*asked)} == {504}
+    assert state(doors, "GET /a") == "open"
+    began = clock()
+    assert (await doors.ask("GET", "/a")).status == 503
+    assert clock() == began
+    assert (await doors.ask("GET", "/a", {"grpc-timeout": "300m"})).status == 503
+
+
+async def test_callers_in_a_hurry_are_no_failure_of_the_service() -> None:
+    doors = house({"service-1": hang, "service-2": hang})
+    for _ in range(20):
+        assert (await doors.ask("GET", "/a", {"grpc-timeout": "400m"})).status == 504
+    assert doors.transitions == []
+
+
 async def test_what_left_unanswered_says_nothing_of_how_slow_a_process_is() -> None:
     doors = house({"service-1": hang})
     asked = asyncio.ensure_future(doors.ask("POST", "/a"))
