@@ -1,9 +1,22 @@
+"""What the end-to-end tests share: a folder, and one community for those that only ask."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.running import ROOT, Running
 from tests.support.postgres import reachable_folder
+
+MORE = '''
+from switchgear import Call
+
+
+@app.get("/headers", public=True)
+async def headers(call: Call) -> dict[str, str]:
+    """Say which headers reached this handler."""
+    return dict(call.payload.headers)
+'''
 
 
 @pytest.fixture(scope="module")
@@ -11,3 +24,22 @@ def home() -> Iterator[Path]:
     """A folder that the embedded server's account can reach too."""
     with reachable_folder() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def community() -> Iterator[Running]:
+    """The community with one more route, for everything that wrong inputs must not break."""
+    example = ROOT / "examples" / "community"
+    with reachable_folder() as home:
+        folder = home / "app"
+        (folder / "migrations").mkdir(parents=True)
+        for path in example.rglob("*.*"):
+            text = path.read_text() + (MORE if path.name == "app.py" else "")
+            (folder / path.relative_to(example)).write_text(text)
+        with Running.started("up", str(folder), home / "data") as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def token(community: Running) -> str:
+    return community.token()

@@ -74,22 +74,13 @@ class Answer(NamedTuple):
 class Running:
     """A system under a supervisor; its log is kept in a file."""
 
-    def __init__(
-        self,
-        verb: str,
-        app: str,
-        data: Path,
-        *flags: str,
-        cwd: Path = ROOT,
-        admin: bool = True,
-    ) -> None:
+    def __init__(self, verb: str, app: str, data: Path, *flags: str, cwd: Path = ROOT) -> None:
         self.data = data
         self.port = free_port()
         self.admin = free_port()
         self._log = data.parent / f"{data.name}.log"
-        words = [verb, app, f"--port={self.port}", f"--data={data}", *flags]
-        if admin:
-            words.append(f"--admin=127.0.0.1:{self.admin}")
+        words = [verb, app, f"--port={self.port}", f"--set=admin.port={self.admin}"]
+        words += [f"--data={data}", *flags]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command(*words),

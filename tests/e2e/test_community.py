@@ -102,7 +102,7 @@ def test_dev_answers_in_one_process_and_starts_anew_when_a_file_changes(home: Pa
     (folder / "migrations").mkdir(parents=True)
     for path in (ROOT / EXAMPLE).rglob("*.*"):
         (folder / path.relative_to(ROOT / EXAMPLE)).write_text(path.read_text())
-    with Running.started("dev", str(folder), home / "dev", admin=False) as system:
+    with Running.started("dev", str(folder), home / "dev") as system:
         given = {"authorization": f"Bearer {system.token()}"}
         new = {"name": "Edsger", "email": "edsger@example.org"}
         user = system.ask("POST", "/users", new, given).json
