@@ -1,4 +1,4 @@
-"""Every role run by itself, as containers do, on an external database: together they are a system."""
+"""Every role run by itself, as containers do, on an external database: together, a system."""
 
 import asyncio
 import json

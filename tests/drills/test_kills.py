@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from switchgear.drills.evidence import Evidence, Finding, Verdict
+from switchgear.drills.evidence import Evidence, Finding, Invariant, Verdict
 from switchgear.drills.hazard import Killed
 from switchgear.drills.invariant import GLOBAL, answered_within, recovered_within
 from switchgear.drills.load import Plan
@@ -21,7 +21,7 @@ RATE = 300
 CONNECTIONS = 32
 
 
-def about_fails_only_with_its_connection(role: str) -> object:
+def about_fails_only_with_its_connection(role: str) -> Invariant:
     """GET /about survives every kill but that of the gateway that held its connection."""
 
     def judge(evidence: Evidence) -> Finding:
@@ -65,7 +65,7 @@ async def test_a_killed_process_loses_nothing_acknowledged(
                 *GLOBAL,
                 answered_within(3.0),
                 recovered_within(3.0),
-                about_fails_only_with_its_connection(role),  # type: ignore[arg-type]
+                about_fails_only_with_its_connection(role),
             ),
         )
         report = await run(drill)

@@ -92,7 +92,7 @@ class Exchange:
             except Exception as error:  # noqa: BLE001 - an answer that cannot be sent is a defect
                 failure: BaseException = error
         else:
-            failure = outcome.error  # type: ignore[union-attr]
+            failure = outcome.error  # type: ignore[union-attr]  # else it is Failed
         if connection.lost:
             self._over(left=True)
         elif self._status:

@@ -70,8 +70,8 @@ class Headers:
         """Wrap what a strict parser has read, without looking at it again."""
         headers = cls.__new__(cls)
         headers._pairs = pairs  # noqa: SLF001 - a constructor, beside the one that copies
-        headers._index = index  # noqa: SLF001
-        headers._wire = None  # noqa: SLF001
+        headers._index = index  # noqa: SLF001 - its own class
+        headers._wire = None  # noqa: SLF001 - its own class
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:

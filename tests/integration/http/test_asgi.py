@@ -250,7 +250,7 @@ async def test_websockets(loop_factory: Any, caplog: pytest.LogCaptureFixture) -
     app = make()
     async with hosting(app) as server:
         url = f"ws://127.0.0.1:{server.port}"
-        async with theirs(f"{url}/ws", subprotocols=["b"]) as socket:  # type: ignore[list-item]
+        async with theirs(f"{url}/ws", subprotocols=["b"]) as socket:  # type: ignore[list-item]  # their alias
             assert socket.subprotocol == "b"
             for text in ("a", "é" * 100_000):
                 await socket.send(text)

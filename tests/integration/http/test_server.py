@@ -287,7 +287,7 @@ async def test_a_defect_is_a_500_with_its_traceback_in_the_log(
         if call.payload.path == "/a":
             raise ZeroDivisionError("secret detail")
         if call.payload.path == "/b":
-            return "no response"  # type: ignore[return-value]
+            return "no response"  # type: ignore[return-value]  # wrong on purpose
         return Response(200, body=b"x").also() if False else Response(99)
 
     wire = GET + GET.replace(b"/a", b"/b") + LAST

@@ -245,7 +245,7 @@ async def test_the_page_of_the_same_host_may_open_a_socket(loop_factory: Any) ->
             url(server),
             origin=origin,
             subprotocols=["a", "b"],
-            compression=None,  # type: ignore[arg-type,list-item]
+            compression=None,  # type: ignore[arg-type,list-item]  # their alias
         ) as socket:
             assert socket.subprotocol == "b"
 
@@ -277,7 +277,7 @@ async def test_our_client_talks_to_their_server(loop_factory: Any) -> None:
         assert socket.close_code == 1000
 
     verdicts: list[Verdict] = []
-    async with their_server(session, "127.0.0.1", 0, subprotocols=["x"]) as server:  # type: ignore[list-item]
+    async with their_server(session, "127.0.0.1", 0, subprotocols=["x"]) as server:  # type: ignore[list-item]  # their alias
         port = server.sockets[0].getsockname()[1]
         async with pooled(port) as pool:
             socket = await connect(pool, call("GET", "/ws"), subprotocols=["x"])

@@ -265,7 +265,7 @@ def test_a_synchronous_function_is_told_apart() -> None:
     assert not bind(now).asynchronous
 
 
-async def unannotated(a) -> None: ...  # type: ignore[no-untyped-def]
+async def unannotated(a) -> None: ...  # type: ignore[no-untyped-def]  # wrong on purpose
 
 
 async def odd(a: complex) -> None: ...

@@ -92,7 +92,7 @@ async def hook(hook: Annotated[Hook, Body(lenient=True)]) -> Raw:
     raise NotImplementedError
 
 
-async def about():  # type: ignore[no-untyped-def]
+async def about():  # type: ignore[no-untyped-def]  # wrong on purpose
     raise NotImplementedError
 
 

@@ -78,7 +78,7 @@ def whole(**changes: object) -> Fault:
         "hops": ("letters",),
         "public": "Later, please.",
     }
-    return Fault(Code.RESOURCE_EXHAUSTED, "limit 'mail' is spent \u20ac\n", **(given | changes))  # type: ignore[arg-type]
+    return Fault(Code.RESOURCE_EXHAUSTED, "limit 'mail' is spent \u20ac\n", **(given | changes))  # type: ignore[arg-type]  # a mapping of its arguments
 
 
 def test_the_whole_fault_survives_a_hop() -> None:

@@ -22,7 +22,7 @@ def tokens(current: str = "new", **options: Any) -> InternalTokens:
 
 def refused(token: str, *request: str, now: float = NOW) -> str:
     with pytest.raises(Fault) as caught:
-        tokens().verify(token, *(request or REQUEST), now)  # type: ignore[call-arg, arg-type]
+        tokens().verify(token, *(request or REQUEST), now)  # type: ignore[call-arg, arg-type]  # a tuple of its arguments
     assert caught.value.code is Code.UNAUTHENTICATED
     return caught.value.detail
 
