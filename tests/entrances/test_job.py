@@ -78,6 +78,9 @@ async def pressing(on: Bench, press: Press, gate: Overheard) -> AsyncIterator[Pr
     task = asyncio.create_task(run_press(intake, press, gate))
     try:
         yield intake, task
+    except BaseException:
+        task.cancel()
+        raise
     finally:
         intake.drain()
         await asyncio.wait([task])
@@ -156,9 +159,9 @@ async def test_a_job_whose_process_is_cut_off_loses_its_lease_and_its_settlement
                 await until(lambda: intake.statistics()["lost"] >= 1)
                 assert await depths(on) == {"leased": 1}
                 assert (press.written, other.verdicts) == (written, [])
+                second.drain()
                 await on.lose()  # it is long; nobody needs to see its end
                 await until(lambda: other.verdicts)
-                second.drain()
         assert await published(on) == []
     assert watch.settlements()[:2] == [1, 1]
 

@@ -83,6 +83,9 @@ async def consuming(on: Bench, gate: Overheard) -> AsyncIterator[Intake]:
     task = asyncio.create_task(consume_orders(intake, on.tables, gate))
     try:
         yield intake
+    except BaseException:
+        task.cancel()
+        raise
     finally:
         intake.drain()
         await task
