@@ -1,0 +1,185 @@
+"""Tokens through a gateway: whose keys are known goes on, and nobody is called a liar wrongly."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import switchgear.accounts
+from switchgear import App, Principal
+from switchgear.accounts.settings import AccountsSettings
+from switchgear.engines.postgres.bootstrap import Roles
+from switchgear.engines.postgres.migrations import migrate
+from switchgear.engines.postgres.queue import install
+from switchgear.gateway.settings import GatewaySettings, Limit
+from switchgear.identity.keys import SigningKey
+from switchgear.identity.passwords import PasswordSettings
+from switchgear.identity.tokens import Minter, TokenSettings
+from tests.integration.http.harness import Answer, ask
+from tests.support.bodies import Stand, quick, standing
+from tests.support.postgres import run
+
+pytestmark = pytest.mark.timeout(60)
+
+CHEAP = AccountsSettings(
+    default_scopes=("read",), passwords=PasswordSettings(rounds=1, memory_kib=64, queue=64)
+)
+WHO = {"email": "ada@example.org", "password": "correct horse battery"}
+
+
+def community() -> App:
+    app = App("toys")
+
+    @app.get("/mine", scope="read")
+    async def mine(who: Principal) -> str:
+        return who.subject
+
+    @app.get("/theirs", scope="write")
+    async def theirs() -> str:
+        return "theirs"
+
+    @app.get("/open", public=True)
+    async def open_to_all() -> str:
+        return "open"
+
+    return app
+
+
+@asynccontextmanager
+async def house(folder: Path, roles: Roles, **gateway: Any) -> AsyncIterator[Stand]:
+    await install(roles.owner)
+    migrations = Path(switchgear.accounts.__file__).with_name("migrations")
+    await migrate(roles.accounts, migrations, "accounts", ledger="accounts.migrations_applied")
+    settings = quick(accounts=CHEAP, gateway=GatewaySettings(**gateway))
+    names = ("accounts", "service", "gateway")
+    async with standing(folder, community(), *names, settings=settings, roles=roles) as stand:
+        yield stand
+
+
+async def post(stand: Stand, target: str, body: object) -> Answer:
+    sent = json.dumps(body).encode()
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+    )
+    (found,) = await ask(stand.port, head.encode() + sent, ("POST",))
+    return found
+
+
+async def get(stand: Stand, target: str, token: str = "") -> Answer:
+    lines = f"Authorization: Bearer {token}\r\n" if token else ""
+    head = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n"
+    (found,) = await ask(stand.port, head.encode())
+    return found
+
+
+async def sign_in(stand: Stand) -> str:
+    assert (await post(stand, "/accounts", WHO)).status == 202
+    found = await post(stand, "/tokens", WHO)
+    assert (found.status, found.headers["cache-control"]) == (201, "no-store")
+    token: str = json.loads(found.body)["access_token"]
+    return token
+
+
+def forged(issuer: str = "switchgear") -> str:
+    """Sign a token by a key of one's own."""
+    minter = Minter(SigningKey.generate(), TokenSettings(issuer, "switchgear"))
+    return minter.mint(Principal("ada", scopes=frozenset({"read", "write"})), time.time())
+
+
+async def test_a_token_opens_what_it_bears(tmp_path: Path, roles: Roles) -> None:
+    async with house(tmp_path, roles) as stand:
+        token = await sign_in(stand)
+        mine = await get(stand, "/mine", token)
+        assert mine.status == 200
+        assert (await get(stand, "/theirs", token)).status == 403
+        assert (await get(stand, "/mine")).status == 401
+        assert (await get(stand, "/mine", token[:-4] + "AAAA")).status == 401
+        (line, *_) = [one for one in stand.logged("request") if one["path"] == "/mine"]
+        assert f'"{line["principal"]}"'.encode() == mine.body
+
+
+async def test_an_unknown_key_is_401_while_accounts_answer_and_503_while_they_do_not(
+    tmp_path: Path, roles: Roles
+) -> None:
+    async with house(tmp_path, roles) as stand:
+        token = await sign_in(stand)
+        assert (await get(stand, "/mine", token)).status == 200
+        other = forged()
+        assert (await get(stand, "/mine", other)).status == 401
+        await stand.running[0].kill()
+        # Known tokens, and new ones by a known key, need nobody else.
+        assert (await get(stand, "/mine", token)).status == 200
+        door = await stand.start("gateway", 2)  # one that has not seen any key yet
+        await stand.running[2].drain()
+        unknown = await get(stand, "/mine", token)
+        assert unknown.status == 503
+        assert json.loads(unknown.body)["code"] == "unavailable"
+        assert "retry-after" in unknown.headers
+        assert (await get(stand, "/open")).status == 200
+        assert (await post(stand, "/tokens", WHO)).status == 503
+        await stand.start("accounts", 1, generation=2)
+        async with asyncio.timeout(10):
+            while (await get(stand, "/mine", token)).status != 200:
+                await asyncio.sleep(0.2)
+        assert door.state == "ready"
+
+
+async def test_a_withdrawn_key_is_believed_no_more(tmp_path: Path, roles: Roles) -> None:
+    async with house(tmp_path, roles, keys_every=0.2) as stand:
+        token = await sign_in(stand)
+        assert (await get(stand, "/mine", token)).status == 200
+        await run(roles.accounts, "update signing_key set retired_at = now()")
+        await stand.running[0].kill()
+        await stand.start("accounts", 1, generation=2)
+        async with asyncio.timeout(10):
+            while (await get(stand, "/mine", token)).status != 401:
+                await asyncio.sleep(0.1)
+        assert (await get(stand, "/mine", await sign_in(stand))).status == 200
+
+
+async def test_many_unknown_keys_cost_accounts_one_question(tmp_path: Path, roles: Roles) -> None:
+    async with house(tmp_path, roles) as stand:
+        served = stand.running[0].context.requests
+        before = served()
+        found = await asyncio.gather(*(get(stand, "/mine", forged()) for _ in range(20)))
+        assert {one.status for one in found} == {401}
+        assert served() - before == 1
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["x", "a.b.c", "..", "\xe9.\xe9.\xe9", "e30.e30.", "eyJhbGciOiJub25lIn0.e30.", "x" * 5000],
+)
+async def test_what_is_no_token_is_401(tmp_path: Path, roles: Roles, token: str) -> None:
+    async with house(tmp_path, roles) as stand:
+        head = b"GET /mine HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer "
+        (found,) = await ask(stand.port, head + token.encode("latin-1") + b"\r\n\r\n")
+        assert found.status == 401
+        assert json.loads(found.body)["detail"]
+
+
+async def test_guessing_passwords_is_limited_and_locks_nobody_out(
+    tmp_path: Path, roles: Roles
+) -> None:
+    async with house(tmp_path, roles, sign_in=Limit(2, 5)) as stand:
+        await sign_in(stand)
+        wrong = {**WHO, "password": "a wrong password"}
+        statuses = [(await post(stand, "/tokens", wrong)).status for _ in range(6)]
+        assert statuses[0] == 401
+        assert statuses[-1] == 429
+        assert (await get(stand, "/open")).status == 200
+        await asyncio.sleep(1.0)
+        assert (await post(stand, "/tokens", WHO)).status == 201
+
+
+async def test_the_gateway_closes_its_keys_when_it_is_drained(tmp_path: Path, roles: Roles) -> None:
+    async with house(tmp_path, roles, keys_every=0.01) as stand:
+        await sign_in(stand)
+        await stand.running[2].drain()  # no task is left: the test's own runner looks
+        assert stand.running[2].task.done()
