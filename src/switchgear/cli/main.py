@@ -87,6 +87,7 @@ def command(planner: str = PLANNER) -> typer.Typer:
         app: App,
         host: Host = None,
         port: Port = None,
+        admin: Admin = None,
         data: Data = None,
         config: Config = None,
         pairs: Pairs = None,
@@ -94,7 +95,8 @@ def command(planner: str = PLANNER) -> typer.Typer:
         """Run everything in one process, with tracebacks; start anew when a file changes."""
         from switchgear.cli import dev as module
 
-        _run(module.dev, app, _named(host, port, data), pairs, config, planner)
+        named = _named(host, port, data) | {"--admin": ("admin", admin)}
+        _run(module.dev, app, named, pairs, config, planner)
 
     @application.command()
     def check(
