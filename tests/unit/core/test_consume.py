@@ -1,6 +1,8 @@
 """Consume: bounded, in order per key, and whatever was taken is settled before it ends."""
 
 import asyncio
+import gc
+import weakref
 from asyncio import CancelledError, Future, Queue
 from collections import Counter
 from collections.abc import Iterable
@@ -361,6 +363,23 @@ async def test_a_consumer_in_a_queue_loses_nothing_when_it_is_interrupted() -> N
     with pytest.raises(OSError):
         await consumer
     assert queue.qsize() == 1
+
+
+async def test_nothing_is_kept_of_what_has_been_settled() -> None:
+    tasks: list[weakref.ref[Any]] = []
+
+    async def handler(call: Call[Any]) -> None:
+        tasks.append(weakref.ref(asyncio.current_task()))
+
+    tray = Tray((Item(number, f"key {number}") for number in range(20)), idle=True)
+    consumer = asyncio.create_task(consume(tray, handler, lanes=2))
+    await asyncio.sleep(1.0)
+    tray.taken.clear()
+    gc.collect()
+    assert (len(tasks), [task() for task in tasks]) == (20, [None] * 20)
+    consumer.cancel()
+    with pytest.raises(CancelledError):
+        await consumer
 
 
 @pytest.mark.parametrize(("lanes", "parked"), [(0, 0), (-1, 0), (1, -1)])
