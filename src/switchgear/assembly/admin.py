@@ -177,7 +177,7 @@ class Admin:
                 Code.UNIMPLEMENTED,
                 f"{request.method} on the admin port",
                 effect=Effect.NONE,
-                extra={"status": 405, "allow": ["GET"]},
+                extra={"status": 405, "allow": ["GET", "HEAD"]},
             )
         answer = await page()
         answer.headers = answer.headers.also({"cache-control": "no-store"})

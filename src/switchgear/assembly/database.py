@@ -66,8 +66,8 @@ class Database:
         except Fault as fault:
             hint = _RIGHTS if self.external and fault.code is Code.PERMISSION_DENIED else ""
             raise StartError(f"the database is not ready: {fault.detail}{hint}") from None
-        except asyncpg.PostgresError as error:
-            raise StartError(f"the database is not ready: postgres: {error}") from None
+        except (asyncpg.PostgresError, ValueError) as error:
+            raise StartError(f"the database is not ready: {error}") from None
         except OSError as error:
             raise StartError(
                 f"the database is not ready: {error.filename or 'postgres'}: {told(error)}"

@@ -42,6 +42,7 @@ BOUNDS: Final[Mapping[str, Mapping[str, str]]] = {
 SCHEMAS: Final = """
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO {app}, {accounts};
+GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {owner};
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 ALTER SCHEMA public OWNER TO {owner};
 CREATE SCHEMA IF NOT EXISTS migrations AUTHORIZATION {owner};

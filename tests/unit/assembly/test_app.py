@@ -1,0 +1,100 @@
+"""Apps: every declaration is checked at its own line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from switchgear import App
+
+
+async def handler() -> None: ...
+
+
+def plain() -> None: ...
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def test_an_app_stands_where_its_file_does(tmp_path: Path) -> None:
+    assert App("toys").folder == Path(__file__).parent
+    assert App("toys", folder=tmp_path).folder == tmp_path
+
+    class Own(App):
+        def __init__(self) -> None:
+            super().__init__("own", folder=tmp_path)
+
+    assert Own().folder == tmp_path
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "--", "a\n"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError, match="app name"):
+        App(name)
+
+
+def test_each_method_is_declared_with_its_options() -> None:
+    app = App("toys")
+    for method in ("get", "post", "put", "patch", "delete"):
+        declare = getattr(app, method)
+        assert (
+            declare("/a", scope="x", deadline="250ms", priority=3, attempt_timeout="100ms")(handler)
+            is handler
+        )
+    assert [one.method for one in app.endpoints] == ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    for one in app.endpoints:
+        assert (one.path, one.scope, one.public) == ("/a", "x", False)
+        assert (one.deadline, one.attempt_timeout, one.priority) == (0.25, 0.1, 3)
+    app.endpoint("OPTIONS", "/a", public=True)(handler)
+    assert app.endpoints[-1].attempt_timeout == 0.0
+
+
+def test_a_handler_is_async() -> None:
+    app = App("toys")
+    for declare in (app.get("/a"), app.consumer("a")):
+        with pytest.raises(TypeError, match=r"(GET /a|consumer a): 'plain' must be `async def`"):
+            declare(plain)
+    assert app.endpoints == []
+
+
+@pytest.mark.parametrize("deadline", ["2", "2 days", "", -1, 0, float("nan"), float("inf")])
+def test_what_is_no_deadline(deadline: Any) -> None:
+    app = App("toys")
+    with pytest.raises(ValueError, match="no duration"):
+        app.get("/a", deadline=deadline)(handler)
+    with pytest.raises(ValueError, match="no duration"):
+        app.consumer("a", deadline=deadline)(handler)
+    with pytest.raises(ValueError, match="no duration"):
+        app.mount("/a", asgi, deadline=deadline)
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="dead_line"):
+        App("toys").get("/a", dead_line=3)  # type: ignore[call-arg]  # the typo under test
+
+
+def test_nothing_is_declared_twice() -> None:
+    app = App("toys")
+    app.get("/a")(handler)
+    app.post("/a")(handler)
+    app.consumer("a")(handler)
+    app.mount("/m", asgi)
+    with pytest.raises(ValueError, match="GET /a is declared twice"):
+        app.get("/a")(handler)
+    with pytest.raises(ValueError, match="consumer a is declared twice"):
+        app.consumer("a")(handler)
+    with pytest.raises(ValueError, match="mount '/m' is declared twice"):
+        app.mount("/m", asgi)
+
+
+def test_a_mount_is_public_unless_it_asks_for_something() -> None:
+    app = App("toys")
+    app.mount("/a", asgi)
+    app.mount("/b", asgi, scope="read")
+    app.mount("/c", asgi, public=False)
+    assert [(one.public, one.scope) for one in app.mounts] == [
+        (True, ""),
+        (False, "read"),
+        (False, ""),
+    ]

@@ -1,0 +1,112 @@
+"""The survey: what an app is, found out where it can do no harm."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.messages import RunAs
+from switchgear.assembly.survey import Survey, survey
+from switchgear.assembly.target import Target
+from tests.support.postgres import reachable_folder
+
+NATIVE = """
+from switchgear import App, Transaction
+app = App("toys")
+
+@app.get("/a", public=True)
+async def a(tx: Transaction) -> None: ...
+"""
+CONSUMING = (
+    NATIVE
+    + """
+@app.consumer("a")
+async def take(number: int, tx: Transaction) -> None: ...
+"""
+)
+NOISY = (
+    """
+import atexit, os, sys, threading, time
+print('{"wrong": "I am no answer"}', flush=True)
+os.write(1, b'{"wrong": "I am no answer"}')
+print("to nobody", file=sys.stderr)
+atexit.register(print, "and at the end")
+threading.Thread(target=time.sleep, args=(600,)).start()
+"""
+    + NATIVE
+)
+
+
+def app_at(folder: Path, source: str) -> Target:
+    (folder / "toys.py").write_text(source)
+    return Target(str(folder), "toys")
+
+
+def test_what_an_app_is(tmp_path: Path) -> None:
+    assert survey(app_at(tmp_path, NATIVE)) == Survey(True, False, str(tmp_path))
+    assert survey(app_at(tmp_path, CONSUMING)).consumers
+    assert survey(app_at(tmp_path, "async def app(scope, receive, send): ...")) == Survey()
+
+
+def test_what_an_import_prints_starts_and_leaves_behind_is_its_own_affair(tmp_path: Path) -> None:
+    assert survey(app_at(tmp_path, NOISY)) == Survey(True, False, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("app = 7", "the app is a int: give an App"),
+        ("", "has no 'app'"),
+        ("import nosuchmodule", "No module named 'nosuchmodule'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (NATIVE + "@app.get('/b')\nasync def b(x: object) -> None: ...", "cannot be bound: b ("),
+        (NATIVE + "@app.get('/b/{x}')\nasync def b() -> None: ...", "{x}"),
+        (NATIVE + "@app.get('/b')\nasync def b(a) -> None: ...", "no annotation"),
+        (NATIVE + "@app.get('/b')\ndef b(): ...", "'b' must be `async def`"),
+        (NATIVE + "@app.get('/a/{x}')\nasync def b(x: str) -> None: ...\n"
+         "@app.get('/a/{y}')\nasync def c(y: str) -> None: ...", "taken already"),
+        (NATIVE + "@app.consumer('b')\nasync def b(x: int) -> None: ...", "at_least_once=True"),
+        (NATIVE + "from switchgear import Principal\n@app.get('/b', public=True)\n"
+         "async def b(who: Principal) -> None: ...", "it asks for a Principal"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_app_is_said_in_a_sentence(
+    tmp_path: Path, source: str, words: str
+) -> None:
+    with pytest.raises(StartError) as refused:
+        survey(app_at(tmp_path, source))
+    assert words in refused.value.sentence
+    assert "\n" not in refused.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("import os; os.write(2, b'last words'); os._exit(5)", "exit code 5"),
+        ("import os; os.write(2, b'last words'); os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+    ],
+)
+def test_an_import_that_ends_its_process(tmp_path: Path, source: str, how: str) -> None:
+    with pytest.raises(StartError, match=f"ended its process while importing: {how}") as refused:
+        survey(app_at(tmp_path, source))
+    assert refused.value.trace.startswith("last words")
+
+
+def test_no_module_of_the_working_folder_stands_before_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgspec.py").write_text("raise ImportError('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "app"
+    folder.mkdir()
+    assert survey(app_at(folder, NATIVE)).native
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root can drop to another account")
+def test_an_app_is_imported_as_the_account_that_runs_it() -> None:
+    source = "import os\nraise RuntimeError(f'{os.getuid()} {os.getgid()} {os.getgroups()}')"
+    with reachable_folder() as folder:
+        folder.chmod(0o755)
+        with pytest.raises(StartError, match=r"RuntimeError: 65534 65534 \[65534\]"):
+            survey(app_at(folder, source), RunAs(65534, 65534, (65534,)))
