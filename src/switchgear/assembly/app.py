@@ -82,6 +82,8 @@ class App:
         A call that may be repeated (GET, PUT, DELETE) is tried again elsewhere when it takes longer
         than `attempt_timeout`: by default a third of the deadline, at least 1 s.
         """
+        if not isinstance(path, str):
+            raise TypeError(f'write @app.{method.lower()}("/path"), with the route\'s path')
 
         def declare(function: Function) -> Function:
             _must_be_async(function, f"{method} {path}")

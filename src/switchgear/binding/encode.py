@@ -6,7 +6,7 @@ trimmed to the declared one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, is_typeddict
+from typing import Any, get_args, is_typeddict
 
 import msgspec
 
@@ -51,9 +51,12 @@ def _declared(annotation: Any, subject: str) -> Encode:
     node = shape_of(annotation)
     fits = _Fitting().of(node)
     write = msgspec.json.Encoder().encode
+    optional = type(None) in get_args(bare(annotation)[0])
 
     def encode(value: Any) -> bytes | None:
         if value is None:
+            if not optional:
+                raise TypeError(f"{subject} returned None, which its annotation does not allow")
             return None
         if not fits(value):
             try:

@@ -56,6 +56,7 @@ class Worker:
         providers: Mapping[Any, Provider],
         random: Callable[[], float],
         on_failure: Callable[[str, BaseException], None],
+        on_attempt: Callable[[str, Call[Received], Exception], None] | None = None,
         observe: Observer | None = None,
         clock: Clock = FINE,
     ) -> None:
@@ -64,6 +65,7 @@ class Worker:
         self._providers = providers
         self._random = random
         self._on_failure = on_failure
+        self._on_attempt = on_attempt
         self._observe = observe
         self._clock = clock
         self._bound = [(one, self._handler(one)) for one in subscriptions]
@@ -133,7 +135,19 @@ class Worker:
         work = self._committed(bound.plan) if bound.commits else self._outside(bound.plan)
         whole = Timeout(full=one.deadline, limit=inf, share=1.0)
         parts = [Part(Place.DEADLINE, whole)]
-        return stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
+        run = stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
+        tell = self._on_attempt
+        if tell is None:
+            return run
+
+        async def told(call: Call[Received]) -> Any:
+            try:
+                return await run(call)
+            except Exception as error:
+                tell(one.name, call, error)
+                raise
+
+        return told
 
     def _committed(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
         """Call with effect, inbox row and completion in one commit."""

@@ -134,4 +134,6 @@ class Produced(Body):
 
 def too_large(limit: int) -> Fault:
     """Make the fault for a body that is larger than `limit` bytes."""
-    return refuse("body-too-large", f"the body is larger than {limit} bytes", status=413)
+    fault = refuse("body-too-large", f"the body is larger than {limit} bytes", status=413)
+    fault.public = f"The body is larger than {limit} bytes."
+    return fault

@@ -7,6 +7,7 @@ from operator import or_
 from typing import Any, Final, Union, get_args, get_origin
 
 from switchgear.binding.encode import Encode, encoder
+from switchgear.binding.parameters import Unbindable
 from switchgear.binding.plan import Plan
 from switchgear.http.headers import Headers
 from switchgear.http.message import JSON, Response, StreamResponse
@@ -27,7 +28,10 @@ def answering(plan: Plan, status: int, nothing: int) -> Answering:
     """
     plan.result = _described(plan.result)
     raw = _is_response(plan.result)
-    encode = _nothing_but_responses(plan.where) if raw else encoder(plan.result, plan.where)
+    try:
+        encode = _nothing_but_responses(plan.where) if raw else encoder(plan.result, plan.where)
+    except TypeError as error:
+        raise Unbindable(f"{plan.where}: what it returns cannot be JSON: {error}") from error
 
     def answer(result: object) -> Response:
         if isinstance(result, Response):

@@ -45,6 +45,7 @@ class RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str = ""
     detail: str = ""
     principal: str = ""
+    request_id: str = ""
     left: bool = False
     cut: bool = False
 
@@ -121,6 +122,7 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         trail.fault or event.fault,
         trail.detail or event.detail,
         who.subject if who is not None else "",
+        trail.request_id if isinstance(trail, Passage) else "",
         event.left,
         event.cut,
     )

@@ -12,7 +12,9 @@ from switchgear.consumers.worker import Worker
 from switchgear.core.observe import AttemptEnded, Event
 from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
+from switchgear.ports.broker import Received
 
 __all__ = ["worker"]
 
@@ -37,6 +39,13 @@ async def worker(context: RoleContext) -> None:
         detail = error.detail if isinstance(error, Fault) else repr(error)
         context.log.warning("consumer interrupted", consumer=consumer, detail=detail)
 
+    def attempt_failed(consumer: str, call: Call[Received], error: Exception) -> None:
+        told = {"consumer": consumer, "message": call.payload.message.id, "attempt": call.attempt}
+        if isinstance(error, Fault):
+            context.log.warning("message failed", **told, code=error.code, detail=error.detail)
+        else:
+            context.log.failed("message failed by a defect", error, **told)
+
     try:
         running = Worker(
             app_of(context.app).subscriptions,
@@ -45,6 +54,7 @@ async def worker(context: RoleContext) -> None:
             providers={},
             random=random.random,
             on_failure=failed,
+            on_attempt=attempt_failed,
             observe=observe,
         )
     except (Unbindable, ValueError) as error:
