@@ -56,7 +56,7 @@ def test_a_request_is_one_line_with_all_that_was_learnt_of_it() -> None:
             "level": "info", "process": "gateway-1", "event": "request", "route": "GET /a",
             "method": "GET", "path": "/a", "status": 200, "trace": TRACE.trace_id, "own_ms": 250.0,
             "upstream_ms": 250.0, "bytes": 7, "peer": "192.0.2.1", "attempts": 2,
-            "endpoint": "service-2", "principal": "ada",
+            "endpoint": "service-2", "principal": "ada", "request_id": "an-id",
         }  # fmt: skip
 
 
