@@ -346,6 +346,8 @@ async def test_the_first_keys_are_made_once_by_however_many(roles: Roles) -> Non
             await told.count(
                 f"with gone as (delete from {table} returning 1) select count(*) from gone"
             )
+        # With a connection each at hand, or the first would be done before the others begin.
+        await asyncio.gather(*(told.count("select 1 from pg_sleep(0.1)") for _ in range(8)))
         vaults = await asyncio.gather(*(open_vault(told.tables, told.soon) for _ in range(8)))
         assert len({vault.newest.kid for vault in vaults}) == 1
         assert len({vault.shared.current for vault in vaults}) == 1

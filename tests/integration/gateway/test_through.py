@@ -293,6 +293,8 @@ async def test_a_slow_handler_is_tried_at_the_other_process_and_then_left_alone(
         await asyncio.gather(*(get(stand, "/slow") for _ in range(12)))
         routes = (await statistics(stand))["service"]["routes"]
         assert routes["GET /slow"]["breaker"]["state"] == "open"
+        ways = routes["GET /slow"]["endpoints"].values()
+        assert "open" in {way["state"] for way in ways}
         assert routes["GET /echo"]["breaker"]["state"] == "closed"
         assert (await get(stand, "/echo")).status == 200
         assert stand.logged("breaker")

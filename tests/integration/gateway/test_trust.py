@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 import switchgear.accounts
-from switchgear import App, Principal
+from switchgear import App, Call, Code, Fault, Principal, Request, Response
 from switchgear.accounts.settings import AccountsSettings
+from switchgear.assembly.bodies.trust import trusting
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.migrations import migrate
 from switchgear.engines.postgres.queue import install
 from switchgear.gateway.settings import GatewaySettings, Limit
+from switchgear.gateway.upstream import Member, Upstream
 from switchgear.identity.keys import SigningKey
 from switchgear.identity.passwords import PasswordSettings
 from switchgear.identity.tokens import Minter, TokenSettings
@@ -176,6 +178,30 @@ async def test_guessing_passwords_is_limited_and_locks_nobody_out(
         assert (await get(stand, "/open")).status == 200
         await asyncio.sleep(1.0)
         assert (await post(stand, "/tokens", WHO)).status == 201
+
+
+class Hanging:
+    """Connections to a process that never answers."""
+
+    async def __call__(self, call: Call[Request], /) -> Response:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("it hangs for good")
+
+    async def close(self) -> None: ...
+
+
+async def test_who_waits_for_keys_at_the_end_is_told_so(tmp_path: Path) -> None:
+    """And no question is left open: the test's own runner looks."""
+    upstream = Upstream("accounts", GatewaySettings(), lambda *_: Hanging(), random=lambda: 0.5)
+    upstream.update([Member("accounts-1", "unix:/nowhere", 1, routable=True)])
+    async with standing(tmp_path, community(), "service") as stand:
+        async with trusting(stand.running[0].context, upstream) as trust:
+            asked = asyncio.ensure_future(trust.authenticate(forged()))
+            await asyncio.sleep(0.05)
+        with pytest.raises(Fault) as told:
+            await asked
+        assert told.value.code is Code.UNAVAILABLE
+        await upstream.close()
 
 
 async def test_the_gateway_closes_its_keys_when_it_is_drained(tmp_path: Path, roles: Roles) -> None:

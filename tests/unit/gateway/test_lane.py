@@ -261,6 +261,7 @@ async def test_who_finds_no_room_is_sent_to_the_next_process() -> None:
     await asyncio.sleep(0)
     for _ in range(5):
         assert (await doors.ask("POST", "/a")).status == 200
+    assert [call.attempt for name, call in doors.sent if name == "service-2"] == [1] * 5
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     assert doors.out() == 0

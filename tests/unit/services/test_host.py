@@ -241,6 +241,17 @@ async def test_a_result_that_does_not_fit_is_a_defect() -> None:
             await answered(function)
 
 
+async def test_a_result_that_no_json_can_hold_is_refused_beforehand() -> None:
+    class Odd: ...
+
+    async def odd() -> Odd:
+        return Odd()
+
+    odd.__annotations__["return"] = Odd
+    with pytest.raises(Unbindable, match=r"odd \(.*what it returns cannot be JSON"):
+        await answered(odd)
+
+
 async def test_a_response_goes_out_as_it_is() -> None:
     async def teapot() -> Response:
         return Response(418, Headers({"x-own": "1"}), b"short")
