@@ -104,7 +104,9 @@ def test_none_is_no_content(annotation: Any) -> None:
     assert encoder(annotation, "f")(None) is None
 
 
-@pytest.mark.parametrize(("annotation", "value"), [(None, 1), (User, 3), (User, None), (User, {"id": 1})])
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(None, 1), (User, 3), (User, None), (User, {"id": 1})]
+)
 def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^f "):
         encoder(annotation, "f")(value)
