@@ -199,7 +199,7 @@ async def test_who_waits_for_keys_at_the_end_is_told_so(tmp_path: Path) -> None:
             asked = asyncio.ensure_future(trust.authenticate(forged()))
             await asyncio.sleep(0.05)
         with pytest.raises(Fault) as told:
-            await asked
+            await asyncio.wait_for(asked, 1.0)  # not when its patience has ended
         assert told.value.code is Code.UNAVAILABLE
         await upstream.close()
 
