@@ -82,7 +82,7 @@ def test_a_stack_describes_what_was_built_in_whatever_order_it_was_given() -> No
     ]
     for _ in range(10):
         random.shuffle(parts)
-        assert stack("mail", OUTBOUND, parts, nothing).describe() == FULL_DRAWN
+        assert stack("mail", OUTBOUND, iter(parts), nothing).describe() == FULL_DRAWN
 
 
 def test_parts_of_one_place_keep_the_order_they_were_given_in() -> None:

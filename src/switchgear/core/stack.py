@@ -166,9 +166,7 @@ class _Plan:
                 return False
             self.timeout = what
         elif isinstance(what, Retry):
-            if self.retry is not None:
-                return False
-            self.retry = what
+            self.retry = what  # the only one
         else:
             (self.gates if self.retry is None else self.outer).insert(0, what)
         return True

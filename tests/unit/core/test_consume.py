@@ -331,6 +331,54 @@ async def test_a_cancellation_while_it_closes_is_not_swallowed() -> None:
     assert [item.how for item in tray.taken] == ["CancelledError"]
 
 
+class Breaking(Tray):
+    """A source whose connection is lost when it is empty."""
+
+    async def take(self) -> Item | None:
+        if not self.items:
+            raise OSError("connection lost")
+        return await super().take()
+
+
+async def hang(call: Call[Any]) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_a_cancellation_while_the_rest_is_settled_is_not_swallowed_either() -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+    async def slowly() -> None:
+        await asyncio.sleep(1.0)
+
+    tray = Breaking([Item(1, "k"), Item(2, "k", settling=slowly), Item(3, "k")])
+    task = asyncio.create_task(consume(tray, hang, parked=5))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(CancelledError):
+        await task
+    assert [item.how for item in tray.taken] == ["CancelledError"] * 3
+
+
+async def test_what_fails_while_the_rest_is_settled_is_reported() -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def fail() -> None:
+        raise ValueError("the broker is gone, too")
+
+    tray = Breaking([Item(1, "k"), Item(2, "k", settling=fail), Item(3, "k")])
+    with pytest.raises(OSError, match="connection lost"):
+        await consume(tray, hang, parked=5)
+    assert [str(context["exception"]) for context in told] == ["the broker is gone, too"]
+    assert [item.how for item in tray.taken] == ["CancelledError"] * 3
+
+
+async def test_a_consumer_that_is_thrown_away_awaits_nothing_more() -> None:
+    coroutine = consume(Tray([Item(1)]), hang)
+    assert coroutine.send(None) is None
+    coroutine.close()
+
+
 async def test_one_delivery_called_off_by_its_entrance_leaves_the_others_alone() -> None:
     workers = Workers()
     items = [Item(number) for number in range(3)]
@@ -371,12 +419,19 @@ async def test_nothing_is_kept_of_what_has_been_settled() -> None:
     async def handler(call: Call[Any]) -> None:
         tasks.append(weakref.ref(asyncio.current_task()))
 
-    tray = Tray((Item(number, f"key {number}") for number in range(20)), idle=True)
+    class Key(str):
+        __slots__ = ("__weakref__",)  # it can be watched
+
+    items = [Item(number, Key(f"key {number}")) for number in range(20)]
+    keys = [weakref.ref(item.call.key) for item in items]
+    tray = Tray(items, idle=True)
     consumer = asyncio.create_task(consume(tray, handler, lanes=2))
     await asyncio.sleep(1.0)
     tray.taken.clear()
+    items.clear()
     gc.collect()
     assert (len(tasks), [task() for task in tasks]) == (20, [None] * 20)
+    assert [key() for key in keys] == [None] * 20
     consumer.cancel()
     with pytest.raises(CancelledError):
         await consumer
