@@ -37,6 +37,7 @@ class _Lanes:
         self.unbegun: set[Run] = set()
         self.settling: set[Run] = set()
         self.failures: list[BaseException] = []
+        self.closing = False
         self.taking = False
         self.interrupted = False
         self.driver = working()
@@ -74,7 +75,7 @@ class _Lanes:
 
     def start(self) -> None:
         # After a failure nothing begins: what waits behind the same key must not overtake it.
-        while self.free and self.ready and not self.failures:
+        while self.free and self.ready and not self.closing and not self.failures:
             self.free -= 1
             delivery = self.ready.popleft()
             # Not by loop.create_task: an eager task factory would run it before it is known here.
@@ -139,6 +140,7 @@ class _Lanes:
         A settlement that is under way is left to end, unless this itself is called off: an
         acknowledgement cut in two is an effect that is done twice. Returns that cancellation.
         """
+        self.closing = True
         called_off: CancelledError | None = None
         while self.tasks:
             for task in self.tasks:
