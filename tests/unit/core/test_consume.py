@@ -247,6 +247,18 @@ async def test_a_failing_settlement_ends_the_consumer_after_the_rest_is_settled(
     assert [item.how for item in items[:3]] == ["done 1", "CancelledError", "CancelledError"]
 
 
+async def test_nothing_begins_behind_a_settlement_that_failed() -> None:
+    async def fail() -> None:
+        raise OSError
+
+    workers = Workers()
+    items = [Item(1, "k", settling=fail), Item(2, "k"), Item(3, "other"), Item(4, "k")]
+    with pytest.raises(OSError):
+        await consume(Tray(items), workers, lanes=2, parked=8)
+    assert [item.work is None for item in items] == [False, True, False, True]
+    assert [item.how for item in items][1::2] == ["CancelledError", "CancelledError"]
+
+
 async def test_a_failing_settlement_is_noticed_while_the_source_is_idle() -> None:
     async def fail() -> None:
         await asyncio.sleep(1.0)
