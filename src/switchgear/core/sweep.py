@@ -64,6 +64,8 @@ class Sweep:
         if at == inf:
             return set()
         due = int(at / self._tick) + 1
+        if due * self._tick <= at:  # by the rounding of the quotient
+            due += 1
         slot = self._slots.get(due)
         if slot is None:
             slot = self._slots[due] = set()
@@ -87,10 +89,11 @@ class Sweep:
         self._timer = None
         self._next = inf
         self._from, self._to = inf, -inf  # that slot may be gone when this is over
-        reached = int(self._clock() / self._tick)
+        # The product, as `_plan` computes it: a quotient may round to the tick before, for ever.
+        now, tick = self._clock(), self._tick
         due = self._due
         slots = []  # taken first: an alarm that arms itself for a past instant gets the next turn
-        while due and due[0] <= reached:
+        while due and due[0] * tick <= now:
             slots.append(self._slots.pop(heappop(due)))
         for slot in slots:
             while slot:
