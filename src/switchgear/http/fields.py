@@ -57,6 +57,10 @@ def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
     except httptools.HttpParserError as error:
         _fields = _Fields()
         raise refuse(_why(block), f"malformed header fields: {error}") from None
+    if b"close" in block.lower():
+        # After a `Connection: close` it does not forget the Content-Length: the next one's digits
+        # would be added to its own, and a few such heads would spoil a stranger's.
+        _fields = _Fields()
     if len(pairs) > lines:
         raise refuse("too-many-headers", f"{len(pairs)} header lines, {lines} allowed", status=431)
     if block.translate(None, TEXT) != b"\r\n" * (len(pairs) + 1):
