@@ -8,7 +8,7 @@ whether it beats) is shared by its routes.
 """
 
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.clock import Clock
@@ -21,6 +21,7 @@ from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem_within
+from switchgear.http.stream import Whole
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.balance import Balancer, PeakEwma
 from switchgear.policy.breaker import Breaker, BreakerSettings
@@ -28,6 +29,7 @@ from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.verdict import GOOD
 
 __all__ = ["Lane", "Process", "Shared", "attempts_of"]
 
@@ -69,7 +71,11 @@ class Process(Protocol):
 
 
 class _Way:
-    """A lane's way to one process: what a balancer looks at, and the stacks of one attempt."""
+    """A lane's way to one process: what a balancer looks at, and the stacks of one attempt.
+
+    There is one for a request that is all here and one for a request whose body is on its way;
+    in a panic the breaker is passed by.
+    """
 
     def __init__(self, lane: "Lane", process: Process) -> None:
         self.process = process
@@ -77,14 +83,44 @@ class _Way:
         self.in_flight = 0
         self.ewma = PeakEwma()
         self.breaker = lane.breaker(f"{lane.route.name} at {process.name}")
-        gate = Part(Place.BREAKER, self.breaker)
-        rest = [Part(Place.BULKHEAD, process.bulkhead), Part(Place.TIMEOUT, lane.timeout)]
-        self.guarded = lane.stack(OUTBOUND, [gate, *rest], process.send)
-        self.panicking = lane.stack(OUTBOUND, rest, process.send)  # its breaker is to be passed by
+        gate, room = Part(Place.BREAKER, self.breaker), Part(Place.BULKHEAD, process.bulkhead)
+        timeout = Part(Place.TIMEOUT, lane.timeout)
+        patient = _patient(lane.stack([timeout], process.send).run)
+        self.guarded = lane.stack([gate, room, timeout], process.send).run
+        self.panicking = lane.stack([room, timeout], process.send).run
+        self.uploading = lane.stack([gate, room], patient).run
+        self.uploading_in_panic = lane.stack([room], patient).run
 
     def available(self, now: float) -> bool:
         """Say whether this route's breaker there lets calls through."""
         return self.breaker.available(now)
+
+    def run(self, call: Call[Request], *, panic: bool) -> Coroutine[Any, Any, Response]:
+        """Make one attempt."""
+        if isinstance(call.payload.body, Whole):
+            return (self.panicking if panic else self.guarded)(call)
+        return (self.uploading_in_panic if panic else self.uploading)(call)
+
+
+def _patient(send: Handler[Request, Response]) -> Handler[Request, Response]:
+    """Take a timeout amid a body for its sender's slowness.
+
+    Else a few clients who send theirs as slowly as they may would open everybody's breaker.
+    """
+
+    async def run(call: Call[Request]) -> Response:
+        try:
+            return await send(call)
+        except Fault as fault:
+            if fault.code is Code.DEADLINE_EXCEEDED and not _sent_whole(call):
+                fault.refusal = Refusal.HURRIED
+            raise
+
+    return run
+
+
+def _sent_whole(call: Call[Request]) -> bool:
+    return call.payload.body.verdict == GOOD
 
 
 class Lane:
@@ -101,7 +137,6 @@ class Lane:
         retry = Retry(schedule, shared.budget.deposit, shared.budget.withdraw)
         self._breaker = self.breaker(f"{route.name} at {shared.service}")
         self.calls = self.stack(
-            OUTBOUND,
             [Part(Place.SERVICE_BREAKER, self._breaker), Part(Place.RETRY, retry)],
             self._balanced,
         )
@@ -126,14 +161,12 @@ class Lane:
         settings = BreakerSettings(slow_after=SLOW * self._allowed)
         return Breaker(name, settings, jitter=shared.random, on_transition=shared.transitions)
 
-    def stack(
-        self, order: tuple[Place, ...], parts: list[Part], handler: Handler[Any, Any]
-    ) -> Stack:
+    def stack(self, parts: list[Part], handler: Handler[Any, Any]) -> Stack:
         """Compile a part of this lane."""
         shared = self._shared
         return stack(
             self.route.name,
-            order,
+            OUTBOUND,
             parts,
             handler,
             judge=shared.judge,
@@ -182,14 +215,14 @@ class Lane:
         way.in_flight += 1
         flowing, took = False, self._allowed
         try:
-            answer: Response = await (way.panicking if panic else way.guarded).run(call)
+            answer = await way.run(call, panic=panic)
             if answer.status < 500:
                 took = self._shared.clock() - started
             if streams(answer):
                 flowing = True
                 answer.on_end(lambda _: self._ended(way))  # type: ignore[attr-defined]  # `streams`
         except BaseException as error:
-            if isinstance(error, CancelledError) or _ours(error):
+            if isinstance(error, CancelledError) or (isinstance(error, Fault) and error.refusal):
                 took = 0.0
             raise
         finally:
@@ -207,7 +240,7 @@ class Lane:
         What the process could not be blamed for, in the little time that was left, is the
         service's failure all the same: else one that hangs would never open its breaker.
         """
-        if fault.refusal is not Refusal.HURRIED or fault.hops:
+        if fault.refusal is not Refusal.HURRIED or fault.hops or not _sent_whole(call):
             return False
         had = call.trail.upstream + max(0.0, call.deadline - self._shared.clock())
         if had < self.timeout.fair(repeatable=False):
@@ -251,6 +284,6 @@ class Lane:
         way.in_flight -= 1
 
 
-def _ours(error: BaseException) -> bool:
+def _ours(fault: Fault) -> bool:
     """Say whether a gate of ours refused: it names no origin, for nothing was sent anywhere."""
-    return isinstance(error, Fault) and error.refusal is not None and not error.origin
+    return fault.refusal is not None and not fault.origin

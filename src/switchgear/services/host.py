@@ -19,8 +19,9 @@ from switchgear.core.handler import Handler
 from switchgear.core.stack import INBOUND, Part, Place, stack
 from switchgear.http.message import JSON, Request, Response
 from switchgear.policy.call import Call, Principal
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.route import Found, NoMethod, Route, Router
+from switchgear.policy.verdict import GOOD
 from switchgear.ports.tables import Tables, Transaction
 from switchgear.services.answers import Answering, answering, plain
 from switchgear.services.endpoint import Endpoint, Mount
@@ -138,7 +139,11 @@ class Host:
             if until < call.deadline:
                 call = replace(call, deadline=until)
             path = {name: unquote(value) for name, value in params.items()} if params else params
-            result: Response = await run(replace(call, payload=HttpGiven(call, path)))
+            try:
+                result: Response = await run(replace(call, payload=HttpGiven(call, path)))
+            except Fault as fault:
+                self._excuse(fault, call)
+                raise
             return result
 
         return _Way(endpoint.name, bound)
@@ -154,7 +159,11 @@ class Host:
             until = clock() + latest
             if until < call.deadline:
                 call = replace(call, deadline=until)
-            result: Response = await (often if call.repeatable else once)(call)
+            try:
+                result: Response = await (often if call.repeatable else once)(call)
+            except Fault as fault:
+                self._excuse(fault, call)
+                raise
             return plain(result)
 
         return _Way(mount.name, wrapped)
@@ -176,6 +185,12 @@ class Host:
         bound = Timeout(full=self._fair(one, repeatable), limit=inf, share=1.0)
         parts = [Part(Place.DEADLINE, bound)]
         return stack(self._name, INBOUND, parts, handler, clock=self._clock).run
+
+    def _excuse(self, fault: Fault, call: Call[Request]) -> None:
+        """Take a timeout amid the request's body for the slowness of whoever sends it."""
+        late = fault.code is Code.DEADLINE_EXCEEDED and fault.origin == self._name
+        if late and call.payload.body.verdict != GOOD:
+            fault.refusal = Refusal.HURRIED
 
 
 def _working(

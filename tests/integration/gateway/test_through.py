@@ -121,6 +121,9 @@ def shop(work: Work) -> FastAPI:
     async def home() -> str:
         return "home"
 
+    @api.post("/items")
+    async def items(item: dict[str, str]) -> None: ...
+
     @api.get("/pieces")
     async def pieces() -> StreamingResponse:
         async def make() -> AsyncIterator[bytes]:
@@ -298,6 +301,33 @@ async def test_a_slow_handler_is_tried_at_the_other_process_and_then_left_alone(
         assert routes["GET /echo"]["breaker"]["state"] == "closed"
         assert (await get(stand, "/echo")).status == 200
         assert stand.logged("breaker")
+
+
+async def test_who_sends_slowly_harms_nobody_else(tmp_path: Path) -> None:
+    """As slowly as the limits allow, until the deadline of the route has passed."""
+    work = Work()
+    async with standing(tmp_path, community(work), "service", "gateway") as stand:
+
+        async def drip(target: str) -> bytes:
+            client = await Raw.to(stand.port)
+            head = http(target, "POST", b"x" * 100_000)[:-100_000]
+            await client.send(head)
+            answering = asyncio.ensure_future(client.rest())
+            while not answering.done():
+                client.writer.write(b" " * 500)
+                await asyncio.sleep(0.2)
+            await client.close()
+            return answering.result()
+
+        targets = ["/notes"] * 8 + ["/shop/items"] * 8
+        for told in await asyncio.gather(*map(drip, targets)):
+            assert told.startswith((b"HTTP/1.1 504 ", b"HTTP/1.1 408 ")), told
+        routes = (await statistics(stand))["service"]["routes"]
+        for name in ("POST /notes", "* /shop/*"):
+            assert routes[name]["breaker"]["state"] == "closed"
+            assert {way["state"] for way in routes[name]["endpoints"].values()} == {"closed"}
+        assert (await post(stand, "/notes", b'{"text":"a"}')).status == 201
+        await idle(stand)
 
 
 async def test_a_route_may_take_what_its_deadline_says(tmp_path: Path) -> None:

@@ -369,6 +369,27 @@ async def test_a_service_that_hangs_opens_its_breaker(late: bool) -> None:
     assert (await doors.ask("GET", "/a", {"grpc-timeout": "300m"})).status == 503
 
 
+async def test_a_hung_process_opens_the_breaker_of_what_must_not_be_repeated() -> None:
+    doors = house({"service-1": hang})
+    asked = [asyncio.ensure_future(doors.ask("POST", "/a")) for _ in range(5)]
+    assert {one.status for one in await asyncio.gather(*asked)} == {504}
+    assert state(doors, "POST /a", "service-1") == state(doors, "POST /a") == "open"
+
+
+@pytest.mark.parametrize("complete", [False, True])
+async def test_who_sends_a_body_slowly_opens_nobodys_breaker(complete: bool) -> None:
+    doors = house({"service-1": hang})
+    for _ in range(10):
+        body = Stream(Feeder(), 5, 100)
+        if complete:
+            body.feed(b"12345")
+            body.finish()
+        assert (await doors.ask("POST", "/a", body=body)).status in (503, 504)
+    states = {state(doors, "POST /a", "service-1"), state(doors, "POST /a")}
+    assert states == ({"open"} if complete else {"closed"})
+    assert doors.out() == 0
+
+
 async def test_callers_in_a_hurry_are_no_failure_of_the_service() -> None:
     doors = house({"service-1": hang, "service-2": hang})
     for _ in range(20):

@@ -23,7 +23,7 @@ from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["trusting"]
 
-_KEYS_WITHIN: Final = 2.0  # seconds
+_KEYS_WITHIN: Final = 1.8  # seconds: before the key set's own patience ends
 _KEYS_BYTES: Final = 64 << 10
 
 
