@@ -50,7 +50,6 @@ def trace_of(traceparent: str | None) -> Trace:
 
     Source: https://www.w3.org/TR/trace-context/#traceparent-header
     """
-    span = token_hex(8)
     if traceparent is not None and len(traceparent) >= 55:
         version, trace_id, parent, flags = (
             traceparent[:2],
@@ -63,8 +62,9 @@ def trace_of(traceparent: str | None) -> Trace:
         digits = _HEX.issuperset(version + trace_id + parent + flags)
         named = trace_id != _ZERO_TRACE and parent != _ZERO_SPAN
         if dashes and exact and digits and named and version != "ff":
-            return Trace(trace_id, span, bool(int(flags, 16) & 1))
-    return Trace(token_hex(16), span, sampled=True)
+            return Trace(trace_id, token_hex(8), bool(int(flags, 16) & 1))
+    made = token_hex(24)  # both at once: each asks the kernel
+    return Trace(made[:32], made[32:], sampled=True)
 
 
 def request_id_of(given: str | None, trace: Trace) -> str:

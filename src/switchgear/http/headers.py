@@ -43,6 +43,10 @@ _SENT_KEPT: Final = 512
 # Never dropped by nomination: a client must not unname what the message hangs on.
 _FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "content-type", ""})
 
+# Names that were found to cross the trust boundary. It stops growing: a stranger must not fill it.
+_CROSSING: Final[set[str]] = set()
+_CROSSING_KEPT: Final = 512
+
 Pairs = Iterable[tuple[str, str]]
 
 
@@ -147,12 +151,13 @@ class Headers:
         make: X-User-*, X-Forwarded-*, X-Real-IP, X-Original-*, Forwarded, switchgear-* and
         their like, and their underscore twins.
         """
-        dropped = HOP | self.nominated()
+        stays = self.nominated() if self.get("connection") is not None else ()
+        crossing = _CROSSING
         return Headers.parsed(
             [
                 pair
                 for pair in self._pairs
-                if pair[0] not in dropped and _IDENTITY.fullmatch(pair[0]) is None
+                if (pair[0] in crossing or _crosses(pair[0])) and pair[0] not in stays
             ],
             None,
         )
@@ -190,3 +195,12 @@ def _check_name(name: str) -> None:
         raise ValueError(f"this header cannot be sent: {name[:80]!r}")
     if len(_SENT) < _SENT_KEPT and len(name) <= 64:
         _SENT.add(name)
+
+
+def _crosses(name: str) -> bool:
+    """Say whether a field of this name is no hop's and nobody's claim."""
+    if name in HOP or _IDENTITY.fullmatch(name) is not None:
+        return False
+    if len(_CROSSING) < _CROSSING_KEPT and len(name) <= 64:
+        _CROSSING.add(name)
+    return True
