@@ -92,11 +92,15 @@ class Upstream(Watching, asyncio.Protocol):
         try:
             return await waiter
         except BaseException:
-            self._waiter = None
-            self._abort()
+            if self._waiter is waiter:
+                self._waiter = None
+                self._abort()
+            elif not waiter.cancelled() and waiter.exception() is None:
+                # It was called off with the answer in hand: the connection may be another's by now.
+                answer = waiter.result()
+                if isinstance(answer, StreamResponse):
+                    answer.abandon()
             raise
-        finally:
-            self._head_by = inf
 
     # Receiving
 
