@@ -148,6 +148,11 @@ class App:
         It is public by default, since it has its own sign-in; `public=False` or a `scope` puts ours
         before it. The other options are those of `endpoint`.
         """
+        if not callable(application):
+            raise TypeError(
+                f"mount {path!r}: an ASGI application is called, and a"
+                f" {type(application).__name__} cannot be"
+            )
         mount = Mount(
             path,
             application,

@@ -24,7 +24,7 @@ from switchgear.http.problem import FAULT_HEADER, fault_of, problem_within
 from switchgear.http.stream import Whole
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.balance import Balancer, PeakEwma
-from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.breaker import Breaker, BreakerSettings, State
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
@@ -151,6 +151,8 @@ class Lane:
     def follow(self, processes: Mapping[str, Process]) -> None:
         """Keep the ways to processes that are still there, and open those to new ones."""
         kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
+        if self._ways and not kept and self._breaker.state is not State.CLOSED:
+            self._breaker.reset(self._shared.clock(), "every process was started anew")
         self._ways = [kept.get(name) or _Way(self, process) for name, process in processes.items()]
         # Where none beats, it is likelier us who are late than all of them that hang: ask anyway.
         self._usable = [way for way in self._ways if way.process.routable] or self._ways

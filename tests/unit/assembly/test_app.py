@@ -88,6 +88,11 @@ def test_nothing_is_declared_twice() -> None:
         app.mount("/m", asgi)
 
 
+def test_a_mount_is_an_application() -> None:
+    with pytest.raises(TypeError, match=r"mount .*a NoneType cannot be"):
+        App("toys").mount("/m", None)  # type: ignore[arg-type]  # the mistake under test
+
+
 def test_a_mount_is_public_unless_it_asks_for_something() -> None:
     app = App("toys")
     app.mount("/a", asgi)

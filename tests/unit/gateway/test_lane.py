@@ -224,6 +224,19 @@ async def test_a_new_generation_is_another_process() -> None:
     assert doors.upstream.statistics()["endpoints"]["service-1"]["admitted"] == 0
 
 
+async def test_where_every_process_is_new_nothing_of_the_old_ones_holds() -> None:
+    doors = house({"service-1": BROKEN, "service-2": BROKEN})
+    for _ in range(10):
+        await doors.ask("GET", "/a")
+    assert state(doors, "GET /a") == "open"
+    doors.update(routable=["service-2"])
+    assert state(doors, "GET /a") == "open"
+    doors.serving = {"service-1": answer, "service-2": answer}
+    doors.update(generation=2)
+    assert (await doors.ask("GET", "/a")).status == 200
+    assert doors.transitions[-1].why == "every process was started anew"
+
+
 async def test_the_same_topology_again_changes_nothing() -> None:
     doors = house({"service-1": answer})
     await doors.ask("GET", "/a")
