@@ -46,7 +46,7 @@ async def test_who_is_called_off_takes_no_connection_from_its_next_user(loop_fac
             release(connection)
             loop.call_soon(meanwhile)
 
-        pool.release = released  # type: ignore[method-assign]
+        pool.release = released  # type: ignore[method-assign]  # as the server has it
         first = asyncio.ensure_future(pool(call("GET", "/first")))
         with pytest.raises(asyncio.CancelledError):
             await first
