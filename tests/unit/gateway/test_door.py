@@ -387,6 +387,36 @@ async def test_what_looks_like_a_fault_is_read_from_failures_only() -> None:
     assert (found.status, call.trail.fault) == (200, "")
 
 
+READ = (
+    "authorization", "connection", "content-type", "grpc-timeout", "host", "switchgear-token",
+    "traceparent", "tracestate", "upgrade", "x-envoy-expected-rq-timeout-ms", "x-forwarded-for",
+    "x-forwarded-proto", "x-request-id",
+)  # fmt: skip
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"))
+GIVEN = st.lists(
+    st.tuples(st.sampled_from(READ), VALUES | st.sampled_from(["close", "Bearer good"]))
+)
+
+
+@given(GIVEN, st.sampled_from(["10.0.0.1", "192.0.2.1", "::1", "unix", ""]))
+def test_whatever_a_stranger_writes_it_is_answered(
+    fields: list[tuple[str, str]], peer: str
+) -> None:
+    async def ask() -> None:
+        settings = GatewaySettings(trusted_proxies=("10.0.0.0/8",))
+        doors = house(guarded(), public(), settings=settings)
+        for path in ("/a", "/mine"):
+            found = await doors.ask("GET", path, Headers(fields), peer=peer)
+            assert found.status in (200, 401)
+            found.headers.wire()
+        for _, call in doors.sent:
+            call.payload.headers.wire()
+            tokens = call.payload.headers.all("switchgear-token")
+            assert [token.split()[0] for token in tokens] == ["service"]
+
+    run(ask())
+
+
 # Sessions
 
 
