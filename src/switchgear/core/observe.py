@@ -7,14 +7,20 @@ from typing import Any
 
 import msgspec
 
+from switchgear.policy.fault import Refusal
 from switchgear.policy.verdict import Verdict
 
 __all__ = [
     "AttemptEnded",
     "CallEnded",
+    "Coalesced",
     "Event",
+    "FellBack",
+    "Hedging",
     "Observer",
+    "Overran",
     "Refusing",
+    "Retrying",
     "fan_out",
     "quiet",
     "report",
@@ -41,11 +47,56 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusing(msgspec.Struct, frozen=True):
-    """A gate refused a call."""
+    """A gate refused a call; where `enforced` is not set, it would have, and the call went on."""
 
     name: str
     gate: str
     detail: str
+    refusal: Refusal = Refusal.FULL
+    enforced: bool = True
+
+
+class Retrying(msgspec.Struct, frozen=True):
+    """Another attempt follows attempt number `attempt`, after `wait` seconds."""
+
+    name: str
+    attempt: int
+    wait: float
+    verdict: Verdict
+    enforced: bool = True
+
+
+class Hedging(msgspec.Struct, frozen=True):
+    """A second attempt was sent beside one that had not answered `after` seconds."""
+
+    name: str
+    after: float
+
+
+class Overran(msgspec.Struct, frozen=True):
+    """Work went on past its time (`after` seconds) and still holds its permits: a zombie."""
+
+    name: str
+    after: float
+    enforced: bool = True
+
+
+class FellBack(msgspec.Struct, frozen=True):
+    """A call that failed with `code` was answered by its fallback.
+
+    `how` is static, computed or stale; `age` is that of a stale value, in seconds.
+    """
+
+    name: str
+    how: str
+    code: str
+    age: float | None = None
+
+
+class Coalesced(msgspec.Struct, frozen=True):
+    """A call joined the work of an earlier one that asks for the same."""
+
+    name: str
 
 
 Event = Any

@@ -68,7 +68,7 @@ async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permi
     answer = await _queue(kit, gate, got) if isinstance(got, Waiting) else got
     if isinstance(answer, Permit):
         return answer
-    kit.tell(Refusing(kit.name, gate.name, answer.detail))
+    kit.tell(Refusing(kit.name, gate.name, answer.detail, answer.refusal))
     raise answer.fault()
 
 
