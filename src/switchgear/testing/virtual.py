@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["START", "Stuck", "VirtualLoop", "clock", "run"]
+__all__ = ["START", "Stuck", "VirtualLoop", "advance", "clock", "run"]
 
 Result = TypeVar("Result")
 
@@ -73,6 +73,7 @@ class VirtualLoop(SelectorEventLoop):
     def __init__(self) -> None:
         self._now = START
         self._threads = 0
+        self._idle: list[Future[None]] = []
         self._leap = _Leap()
         super().__init__(self._leap)
         self._leap.loop = self
@@ -80,8 +81,23 @@ class VirtualLoop(SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    def idle(self) -> "Future[None]":
+        """Return what is done when all that can happen at the present instant has happened."""
+        future = self.create_future()
+        self._idle.append(future)
+        return future
+
     def jump(self) -> None:
-        """Set the clock to the earliest timer, or raise `Stuck` where there is none."""
+        """Set the clock to the earliest timer, or raise `Stuck` where there is none.
+
+        First it wakes who waits for this instant to be over.
+        """
+        if self._idle:
+            idle, self._idle = self._idle, []
+            for future in idle:
+                if not future.done():
+                    future.set_result(None)
+            return
         if not self._scheduled:
             raise Stuck(_describe(self))
         self._now = self._scheduled[0].when()
@@ -166,6 +182,21 @@ def clock() -> float:
     if not isinstance(loop, VirtualLoop):
         raise RuntimeError("this clock tells virtual time, and the running loop is a real one")
     return loop.time()
+
+
+async def advance(seconds: float = 0.0) -> None:
+    """Let virtual time pass, and everything happen that is due until then, at the end included.
+
+    Afterwards every other task waits for a later instant: what a test started has come as far as
+    it can. With 0 the clock stands still meanwhile.
+
+    Raises RuntimeError outside of a `VirtualLoop`.
+    """
+    clock()
+    await asyncio.sleep(seconds)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)  # noqa: S101 - for the type checker: the clock has looked
+    await loop.idle()
 
 
 def _refuse(what: str) -> NoReturn:

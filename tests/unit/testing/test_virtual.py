@@ -174,3 +174,68 @@ async def test_an_async_test_runs_on_each_loop(loop_factory: Any) -> None:
     expected = loop_factory()
     expected.close()
     assert type(asyncio.get_running_loop()) is type(expected)
+
+
+async def _three(done: list[str]) -> None:
+    for step in ("one", "two", "three"):
+        await asyncio.sleep(10)
+        await asyncio.sleep(0)
+        done.append(step)
+
+
+@pytest.mark.virtual
+async def test_advance_lets_all_happen_that_is_due_until_then() -> None:
+    done: list[str] = []
+    task = asyncio.create_task(_three(done))
+    await virtual.advance(9.9)
+    assert (done, clock()) == ([], START + 9.9)
+    await virtual.advance(10.1)  # what is due at the very end has happened, its next turns too
+    assert done == ["one", "two"]
+    assert clock() == pytest.approx(START + 20)
+    await virtual.advance(100)
+    assert task.done()
+    assert clock() == pytest.approx(START + 120)
+
+
+@pytest.mark.virtual
+async def test_advancing_by_nothing_lets_what_was_started_come_as_far_as_it_can() -> None:
+    done: list[int] = []
+
+    async def turns() -> None:
+        for number in range(100):
+            await asyncio.sleep(0)
+            done.append(number)
+        await asyncio.to_thread(done.append, 100)
+        await asyncio.sleep(1)
+        done.append(101)
+
+    task = asyncio.create_task(turns())
+    await virtual.advance()
+    assert (done[-1], clock()) == (100, START)
+    await task
+
+
+@pytest.mark.virtual
+async def test_one_that_is_called_off_while_it_advances_leaves_the_others() -> None:
+    at: list[float] = []
+
+    async def other() -> None:
+        await virtual.advance(1)
+        at.append(clock())
+
+    async def until_idle() -> None:
+        await virtual.advance()
+        at.append(-1)
+
+    tasks = [asyncio.create_task(other()), asyncio.create_task(until_idle())]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await virtual.advance(2)
+    assert at == [START + 1]
+    assert tasks[1].cancelled()
+
+
+async def test_advance_is_refused_in_real_time() -> None:
+    with pytest.raises(RuntimeError, match="tells virtual time"):
+        await virtual.advance(0.001)
