@@ -1,0 +1,114 @@
+"""Quantiles: how long calls have taken of late, cheaply noted and cheaply asked for."""
+
+from bisect import bisect_left
+from itertools import accumulate
+from math import ceil, exp, inf, log
+from operator import add
+from typing import Final
+
+import msgspec
+
+from switchgear.policy import ranges
+
+__all__ = ["Latencies", "LatencySettings"]
+
+
+class LatencySettings(msgspec.Struct, frozen=True):
+    """How far to look back (`span`, in seconds), and how many `samples` say anything at all."""
+
+    span: float = 30.0
+    samples: int = 20
+
+    def __post_init__(self) -> None:
+        ranges.above(self, "span", 0)
+        ranges.at_least(self, "samples", 1)
+
+
+_DEFAULTS: Final = LatencySettings()
+_SHORTEST: Final = 1e-5  # seconds: up to here all are alike, and so are all from the longest on
+_LONGEST: Final = 1e4
+_STEPS: Final = 20.0  # buckets for each factor of e, so that each is 5 % wide
+_SHIFT: Final = -_STEPS * log(_SHORTEST)
+_LAST: Final = int(_STEPS * log(_LONGEST) + _SHIFT) + 1
+_FRESH: Final = 16  # a quantile is counted anew when one sample in so many is new
+
+
+class Latencies:
+    """Tell below which time a share of the latest calls stayed.
+
+    ::
+
+        | previous half | present half |    each `span / 2` wide, on multiples of that width
+                             ^ now          turning on forgets the previous one
+
+    A logarithmic histogram: what is told is within 2.6 % of the sample at the nearest rank,
+    from 10 us to 10,000 s. It covers the present half of the span and the whole one before,
+    so a memory of the past is gone after `span` at the latest. Observing adds one to an integer;
+    a quantile once told is told again until a sixteenth of the samples is new, or the
+    half is over. An instant before the newest one seen counts as the newest.
+    """
+
+    __slots__ = ("_due", "_ends", "_half", "_past", "_present", "_samples", "_seen", "_told")
+
+    def __init__(self, settings: LatencySettings = _DEFAULTS) -> None:
+        self._half = settings.span / 2
+        self._samples = settings.samples
+        self._ends = -inf  # the instant at which the present half is over
+        self._present = [0] * (_LAST + 1)
+        self._past = [0] * (_LAST + 1)
+        self._seen = 0  # how many samples both halves hold
+        self._due = 0  # from how many on quantiles are counted anew
+        self._told: dict[float, float] = {}
+
+    def observe(self, seconds: float, now: float) -> None:
+        """Take in how long one call took."""
+        if now >= self._ends:
+            self._turn(now)
+        if seconds <= _SHORTEST:
+            place = 0
+        elif seconds < _LONGEST:
+            place = int(_STEPS * log(seconds) + _SHIFT) + 1
+        else:
+            place = _LAST
+        self._present[place] += 1
+        self._seen += 1
+
+    def quantile(self, share: float, now: float) -> float | None:
+        """Return the seconds within which `share` (from 0 to 1) of the calls ended.
+
+        None while there are fewer than `samples`.
+        """
+        if now >= self._ends:
+            self._turn(now)
+        seen = self._seen
+        if seen < self._samples:
+            return None
+        told = self._told
+        if seen >= self._due:
+            told.clear()
+            self._due = seen + max(1, seen // _FRESH)
+        seconds = told.get(share)
+        if seconds is None:
+            seconds = told[share] = self._count(share)
+        return seconds
+
+    def seen(self, now: float) -> int:
+        """Return how many samples there are to judge by."""
+        if now >= self._ends:
+            self._turn(now)
+        return self._seen
+
+    def _count(self, share: float) -> float:
+        wanted = max(1, ceil(share * self._seen))
+        place = bisect_left(list(accumulate(map(add, self._present, self._past))), wanted)
+        # The middle of a bucket in the same logarithmic measure.
+        return exp((place - 0.5 - _SHIFT) / _STEPS) if place else _SHORTEST
+
+    def _turn(self, now: float) -> None:
+        """Move on to the half of `now`, forgetting those before the last."""
+        number = now // self._half
+        self._past = self._present if now < self._ends + self._half else [0] * (_LAST + 1)
+        self._present = [0] * (_LAST + 1)
+        self._seen = sum(self._past)
+        self._due = 0
+        self._ends = (number + 1) * self._half
