@@ -1,0 +1,102 @@
+"""Hurry: turns away at once whom the dependency could not answer in time."""
+
+from typing import Final
+
+import msgspec
+
+from switchgear.policy import ranges
+from switchgear.policy.fault import Refusal
+from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.quantile import Latencies, LatencySettings
+from switchgear.policy.verdict import Health, Verdict
+
+__all__ = ["Hurry", "HurrySettings"]
+
+
+class HurrySettings(msgspec.Struct, frozen=True):
+    """Below which share of the calls' times nobody is let in, and what that is judged by.
+
+    The `quantile` is that of the good calls within `span` seconds, once there are `samples`.
+    """
+
+    quantile: float = 0.5
+    samples: int = 20
+    span: float = 10.0
+
+    def __post_init__(self) -> None:
+        ranges.between(self, "quantile", 0, 1)
+        ranges.at_least(self, "samples", 1)
+        ranges.above(self, "span", 0)
+
+
+_DEFAULTS: Final = HurrySettings()
+_GOOD: Final = Health.GOOD
+
+
+class Hurry:
+    """Refuse a call whose time left is less than what the dependency usually takes.
+
+    Whoever has 20 ms left where the median answer takes 100 would most likely be called off
+    half-way: the work would be done for nobody, and hold a place that another could use.
+
+    It learns from good calls alone (a failure says nothing about how long an answer takes), and
+    cannot lock itself out: with nobody let in nothing is observed, so the memory of a slow
+    spell is gone after `span`, and then as many as `samples` go through to show how it is now.
+    """
+
+    def __init__(self, name: str, settings: HurrySettings = _DEFAULTS) -> None:
+        self.name = name
+        self._quantile = settings.quantile
+        self._latencies = Latencies(LatencySettings(settings.span, settings.samples))
+        self._admitted = self._settled = self._refused = 0
+        self._usual = 0.0  # as of the last ask
+
+    def admit(self, ask: Ask, now: float) -> Permit | Refused:
+        """Let a call through, or refuse it because its time will not do."""
+        usual = self._latencies.quantile(self._quantile, now)
+        if usual is None:
+            self._usual = 0.0
+        else:
+            self._usual = usual
+            if ask.deadline - now < usual:
+                return self._refuse(ask.deadline - now)
+        self._admitted += 1
+        return Permit(now, 0, ask.weight)
+
+    def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+        """Take back a permit, and learn how long a good call took. Nobody ever waits here.
+
+        Raises:
+            RuntimeError: this permit was settled before.
+        """
+        if permit.spent:
+            raise RuntimeError(f"a permit of hurry '{self.name}' was settled twice")
+        permit.spent = True
+        self._settled += 1
+        if verdict.health is _GOOD:
+            ended = now if permit.answered is None else permit.answered
+            self._latencies.observe(ended - permit.at, now)
+        return ()
+
+    def abandon(self, waiting: Waiting, now: float) -> None:
+        """Refuse to: nobody waits who is in a hurry.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(f"hurry '{self.name}' gives out no waiting places")
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return the usual time as of the last ask (0: not known), and the counts."""
+        return {
+            "usual": self._usual,
+            "admitted": self._admitted,
+            "settled": self._settled,
+            "out": self._admitted - self._settled,
+            "refused": self._refused,
+        }
+
+    def _refuse(self, left: float) -> Refused:
+        self._refused += 1
+        usual = f"the dependency usually takes {self._usual:.3g} s"
+        return Refused(Refusal.HURRIED, f"'{self.name}': {left:.3g} s are left, {usual}")
