@@ -1,0 +1,54 @@
+"""The range checks: where each begins and ends, and what is said of a value beyond."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from switchgear.policy import ranges
+
+
+@dataclass
+class Tank:
+    level: float
+
+
+@pytest.mark.parametrize("value", [2.001, 3, 1e300])
+def test_above_takes_what_is_above(value: float) -> None:
+    ranges.above(Tank(value), "level", 2)
+
+
+@pytest.mark.parametrize("value", [2, 1.9, -5, float("inf"), float("-inf"), float("nan")])
+def test_above_refuses_the_bound_itself_what_is_below_and_what_is_no_number(value: float) -> None:
+    with pytest.raises(ValueError) as refused:
+        ranges.above(Tank(value), "level", 2)
+    assert str(refused.value) == (
+        f"Tank.level is {value!r}, where a finite number above 2 would be right"
+    )
+
+
+@pytest.mark.parametrize("value", [2, 2.001, 1e300])
+def test_at_least_takes_the_bound_and_what_is_above(value: float) -> None:
+    ranges.at_least(Tank(value), "level", 2)
+
+
+@pytest.mark.parametrize("value", [1.9, -5, float("inf"), float("-inf"), float("nan")])
+def test_at_least_refuses_what_is_below_and_what_is_no_number(value: float) -> None:
+    with pytest.raises(ValueError) as refused:
+        ranges.at_least(Tank(value), "level", 2)
+    assert str(refused.value) == (
+        f"Tank.level is {value!r}, where a finite number of at least 2 would be right"
+    )
+
+
+@pytest.mark.parametrize("value", [2, 2.5, 3])
+def test_between_takes_both_bounds_and_what_is_between(value: float) -> None:
+    ranges.between(Tank(value), "level", 2, 3)
+
+
+@pytest.mark.parametrize("value", [1.9, 3.1, float("inf"), float("-inf"), float("nan")])
+def test_between_refuses_what_is_beyond_and_what_is_no_number(value: float) -> None:
+    with pytest.raises(ValueError) as refused:
+        ranges.between(Tank(value), "level", 2, 3)
+    assert str(refused.value) == (
+        f"Tank.level is {value!r}, where a number from 2 to 3 would be right"
+    )
