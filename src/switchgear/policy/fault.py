@@ -5,11 +5,11 @@ A `Fault` says what kind of failure it is (`code`), whether the work may have ta
 is raised is a defect: no retry, a traceback, a 500.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal"]
+__all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal", "leaves"]
 
 
 class Code(StrEnum):
@@ -116,3 +116,26 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
         if self.origin:
             parts.append(f"origin={self.origin!r}")
         return f"Fault({', '.join(parts)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied by calling its class with its message: between processes that would
+        # lose all but the words, or break the pool that carries it.
+        return _anew, (self.__class__, self.args), self.__dict__
+
+
+def _anew(kind: type[Fault], args: tuple[Any, ...]) -> Fault:
+    return kind.__new__(kind, *args)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what is in an exception group, and in the groups in it, in order; else `error` itself.
+
+    Not by recursion: how deep they are nested is for whoever raised them to say.
+    """
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(reversed(one.exceptions))
+        else:
+            yield one

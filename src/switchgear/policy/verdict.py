@@ -1,9 +1,10 @@
 """Verdicts: what one ended attempt says about its dependency, and whether another may help."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.fault import Code, Effect, Fault, leaves
 
 __all__ = [
     "BAD",
@@ -14,6 +15,7 @@ __all__ = [
     "Health",
     "Verdict",
     "effect_of",
+    "joined_effect",
     "judge",
     "worse",
 ]
@@ -80,21 +82,36 @@ def judge(error: BaseException) -> Verdict:
 
 
 def _judge_group(group: BaseExceptionGroup[BaseException]) -> Verdict:
-    """Judge a group by its worst member; another attempt helps only where it helps them all."""
-    verdicts = [judge(member) for member in group.exceptions]
+    """Judge a group by its worst member; another attempt helps only where it helps them all.
+
+    It waits for whoever asked to be left alone the longest. A cancellation among them forbids
+    another attempt: the caller may be the one who left.
+    """
+    verdicts = [judge(leaf) for leaf in leaves(group)]
     worst = verdicts[0]
     for verdict in verdicts[1:]:
         worst = worse(worst, verdict)
-    return Verdict(worst.health, all(verdict.again for verdict in verdicts))
+    after = max((one.after for one in verdicts if one.after is not None), default=None)
+    return Verdict(worst.health, all(verdict.again for verdict in verdicts), after)
 
 
 def effect_of(error: BaseException) -> Effect:
-    """Say whether work that ended by `error` may have taken effect."""
+    """Say whether work that ended by `error` may have taken effect; in a group, by all of them."""
     if isinstance(error, Fault):
         return error.effect
+    if isinstance(error, BaseExceptionGroup):
+        return joined_effect(effect_of(leaf) for leaf in leaves(error))
     if isinstance(error, ConnectionRefusedError):
         return Effect.NONE
     return Effect.UNKNOWN
+
+
+def joined_effect(effects: Iterable[Effect]) -> Effect:
+    """Join the effects of several failures: NONE only if all are, DONE if any is."""
+    met = set(effects)
+    if Effect.DONE in met:
+        return Effect.DONE
+    return Effect.NONE if met == {Effect.NONE} else Effect.UNKNOWN
 
 
 def worse(first: Verdict, second: Verdict) -> Verdict:

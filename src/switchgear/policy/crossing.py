@@ -1,0 +1,113 @@
+"""Crossing: the one fault that leaves, whatever ended the work, an exception group included.
+
+A task group ends with all its failures at once, and a boundary answers with one. The worst of
+them answers for all: a defect before an ailing dependency, that before a refusal, and a
+refusal before what was merely wrong in the request; what was called off beside them answers for
+none. What may be concluded is what holds for every one.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from switchgear.policy.fault import Code, Fault, leaves
+from switchgear.policy.verdict import Health, effect_of, joined_effect, judge
+
+__all__ = ["as_fault", "declared"]
+
+_TOLD: Final = 8  # failures whose words stand in the detail of one
+_RANK: Final = {Health.GOOD: 0, Health.NEUTRAL: 1, Health.BAD: 2}
+
+
+class _Kind(IntEnum):
+    """What a failure in a group is, from what answers for the others least to most."""
+
+    CALLED_OFF = 0
+    FAULT = 1
+    DEFECT = 2
+
+
+class _Told(NamedTuple):
+    kind: _Kind
+    fault: Fault
+
+
+def as_fault(error: BaseException, origin: str = "") -> Fault:
+    """Return the fault by which `error` crosses a boundary. `origin` is where it arose.
+
+    A fault is itself, and so is the only one in a group. Of several: the worst one's code, words
+    and hops; effect NONE only if it is so for all, DONE if it is for any; the longest
+    `retry_after`. Connection and timeout errors of the standard library are the dependency's,
+    what ended the work from outside is `cancelled`, anything else a defect: `internal`.
+
+    It speaks for what failed. What else succeeded beside it, only the caller knows.
+    """
+    told = [_alone(leaf, origin) for leaf in leaves(error)]
+    if len(told) == 1:
+        return told[0].fault
+    worst = max(told, key=_weight).fault  # the first among equals
+    waits = [one.fault.retry_after for one in told if one.fault.retry_after is not None]
+    return Fault(
+        worst.code,
+        _words(worst, told),
+        effect=joined_effect(one.fault.effect for one in told),
+        refusal=worst.refusal,
+        retry_after=max(waits, default=None),
+        origin=worst.origin,
+        hops=worst.hops,
+        public=worst.public,
+        extra=worst.extra,
+    )
+
+
+def declared(error: BaseException) -> Fault | None:
+    """Return the fault that `error` declares; None for a defect, which wants its traceback told.
+
+    A group declares one if there is a fault in it and nothing else but cancellations: those
+    are how a group ends the work beside a failure.
+    """
+    if isinstance(error, Fault):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    faulty = False
+    for leaf in leaves(error):
+        if isinstance(leaf, Fault):
+            faulty = True
+        elif isinstance(leaf, Exception):
+            return None
+    return as_fault(error) if faulty else None
+
+
+def _alone(leaf: BaseException, origin: str) -> _Told:
+    """Return the fault of one failure."""
+    if isinstance(leaf, Fault):
+        return _Told(_Kind.FAULT, leaf)
+    words = f"{type(leaf).__name__}: {leaf}"
+    if not isinstance(leaf, Exception):
+        called_off = Fault(Code.CANCELLED, f"called off by {words}", origin=origin)
+        return _Told(_Kind.CALLED_OFF, called_off)
+    if isinstance(leaf, TimeoutError):
+        return _Told(_Kind.FAULT, Fault(Code.DEADLINE_EXCEEDED, words, origin=origin))
+    if isinstance(leaf, ConnectionError):
+        effect = effect_of(leaf)
+        return _Told(_Kind.FAULT, Fault(Code.UNAVAILABLE, words, effect=effect, origin=origin))
+    return _Told(_Kind.DEFECT, Fault(Code.INTERNAL, words, origin=origin))
+
+
+def _weight(told: _Told) -> tuple[int, int, bool]:
+    verdict = judge(told.fault)
+    return told.kind, _RANK[verdict.health], not verdict.again
+
+
+def _words(worst: Fault, told: Sequence[_Told]) -> str:
+    """Say what failed, the worst first. What was called off for it is not worth telling."""
+    failed = [one.fault for one in told if one.kind is not _Kind.CALLED_OFF]
+    if len(failed) < 2:
+        return worst.detail
+    others = [fault.detail for fault in failed if fault is not worst]
+    words = [worst.detail, *others[: _TOLD - 1]]
+    more = len(failed) - len(words)
+    if more > 0:
+        words.append(f"and {more} more")
+    return f"{len(failed)} failures: " + "; ".join(words)
