@@ -14,7 +14,7 @@ from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Member, Upstream
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, json_response
-from switchgear.http.problem import problem_within
+from switchgear.http.problem import Unseal, problem_within
 from switchgear.http.stream import Body, Whole
 from switchgear.identity.internal import Vouched
 from switchgear.identity.tokens import Verified
@@ -87,6 +87,7 @@ class House:
         *,
         local: Mapping[str, Local] | None = None,
         tokens: Mapping[str, Verified | Fault] | None = None,
+        unseal: Unseal | None = None,
     ) -> None:
         self.serving: dict[str, Serve] = dict({"service-1": answer} if serving is None else serving)
         self.sent: list[tuple[str, Call[Request]]] = []
@@ -102,6 +103,7 @@ class House:
             lambda name, address: _Pool(self, name, address),
             random=Random(7).random,
             transitions=self.transitions.append,
+            unseal=unseal,
             clock=clock,
         )
         self.update()

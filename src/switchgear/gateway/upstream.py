@@ -10,7 +10,7 @@ from switchgear.gateway.lane import Lane, Shared
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response, Upgrade
-from switchgear.http.problem import judging
+from switchgear.http.problem import Unseal, believed, judging
 from switchgear.policy.balance import Balancer
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
@@ -42,10 +42,11 @@ class Member(NamedTuple):
 class _Process:
     """One process: its pool and its bulkhead, shared by every route."""
 
-    def __init__(self, member: Member, pool: Pool, permits: int) -> None:
+    def __init__(self, member: Member, pool: Pool, permits: int, unseal: Unseal | None) -> None:
         self.name = member.name
         self._begun = (member.address, member.generation)
         self.pool = pool
+        self._unseal = unseal
         self.routable = member.routable
         self.bulkhead = Bulkhead(member.name, BulkheadSettings(permits=permits, queue=permits))
 
@@ -62,11 +63,17 @@ class _Process:
         answer = await self.pool(call)
         if isinstance(answer, Upgrade):
             return Response(101, answer.headers, answer)
+        if answer.status >= 400 and self._unseal is not None:
+            return believed(answer, self._unseal)
         return answer
 
 
 class Upstream:
-    """All processes of one service. `update` follows the topology, `lane` serves a route."""
+    """All processes of one service. `update` follows the topology, `lane` serves a route.
+
+    `unseal` opens the faults that the processes have sealed, and no others are believed. Without it
+    they are believed by the connection: that is for peers whom nobody else can stand in for.
+    """
 
     def __init__(
         self,
@@ -76,11 +83,13 @@ class Upstream:
         *,
         random: Callable[[], float],
         transitions: Observer | None = None,
+        unseal: Unseal | None = None,
         clock: Clock = FINE,
     ) -> None:
         self.service = service
         self._settings = settings
         self._connect = connect
+        self._unseal = unseal
         self._shared = Shared(
             service,
             settings,
@@ -108,7 +117,8 @@ class Upstream:
         for name, member in present.items():
             if name not in self._processes:
                 pool = self._connect(name, member.address)
-                self._processes[name] = _Process(member, pool, self._settings.endpoint_permits)
+                permits = self._settings.endpoint_permits
+                self._processes[name] = _Process(member, pool, permits, self._unseal)
         for lane in self._lanes.values():
             lane.follow(self._processes)
 

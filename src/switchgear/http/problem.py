@@ -2,12 +2,14 @@
 
 Outwards a fault becomes a status and an RFC 9457 document that says nothing internal. Between
 our own hops the same answer carries the whole fault in the header `switchgear-fault`; the edge
-drops every `switchgear-*` header, so that dropping it is all that the boundary has to do.
+drops every `switchgear-*` header, so that dropping it is all that the boundary has to do. Where a
+peer might be somebody else's, the header is sealed: `believed` keeps what one of ours has
+written, and leaves of any other answer what a stranger's says, its status.
 """
 
-import json
+from collections.abc import Callable
 from http import HTTPStatus
-from math import ceil
+from math import ceil, isfinite
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +18,29 @@ from switchgear.core.handler import Judge
 from switchgear.http.headers import Headers
 from switchgear.http.message import Response
 from switchgear.http.refusals import status_of
-from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.codec import decode, encode, public_form
+from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, Verdict, judge
 
-__all__ = ["FAULT_HEADER", "fault_of", "judging", "problem", "problem_within", "retry_after"]
+__all__ = [
+    "FAULT_HEADER",
+    "Seal",
+    "Unseal",
+    "believed",
+    "fault_of",
+    "judging",
+    "problem",
+    "problem_within",
+    "retry_after",
+]
 
 FAULT_HEADER: Final = "switchgear-fault"
+
+Seal = Callable[[str], str]
+"""Seals a text of printable ASCII as one of ours."""
+
+Unseal = Callable[[str], str | None]
+"""Returns the text that one of ours has sealed, or None. It never fails."""
 
 STATUS: Final = {
     Code.CANCELLED: 499,
@@ -62,24 +81,7 @@ _CODE: Final = {
     504: Code.DEADLINE_EXCEEDED,
 }
 
-_DETAIL_CHARS: Final = 512
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class _Inner(msgspec.Struct):
-    """What `switchgear-fault` carries."""
-
-    code: Code
-    detail: str = ""
-    effect: Effect = Effect.UNKNOWN
-    refusal: Refusal | None = None
-    retry_after: float | None = None
-    origin: str = ""
-    hops: list[str] = []
-    public: str | None = None
-
-
-_read_inner: Final = msgspec.json.Decoder(_Inner).decode
 
 
 def problem(fault: Fault) -> Response:
@@ -93,13 +95,11 @@ def problem(fault: Fault) -> Response:
         "type": "about:blank",
         "title": _phrase(status),
         "status": status,
-        "code": fault.code.value,
-        "detail": fault.public,
     }
-    for member, value in fault.extra.items():
+    for member, value in public_form(fault).items():
         body.setdefault(member, value)
     headers = [("content-type", "application/problem+json")]
-    if fault.retry_after is not None:
+    if fault.retry_after is not None and isfinite(fault.retry_after):
         headers.append(("retry-after", str(max(0, ceil(fault.retry_after)))))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", "Bearer"))
@@ -109,24 +109,44 @@ def problem(fault: Fault) -> Response:
     return Response(status, Headers(headers), _encode(body))
 
 
-def problem_within(fault: Fault, hop: str) -> Response:
+def problem_within(fault: Fault, hop: str, seal: Seal | None = None) -> Response:
     """Answer one of our own hops with a fault, all of it. `hop` names the service that answers.
 
     A fault that arose here gets `hop` as its origin; one that is passed on gets it as a hop.
+    Without a `seal` it is for peers who know by the connection that we are one of theirs.
     """
-    inner: dict[str, Any] = {
-        "code": fault.code.value,
-        "detail": fault.detail[:_DETAIL_CHARS],
-        "effect": fault.effect.value,
-        "refusal": fault.refusal.value if fault.refusal else None,
-        "retry_after": fault.retry_after,
-        "origin": fault.origin or hop,
-        "hops": [*fault.hops, hop] if fault.origin and fault.origin != hop else [*fault.hops],
-        "public": fault.public,
-    }
+    passed_on = bool(fault.origin) and fault.origin != hop
+    within = encode(
+        Fault(
+            fault.code,
+            fault.detail,
+            effect=fault.effect,
+            refusal=fault.refusal,
+            retry_after=fault.retry_after,
+            origin=fault.origin or hop,
+            hops=(*fault.hops, hop) if passed_on else fault.hops,
+            public=fault.public,
+            extra=fault.extra,
+        )
+    )
     answer = problem(fault)
-    # json, not msgspec: a header value has to be ASCII.
-    answer.headers = answer.headers.also({FAULT_HEADER: json.dumps(inner)})
+    written = within if seal is None else seal(within)
+    answer.headers = answer.headers.also({FAULT_HEADER: written})
+    return answer
+
+
+def believed(answer: Response, unseal: Unseal) -> Response:
+    """Keep the fault that an answer carries if one of ours has sealed it, and drop it if not.
+
+    From here on the header can be trusted. Else whoever sits where a service should could say that
+    nothing was done (and have a payment made twice), or that its failures are refusals (and keep
+    every breaker closed).
+    """
+    written = answer.headers.get(FAULT_HEADER)
+    if written is not None:
+        text = unseal(written)
+        kept = answer.headers.without(FAULT_HEADER)
+        answer.headers = kept if text is None else kept.also({FAULT_HEADER: text})
     return answer
 
 
@@ -137,18 +157,10 @@ def fault_of(response: Response, origin: str = "", *, trusted: bool = False) -> 
     """
     if response.status < 400:
         return None
-    if trusted and (inner := _inner(response.headers)) is not None:
-        return Fault(
-            inner.code,
-            inner.detail,
-            effect=inner.effect,
-            refusal=inner.refusal,
-            retry_after=inner.retry_after,
-            origin=inner.origin or origin,
-            hops=tuple(inner.hops),
-            public=inner.public,
-            extra={"status": response.status},
-        )
+    if trusted and (within := _within(response.headers)) is not None:
+        within.origin = within.origin or origin
+        within.extra = {**within.extra, "status": response.status}
+        return within
     status = response.status
     answered = status < 500 and status not in (408, 425, 429, 499)
     return Fault(
@@ -172,15 +184,8 @@ def judging(*, trusted: bool) -> Judge:
         status = response.status
         if status < 400:
             return GOOD
-        if trusted and (inner := _inner(response.headers)) is not None:
-            return judge(
-                Fault(
-                    inner.code,
-                    refusal=inner.refusal,
-                    retry_after=inner.retry_after,
-                    hops=tuple(inner.hops),
-                )
-            )
+        if trusted and (within := _within(response.headers)) is not None:
+            return judge(within)
         if status in (408, 429, 502, 503, 504):
             return BAD_AGAIN._replace(after=retry_after(response.headers))
         return BAD if status >= 500 else GOOD
@@ -196,14 +201,9 @@ def retry_after(headers: Headers) -> float | None:
     return float(value)
 
 
-def _inner(headers: Headers) -> _Inner | None:
+def _within(headers: Headers) -> Fault | None:
     value = headers.get(FAULT_HEADER)
-    if value is None:
-        return None
-    try:
-        return _read_inner(value.encode("latin-1"))
-    except msgspec.DecodeError:
-        return None
+    return None if value is None else decode(value)
 
 
 def _phrase(status: int) -> str:

@@ -9,6 +9,7 @@ from switchgear.http.message import Response
 from switchgear.http.problem import (
     FAULT_HEADER,
     STATUS,
+    believed,
     fault_of,
     judging,
     problem,
@@ -16,8 +17,20 @@ from switchgear.http.problem import (
     retry_after,
 )
 from switchgear.http.refusals import refuse
+from switchgear.identity.seals import Seals
+from switchgear.identity.shared import SharedKeys
+from switchgear.policy.codec import encode
 from switchgear.policy.fault import PUBLIC, Code, Effect, Fault, Refusal
-from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL, Health
+from switchgear.policy.verdict import (
+    BAD,
+    BAD_AGAIN,
+    GOOD,
+    NEUTRAL,
+    NEUTRAL_AGAIN,
+    Health,
+    effect_of,
+    judge,
+)
 
 
 @pytest.mark.parametrize("code", list(Code))
@@ -57,6 +70,26 @@ def test_extra_members_do_not_replace_the_standard_ones() -> None:
     assert (body["detail"], body["status"], body["rows"]) == (PUBLIC[Code.NOT_FOUND], 404, [1])
 
 
+def test_which_rule_a_dependency_broke_is_not_said() -> None:
+    theirs = Fault(Code.UNAVAILABLE, origin="db7", extra={"status": 502, "reason": "bare-lf"})
+    answer = problem(theirs)
+    assert answer.status == 502
+    assert "reason" not in json.loads(answer.body)
+
+
+def test_a_wait_is_in_the_document_as_exactly_as_it_is_known() -> None:
+    assert json.loads(problem(Fault(Code.UNAVAILABLE, retry_after=0.2)).body)["retry_after"] == 0.2
+    assert "retry_after" not in json.loads(problem(Fault(Code.UNAVAILABLE)).body)
+
+
+def test_a_wait_that_a_handler_made_up_or_that_never_ends_breaks_no_answer() -> None:
+    made_up = problem(Fault(Code.UNAVAILABLE, extra={"retry_after": "soon"}))
+    endless = problem(Fault(Code.UNAVAILABLE, retry_after=float("inf")))
+    for answer in (made_up, endless):
+        assert answer.status == 503
+        assert answer.headers.get("retry-after") is None
+
+
 @pytest.mark.parametrize(("seconds", "value"), [(0.0, "0"), (0.2, "1"), (3.0, "3"), (-1.0, "0")])
 def test_retry_after_is_rounded_up(seconds: float, value: str) -> None:
     assert problem(Fault(Code.UNAVAILABLE, retry_after=seconds)).headers["retry-after"] == value
@@ -92,6 +125,29 @@ def test_the_whole_fault_survives_a_hop() -> None:
     assert got.hops == ("letters", "users")
 
 
+def test_further_members_and_the_status_survive_a_hop() -> None:
+    errors = [{"at": "name", "wrong": "missing"}]
+    answer = problem_within(Fault(Code.INVALID_ARGUMENT, extra={"errors": errors}), "users")
+    got = fault_of(answer, trusted=True)
+    assert got is not None
+    assert got.extra == {"errors": errors, "status": 422}
+    assert problem(got).status == 422
+
+
+def test_a_newer_hops_code_is_a_failure_that_is_not_tried_again() -> None:
+    answer = Response(503, Headers({FAULT_HEADER: '{"code":"frozen","origin":"users"}'}))
+    got = fault_of(answer, "ignored", trusted=True)
+    assert got is not None
+    assert (got.code, got.origin) == (Code.UNKNOWN, "users")
+    assert judging(trusted=True)(answer) == BAD
+
+
+def test_a_nameless_fault_arose_where_it_was_asked_for() -> None:
+    got = fault_of(Response(503, Headers({FAULT_HEADER: '{"code":"aborted"}'})), "a", trusted=True)
+    assert got is not None
+    assert got.origin == "a"
+
+
 def test_a_fault_that_arose_here_has_no_hop_yet() -> None:
     got = fault_of(problem_within(Fault(Code.ABORTED), "users"), trusted=True)
     assert got is not None
@@ -105,7 +161,7 @@ def test_a_stranger_is_not_believed() -> None:
     assert (got.effect, got.refusal, got.origin) == (Effect.UNKNOWN, None, "shop")
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "{}", '{"code":"no_such"}', "[1]", "\xff"])
+@pytest.mark.parametrize("value", ["", "nonsense", "{}", '{"code":1}', "[1]", "\xff", "{" * 9999])
 def test_a_malformed_fault_header_is_ignored(value: str) -> None:
     answer = Response(503, Headers({FAULT_HEADER: value}))
     got = fault_of(answer, "shop", trusted=True)
@@ -158,3 +214,108 @@ def test_a_client_error_had_no_effect() -> None:
         got = fault_of(Response(status))
         assert got is not None
         assert got.effect is Effect.UNKNOWN
+
+
+# Sealed, where a peer might be somebody else's
+
+NOW = 1_800_000_000.0
+OURS = Seals(SharedKeys({"boot": b"k" * 32}, "boot"), "fault")
+THEIRS = Seals(SharedKeys({"boot": b"x" * 32}, "boot"), "fault")
+
+
+def sealed(fault: Fault, seals: Seals = OURS, hop: str = "users") -> Response:
+    return problem_within(fault, hop, lambda text: seals.seal(text, NOW))
+
+
+def opened(answer: Response) -> Response:
+    return believed(answer, lambda text: OURS.unseal(text, NOW))
+
+
+def test_what_one_of_ours_has_sealed_is_believed() -> None:
+    got = fault_of(opened(sealed(whole())), trusted=True)
+    assert got is not None
+    assert (got.effect, got.refusal, got.hops) == (
+        Effect.NONE, Refusal.LIMITED, ("letters", "users"),
+    )  # fmt: skip
+    assert sealed(whole()).headers.wire()
+
+
+def test_a_sealed_fault_is_nothing_to_who_does_not_open_it() -> None:
+    got = fault_of(sealed(whole()), "shop", trusted=True)
+    assert got is not None
+    assert (got.effect, got.origin) == (Effect.UNKNOWN, "shop")
+
+
+NO_EFFECT = Fault(Code.UNAVAILABLE, effect=Effect.NONE)
+REFUSED = Fault(Code.UNAVAILABLE, effect=Effect.NONE, refusal=Refusal.OPEN)
+FAR = Fault(Code.UNAVAILABLE, origin="far", hops=("near",))
+
+
+def forgeries(fault: Fault) -> list[Response]:
+    """What a peer that is not ours may send that has seen how ours write."""
+    answer = sealed(fault, THEIRS)
+    kept = sealed(Fault(Code.ABORTED)).headers[FAULT_HEADER]
+    stem = kept[: kept.index("{")]
+    written = [encode(fault), answer.headers[FAULT_HEADER], stem + encode(fault), "", "...", "\xff"]
+    return [Response(503, Headers({FAULT_HEADER: value})) for value in written]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_forged_effect_of_none_does_not_have_a_payment_made_twice(number: int) -> None:
+    answer = opened(forgeries(NO_EFFECT)[number])
+    assert FAULT_HEADER not in answer.headers
+    got = fault_of(answer, "pay", trusted=True)
+    assert got is not None
+    assert effect_of(got) is Effect.UNKNOWN
+
+
+@pytest.mark.parametrize("fault", [REFUSED, FAR], ids=["refusal", "hops"])
+@pytest.mark.parametrize("number", range(6))
+def test_a_forged_refusal_or_distance_does_not_keep_a_breaker_closed(
+    fault: Fault, number: int
+) -> None:
+    """Rule 7: a declared refusal is NEUTRAL only if one of ours declares it."""
+    answer = opened(forgeries(fault)[number])
+    assert judging(trusted=True)(answer) == BAD_AGAIN
+    honest = opened(sealed(fault))
+    assert judging(trusted=True)(honest).health is Health.NEUTRAL
+
+
+def test_an_answer_without_a_fault_is_left_as_it_is() -> None:
+    answer = Response(503, Headers({"a": "b"}))
+    headers = answer.headers
+    assert opened(answer) is answer
+    assert answer.headers is headers
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_only_the_hop_nearest_the_origin_retries_however_deep_the_chain(depth: int) -> None:
+    """Rule 10: else each layer would multiply the attempts of the one below."""
+    fault = Fault(Code.UNAVAILABLE, "db is away", origin="db")
+    assert judge(fault) == BAD_AGAIN
+    for number in range(depth):
+        answer = sealed(fault, hop=f"hop{number}")
+        assert judging(trusted=True)(opened(answer)) == NEUTRAL
+        got = fault_of(answer, trusted=True)
+        assert got is not None
+        fault = got
+    assert fault.hops == tuple(f"hop{number}" for number in range(depth))
+    assert judge(fault) == NEUTRAL
+
+
+def test_a_failure_of_the_service_itself_is_retried_by_its_caller_alone() -> None:
+    """Rule 10."""
+    own = opened(sealed(Fault(Code.UNAVAILABLE, "deadlock")))
+    assert judging(trusted=True)(own) == BAD_AGAIN
+    got = fault_of(own, trusted=True)
+    assert got is not None
+    assert judging(trusted=True)(opened(sealed(got, hop="shop"))) == NEUTRAL
+
+
+def test_a_refusal_is_tried_again_by_its_caller_alone() -> None:
+    """Rules 7 and 10."""
+    refused = opened(sealed(REFUSED))
+    assert judging(trusted=True)(refused) == NEUTRAL_AGAIN
+    got = fault_of(refused, trusted=True)
+    assert got is not None
+    assert judging(trusted=True)(opened(sealed(got, hop="shop"))) == NEUTRAL

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from switchgear.assembly.bodies.serving import defects_to, request_log, request_metrics
 from switchgear.assembly.bodies.trust import trusting
+from switchgear.assembly.bodies.web import fault_seals
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.roles import Answer, RoleContext
 from switchgear.assembly.routes import ACCOUNTS, HEALTH, SERVICE, is_native, routes_of
@@ -65,6 +67,11 @@ async def gateway(context: RoleContext) -> None:
 
 def _upstreams(context: RoleContext) -> dict[str, Upstream]:
     transitions, connect = _transitions(context), _connector(context)
+    seals = fault_seals(context)
+
+    def unseal(sealed: str) -> str | None:
+        return seals.unseal(sealed, time.time())
+
     return {
         service: Upstream(
             service,
@@ -72,6 +79,7 @@ def _upstreams(context: RoleContext) -> dict[str, Upstream]:
             connect,
             random=random.random,
             transitions=transitions,
+            unseal=unseal,
         )
         for service in ([SERVICE, ACCOUNTS] if is_native(context.app) else [SERVICE])
     }

@@ -1,5 +1,6 @@
 """Serving HTTP at a role's endpoint, for gateways only, until the role is drained."""
 
+import time
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,12 +14,13 @@ from switchgear.http.problem import problem_within
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 from switchgear.identity.internal import InternalTokens
+from switchgear.identity.seals import Seals
 from switchgear.identity.shared import SharedKeys
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.host import Fair
 from switchgear.services.intake import MARGIN, Intake
 
-__all__ = ["fair", "internal_tokens", "serve"]
+__all__ = ["fair", "fault_seals", "internal_tokens", "serve"]
 
 # What a gateway adds to a head that it has accepted.
 _MORE_BYTES: Final = 8 << 10
@@ -28,6 +30,11 @@ _MORE_LINES: Final = 16
 def internal_tokens(context: RoleContext) -> InternalTokens:
     """Return the maker and checker of internal tokens of this boot."""
     return InternalTokens(SharedKeys({"boot": context.boot_key}, "boot"))
+
+
+def fault_seals(context: RoleContext) -> Seals:
+    """Return what seals the faults that cross from one process of this boot to another."""
+    return Seals(SharedKeys({"boot": context.boot_key}, "boot"), "fault")
 
 
 def fair(context: RoleContext) -> Fair:
@@ -43,12 +50,17 @@ def fair(context: RoleContext) -> Fair:
 
 async def serve(context: RoleContext, service: str, handler: Handler[Request, Response]) -> None:
     """Serve `handler` to gateways, user code in each connection's own task, until drained."""
+    seals = fault_seals(context)
+
+    def seal(text: str) -> str:
+        return seals.seal(text, time.time())
+
     server = Server(
         handler,
         _within_reach(context.settings.http),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
-        problem=lambda fault: problem_within(fault, context.name),
+        problem=lambda fault: problem_within(fault, context.name, seal),
         observer=request_metrics(context.registry),
         on_defect=defects_to(context.log),
     )
