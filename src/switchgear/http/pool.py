@@ -22,6 +22,7 @@ from switchgear.http.stream import Whole
 from switchgear.http.watch import readable
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.remaining import HEADER, remaining_ms
 
 __all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
 
@@ -29,7 +30,6 @@ Stamp = Callable[[Call[Request], float], bytes]
 """Makes further field lines for a request that is sent at an instant: a token, the deadline."""
 
 _LINE: Final = re.compile(r"[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
-DEADLINE_HEADER: Final = "switchgear-deadline-ms"
 
 
 class PoolCounters:
@@ -258,7 +258,4 @@ class Pool:
 
 def deadline_line(call: Call[Request], now: float) -> bytes:
     """Write the deadline as remaining milliseconds: clocks differ, durations do not (rule 11)."""
-    return b"%b: %d\r\n" % (
-        DEADLINE_HEADER.encode("ascii"),
-        max(0, int((call.deadline - now) * 1000)),
-    )
+    return f"{HEADER}: {remaining_ms(call.deadline, now)}\r\n".encode("ascii")

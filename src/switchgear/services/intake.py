@@ -12,6 +12,7 @@ from switchgear.http.methods import REPEATABLE
 from switchgear.identity.internal import InternalTokens
 from switchgear.policy.call import Call, Trace
 from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.remaining import read_remaining, shortened
 
 __all__ = ["MARGIN", "Intake"]
 
@@ -59,9 +60,8 @@ class Intake:
             field("x-request-id") or "",
             self._wall(),
         )
-        left = field("switchgear-deadline-ms") or ""
-        known = left.isascii() and left.isdigit() and len(left) < 10
-        seconds = int(left) / 1000 * MARGIN if known else self._longest
+        left = read_remaining(field, trusted=True)
+        seconds = shortened(self._longest, None if left is None else left * MARGIN)
         kept = [pair for pair in request.headers if not pair[0].startswith("switchgear")]
         meant = replace(
             request,
@@ -71,7 +71,7 @@ class Intake:
         )
         return Call(
             meant,
-            now + min(seconds, self._longest),
+            now + seconds,
             repeatable=request.method in REPEATABLE,
             priority=9 if vouched.exempt else 5,
             principal=vouched.principal,
