@@ -17,6 +17,7 @@ from switchgear.http.refusals import reason_of
 from switchgear.http.status import LINES, line
 from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
+from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.fault import Code, Fault
 
 if TYPE_CHECKING:
@@ -109,16 +110,15 @@ class Exchange:
 
     def _note(self, error: BaseException) -> Fault:
         """Keep the fault for the observer; anything else is a defect, and reported."""
-        if isinstance(error, Fault):
-            fault = error
-        else:
+        fault = declared(error)
+        if fault is None:
             server = self._connection.server
             server.counters.defects += 1
             try:
                 server.on_defect(error, self.call)
             except Exception as second:  # noqa: BLE001 - the client has an answer to get
                 server.report("on_defect failed", second)
-            fault = Fault(Code.INTERNAL, f"{type(error).__name__}: {error}")
+            fault = Fault(Code.INTERNAL, as_fault(error).detail)
         self._fault = fault
         return fault
 

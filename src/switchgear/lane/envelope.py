@@ -1,13 +1,17 @@
-"""What travels beside and inside a message, as text: the trace, and the body as JSON."""
+"""What travels beside and inside a message, as text: the trace, and the body as JSON.
+
+A dead letter and a reply that failed bring their fault along, all of it: the broker is ours.
+"""
 
 from typing import TypeVar
 
 import msgspec
 
 from switchgear.policy.call import Trace
+from switchgear.policy.codec import decode, encode
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["body_of", "headers_of", "trace_of"]
+__all__ = ["body_of", "fault_in", "headers_of", "trace_of", "with_fault"]
 
 T = TypeVar("T")
 
@@ -16,6 +20,10 @@ class Headers(msgspec.Struct, frozen=True, omit_defaults=True):
     """Members that a later version does not know are passed over, so that versions mix."""
 
     traceparent: str = ""
+
+
+class _Failing(msgspec.Struct):
+    fault: msgspec.Raw = msgspec.Raw()
 
 
 def headers_of(trace: Trace | None) -> str:
@@ -38,6 +46,29 @@ def trace_of(headers: str) -> Trace | None:
     if len(trace) != 32 or len(span) != 16:
         return None
     return Trace(trace, span, flags == "01")
+
+
+def with_fault(headers: str, fault: Fault) -> str:
+    """Add the fault that a message ended by to what travels beside it, or put it in its place.
+
+    What else is there stays; headers that cannot be read are replaced, never a reason to lose the
+    message.
+    """
+    try:
+        members = msgspec.json.decode(headers, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        members = {}
+    members["fault"] = msgspec.Raw(encode(fault).encode("ascii"))
+    return msgspec.json.encode(members).decode()
+
+
+def fault_in(headers: str) -> Fault | None:
+    """Read the fault that a message ended by; None where there is none that can be read."""
+    try:
+        written = msgspec.json.decode(headers, type=_Failing).fault
+    except (ValueError, RecursionError):
+        return None
+    return decode(bytes(written))
 
 
 def body_of(body: bytes, kind: type[T]) -> T:

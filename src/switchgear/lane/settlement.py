@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.core.delivery import Failed, Outcome
-from switchgear.policy.fault import Fault
+from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.verdict import judge
 
 __all__ = ["Bury", "Finish", "Release", "Retry", "Rules", "Settlement", "decide", "told"]
@@ -76,10 +76,10 @@ def decide(outcome: Outcome[Any], attempts: int, rules: Rules, chance: float) ->
     if not isinstance(outcome, Failed):
         return Finish()
     error = outcome.error
-    if not isinstance(error, Exception):
+    fault = declared(error)
+    if fault is None and not isinstance(error, Exception):
         return Release()
     cause = told(error)
-    fault = error if isinstance(error, Fault) else None
     again = fault is None or judge(fault).again
     asked = min(fault.retry_after or 0.0, PATIENCE) if fault is not None else 0.0
     if fault is not None and fault.refusal is not None and again:
@@ -93,8 +93,9 @@ def decide(outcome: Outcome[Any], attempts: int, rules: Rules, chance: float) ->
 
 def told(error: BaseException) -> str:
     """Say in one line what went wrong."""
-    if isinstance(error, Fault):
-        words = f"{error.code.value}: {error.detail}"
+    fault = as_fault(error) if isinstance(error, BaseExceptionGroup) else declared(error)
+    if fault is not None:
+        words = f"{fault.code.value}: {fault.detail}"
     else:
         words = f"{type(error).__name__}: {error}"
     return " ".join(words.split())[:CAUSE_CHARACTERS]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.lane.envelope import body_of, headers_of, trace_of
+from switchgear.lane.envelope import body_of, fault_in, headers_of, trace_of, with_fault
 from switchgear.policy.call import Trace
 from switchgear.policy.fault import Code, Effect, Fault
 
@@ -49,3 +49,37 @@ def test_a_body_is_read_or_refused_for_good() -> None:
         with pytest.raises(Fault, match="cannot be read as Order") as refused:
             body_of(body, Order)
         assert (refused.value.code, refused.value.effect) == (Code.INVALID_ARGUMENT, Effect.NONE)
+
+
+DEAD = Fault(
+    Code.DATA_LOSS, "row \u20ac is gone", effect=Effect.DONE, origin="db", hops=("orders",)
+)
+
+
+def test_a_dead_letter_brings_its_fault_beside_its_trace() -> None:
+    trace = Trace("a" * 32, "b" * 16, True)
+    headers = with_fault(headers_of(trace), DEAD)
+    assert trace_of(headers) == trace
+    read = fault_in(headers)
+    assert read is not None
+    assert vars(read) == vars(DEAD)
+
+
+def test_what_else_is_beside_a_message_stays_and_the_last_fault_counts() -> None:
+    headers = with_fault('{"newer": {"a": [1]}, "fault": 1}', Fault(Code.ABORTED))
+    assert msgspec.json.decode(headers) == {"newer": {"a": [1]}, "fault": {"code": "aborted"}}
+    headers = with_fault(headers, DEAD)
+    read = fault_in(headers)
+    assert read is not None
+    assert read.code is Code.DATA_LOSS
+
+
+@pytest.mark.parametrize("headers", ["", "x", "[]", "1", "\ud800", '{"a":' * 9999])
+def test_headers_that_cannot_be_read_lose_no_fault(headers: str) -> None:
+    assert fault_in(headers) is None
+    assert fault_in(with_fault(headers, DEAD)) is not None
+
+
+@pytest.mark.parametrize("headers", ["{}", '{"fault": 1}', '{"fault": null}', '{"fault": {}}'])
+def test_no_fault_is_none(headers: str) -> None:
+    assert fault_in(headers) is None

@@ -59,6 +59,40 @@ def test_a_declared_refusal_burns_no_attempt(refusal: Refusal) -> None:
     )
 
 
+GONE = Fault(Code.UNAVAILABLE, "gone", retry_after=1.0)
+WRONG = Fault(Code.INVALID_ARGUMENT, "no order")
+OPEN = Fault(Code.UNAVAILABLE, "open", refusal=Refusal.OPEN, retry_after=5.0)
+FULL = Fault(Code.UNAVAILABLE, "full", refusal=Refusal.FULL)
+LEFT = asyncio.CancelledError()
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("several", errors)
+
+
+@pytest.mark.parametrize(
+    ("error", "settlement"),
+    [
+        (group(GONE), Retry(1.5, counted=True, cause="unavailable: gone")),
+        (group(WRONG), Bury("dead", "invalid_argument: no order")),
+        (group(WRONG, LEFT), Bury("dead", "invalid_argument: no order")),
+        (group(OPEN, FULL),
+         Retry(5.5, counted=False, cause="unavailable: 2 failures: open; full")),
+        (group(OPEN, GONE),
+         Retry(5.5, counted=True, cause="unavailable: 2 failures: gone; open")),
+        (group(GONE, ZeroDivisionError("x")), Retry(
+            0.5, counted=True, cause="internal: 2 failures: ZeroDivisionError: x; gone")),
+        (group(group(ZeroDivisionError("x"))),
+         Retry(0.5, counted=True, cause="internal: ZeroDivisionError: x")),
+        (group(LEFT), Release()),
+        (group(LEFT, KeyboardInterrupt()), Release()),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_group_is_settled_like_the_worst_in_it(error: BaseException, settlement: object) -> None:
+    assert decide(Failed(error), 0, RULES, 0.0) == settlement
+
+
 @given(attempt=st.integers(1, 10**6), chance=st.floats(0, 1, exclude_max=True))
 def test_waits_grow_and_stay_within_their_cap(attempt: int, chance: float) -> None:
     most = min(RULES.cap, RULES.base * 2.0 ** min(attempt - 1, 60))

@@ -13,7 +13,7 @@ from switchgear.core.observe import AttemptEnded, Event
 from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault
+from switchgear.policy.crossing import declared
 from switchgear.ports.broker import Received
 
 __all__ = ["worker"]
@@ -36,13 +36,15 @@ async def worker(context: RoleContext) -> None:
             handled.bind(event.name, event.verdict.health.value).add()
 
     def failed(consumer: str, error: BaseException) -> None:
-        detail = error.detail if isinstance(error, Fault) else repr(error)
+        fault = declared(error)
+        detail = repr(error) if fault is None else fault.detail
         context.log.warning("consumer interrupted", consumer=consumer, detail=detail)
 
     def attempt_failed(consumer: str, call: Call[Received], error: Exception) -> None:
         told = {"consumer": consumer, "message": call.payload.message.id, "attempt": call.attempt}
-        if isinstance(error, Fault):
-            context.log.warning("message failed", **told, code=error.code, detail=error.detail)
+        fault = declared(error)
+        if fault is not None:
+            context.log.warning("message failed", **told, code=fault.code, detail=fault.detail)
         else:
             context.log.failed("message failed by a defect", error, **told)
 
