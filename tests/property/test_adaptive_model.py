@@ -1,4 +1,7 @@
-"""The adaptive limit against a model that keeps every call and counts it anew each time."""
+"""The adaptive limit against a model that keeps every call and counts it anew each time.
+
+The model rounds as the limit does: a window may end exactly on a threshold.
+"""
 
 from dataclasses import dataclass, field
 from math import exp, sqrt
@@ -47,8 +50,8 @@ class Model:
             return
         then, long = self.longs[-1]
         ours = busy and short >= long / 2 and self.limit >= self.well / 2
-        share = exp(-(now - then) / (16.0 if ours else 1.6))
-        self.longs.append((now, long * share + short * (1 - share)))
+        share = 1.0 - exp((then - now) / (16.0 if ours else 1.6))
+        self.longs.append((now, long + share * (short - long)))
 
     def move(self) -> None:
         gradient = 0.5
@@ -60,7 +63,7 @@ class Model:
             mean = taken / len(self.ended)
             gradient = 1.0 if mean <= tolerated else max(0.5, tolerated / mean)
         target = gradient * self.limit + sqrt(self.limit)
-        self.limit = sorted([2.0, (self.limit + target) / 2, 12.0])[1]
+        self.limit = sorted([2.0, self.limit + 0.5 * (target - self.limit), 12.0])[1]
         if gradient == 1.0:
             self.well = self.limit
 

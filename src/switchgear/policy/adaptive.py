@@ -82,8 +82,7 @@ class AdaptiveLimit:
         self._settings = settings
         self._limit = float(settings.initial)
         self._in_flight = self._peak = 0  # by weight; the most since the window began
-        self._short = 0.0
-        self._long: float | None = None
+        self._short = self._long = 0.0
         self._learnt_at = -inf  # when the long average last learnt
         self._well = 0.0  # the limit when calls last went as quickly as usual
         self._ends = -inf  # the instant at which the window may end
@@ -149,7 +148,7 @@ class AdaptiveLimit:
             "limit": self._limit,
             "in_flight": self._in_flight,
             "short": self._short,
-            "long": self._long or 0.0,
+            "long": self._long,
             "admitted": self._admitted,
             "settled": self._settled,
             "out": self._admitted - self._settled,
@@ -184,19 +183,16 @@ class AdaptiveLimit:
 
     def _learn(self, short: float, crowded: bool, now: float) -> None:
         """Draw the long average to the short one, by the time since it was last drawn."""
-        long = self._long
-        if long is None:
-            self._long = short
-        else:
-            memory = self._settings.memory
-            if not crowded or 2 * short < long:
-                memory /= _QUICKER
-            self._long = long + (1.0 - exp((self._learnt_at - now) / memory)) * (short - long)
+        memory = self._settings.memory
+        if not crowded or 2 * short < self._long:
+            memory /= _QUICKER
+        weight = 1.0 - exp((self._learnt_at - now) / memory)  # the whole of it the first time
+        self._long += weight * (short - self._long)
         self._learnt_at = now
 
     def _gradient(self) -> float:
         """Return the share of the limit that the window leaves standing."""
-        if self._long is None:
+        if self._learnt_at == -inf:
             return _STEEPEST  # nothing but failures so far
         tolerated = self._settings.tolerance * self._long
         bad_sum = max(self._bad_sum, self._bad * tolerated / _STEEPEST)
