@@ -1,9 +1,9 @@
-"""A token bucket: so many tokens a second for each key, with a burst."""
+"""Rate limits by key: a token bucket, and the same in the words of an even spacing."""
 
 from array import array
 from collections import OrderedDict
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,7 @@ from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["BucketSettings", "TokenBucket"]
+__all__ = ["BucketSettings", "Gcra", "GcraSettings", "TokenBucket"]
 
 
 class BucketSettings(msgspec.Struct, frozen=True):
@@ -31,44 +31,77 @@ class BucketSettings(msgspec.Struct, frozen=True):
         ranges.at_least(self, "keys", 1)
 
 
+class GcraSettings(msgspec.Struct, frozen=True):
+    """How far apart admissions are: one in `interval` seconds, by key.
+
+    One that comes early is admitted all the same as long as it, and what came early before it,
+    are no more than `tolerance` seconds ahead of that. At most `keys` are kept apart.
+    """
+
+    interval: float
+    tolerance: float = 0.0
+    keys: int = 65_536
+
+    def __post_init__(self) -> None:
+        ranges.above(self, "interval", 0)
+        ranges.at_least(self, "tolerance", 0)
+        ranges.at_least(self, "keys", 1)
+
+
 _EXACT: Final = 1e-9  # seconds: what the rounding of instants may cost is not held against anyone
 
 
-class TokenBucket:
-    """Admit what the bucket of its key can pay for; refuse the rest with the exact wait.
+class _Terms(NamedTuple):
+    """The terms of a limit: seconds for one token, seconds and tokens at most ahead; its words."""
 
-    A bucket is one number: the instant at which it will be full again. An ask moves it on by
-    weight / rate, and is refused where that lies more than burst / rate ahead.
-    (The generic cell rate algorithm, ITU-T I.371.)
+    interval: float
+    ahead: float
+    most: float
+    keys: int
+    rate: str
+    burst: str
 
-    The table is bounded: the least recently used bucket leaves it, but is never forgiven. What it
+
+class _Cells:
+    """The mechanism of both limits: one instant for each key, in a bounded table.
+
+    The instant is that at which everything will be paid for. An ask moves it on by weight x
+    `interval`, and is refused where it would then lie more than `ahead` from now.
+
+    The table is bounded: the least recently used key leaves it, but is never forgiven. What it
     owes goes to one of as many shared places, chosen by the key's hash, and whoever enters the
-    table starts as spent as its place. So no key wins a token by a flood of others; where far
+    table starts as spent as its place. So no key wins anything by a flood of others; where far
     more keys are busy than the table holds, the few that fall on one place share one
     rate. (One place for all would let a flood lock every newcomer out; no place at all would let
-    a flood of keys wash debts away.) Asks without a key share one bucket of their own. Tokens do
-    not come back when a permit does.
+    a flood of keys wash debts away.) Asks without a key share one instant of their own. Nothing
+    comes back when a permit does.
+
+    Source: the generic cell rate algorithm, ITU-T I.371.
     """
 
-    def __init__(self, name: str, settings: BucketSettings) -> None:
+    def __init__(self, name: str, terms: _Terms) -> None:
         self.name = name
-        self._settings = settings
-        self._keys = settings.keys
-        self._second = 1.0 / settings.rate  # what one token costs
-        self._ahead = settings.burst / settings.rate + _EXACT
-        self._full_at = -inf  # of the bucket without a key
+        self._terms = terms
+        self._keys = terms.keys
+        self._interval = terms.interval
+        self._ahead = terms.ahead + _EXACT
+        self._full_at = -inf  # when all is paid for that was asked without a key
         self._table: OrderedDict[str, float] = OrderedDict()
         self._owed: array[float] | None = None  # like `_full_at`, of what has left the table
         self._admitted = self._settled = self._refused = self._forgotten = 0
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
-        """Take `weight` tokens from the bucket of the key, or say when there will be enough."""
+        """Let one call through at the cost of its weight, or say when there will be enough.
+
+        Raises:
+            ValueError: its weight is less than 0.
+        """
         key = ask.key
         weight = ask.weight
         full_at = self._find(key) if key else self._full_at
         if full_at < now:
             full_at = now
-        full_at += weight * self._second
+        full_at += weight * self._interval
         if weight < 0 or full_at - now > self._ahead:
             return self._refuse(ask, full_at, now)
         if key:
@@ -83,7 +116,7 @@ class TokenBucket:
         return Permit(now, 0, weight)
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
-        """Take back a permit; its tokens are spent.
+        """Take back a permit; what it cost is spent.
 
         Raises:
             RuntimeError: this permit was settled before.
@@ -95,7 +128,7 @@ class TokenBucket:
         return ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:
-        """Refuse to: a token bucket gives out no waiting places.
+        """Refuse to: a rate limit gives out no waiting places.
 
         Raises:
             RuntimeError: always.
@@ -103,14 +136,14 @@ class TokenBucket:
         raise RuntimeError(f"limit '{self.name}' gives out no waiting places")
 
     def left(self, key: str, now: float) -> float:
-        """Return the tokens that a key could spend now (what a RateLimit field tells)."""
+        """Return the weight that a key could spend now (what a RateLimit field tells)."""
         full_at = self._find(key) if key else self._full_at
-        return self._settings.burst - max(0.0, full_at - now) * self._settings.rate
+        return self._terms.most - max(0.0, full_at - now) / self._interval
 
     def statistics(self) -> dict[str, float | str]:
         """Return what was admitted, settled and refused, and how many keys are remembered.
 
-        `forgotten` counts buckets that had to leave the table before they were full.
+        `forgotten` counts keys that had to leave the table before all was paid for.
         """
         return {
             "admitted": self._admitted,
@@ -124,17 +157,17 @@ class TokenBucket:
     def _refuse(self, ask: Ask, full_at: float, now: float) -> Refused:
         if ask.weight < 0:
             raise ValueError(f"{ask!r}: a weight from 0 would be right")
-        settings = self._settings
         self._refused += 1
         if ask.key in self._table:
             self._table.move_to_end(ask.key)  # who is held off stays remembered
         whose = f" for '{ask.key}'" if ask.key else ""
-        if ask.weight > settings.burst:
-            detail = f"a weight of {ask.weight} never fits a burst of {settings.burst:g}"
-            return Refused(Refusal.LIMITED, f"limit '{self.name}'{whose}: {detail}")
-        wait = full_at - now - settings.burst / settings.rate
-        detail = f"limit '{self.name}'{whose} of {settings.rate:g}/s is spent for {wait:.3g} s"
-        return Refused(Refusal.LIMITED, detail, wait)
+        terms = self._terms
+        if ask.weight * terms.interval > self._ahead:
+            detail = f": a weight of {ask.weight} never fits {terms.burst}"
+            return Refused(Refusal.LIMITED, f"limit '{self.name}'{whose}{detail}")
+        wait = full_at - now - terms.ahead
+        detail = f" of {terms.rate} is spent for {wait:.3g} s"
+        return Refused(Refusal.LIMITED, f"limit '{self.name}'{whose}{detail}", wait)
 
     def _find(self, key: str) -> float:
         full_at = self._table.get(key)
@@ -143,7 +176,7 @@ class TokenBucket:
         return self._owed[hash(key) % self._keys] if self._owed else -inf
 
     def _forget(self, now: float) -> None:
-        """Let the least recently used bucket leave the table, and keep what it owes."""
+        """Let the least recently used key leave the table, and keep what it owes."""
         key, full_at = self._table.popitem(last=False)
         if full_at <= now:
             return
@@ -152,3 +185,30 @@ class TokenBucket:
         place = hash(key) % self._keys
         self._owed[place] = max(self._owed[place], full_at)
         self._forgotten += 1
+
+
+class TokenBucket(_Cells):
+    """Admit what the bucket of its key can pay for; refuse the rest with the exact wait.
+
+    A bucket fills by `rate` tokens a second up to `burst`, and an ask takes its weight in
+    tokens. A refusal takes none.
+    """
+
+    def __init__(self, name: str, settings: BucketSettings) -> None:
+        rate, burst = settings.rate, settings.burst
+        words = f"{rate:g}/s", f"a burst of {burst:g}"
+        super().__init__(name, _Terms(1.0 / rate, burst / rate, burst, settings.keys, *words))
+
+
+class Gcra(_Cells):
+    """Admit one in every interval, spread evenly; refuse what comes too early, with the exact wait.
+
+    The same as a token bucket, in other words: rate = 1 / interval, burst = 1 + tolerance /
+    interval. Use it where a dependency minds a burst (tolerance 0: never two at once).
+    """
+
+    def __init__(self, name: str, settings: GcraSettings) -> None:
+        interval, tolerance = settings.interval, settings.tolerance
+        most = 1 + tolerance / interval
+        words = f"one in {interval:g} s", f"a tolerance of {tolerance:g} s"
+        super().__init__(name, _Terms(interval, interval + tolerance, most, settings.keys, *words))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from switchgear.policy.bucket import BucketSettings, TokenBucket
+from switchgear.policy.bucket import BucketSettings, Gcra, GcraSettings, TokenBucket
 from switchgear.policy.fault import Code, Refusal
 from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting
 from switchgear.policy.verdict import BAD, GOOD
@@ -12,7 +12,11 @@ def make(rate: float = 2.0, burst: float = 4.0, keys: int = 100) -> TokenBucket:
     return TokenBucket("sign-in", BucketSettings(rate=rate, burst=burst, keys=keys))
 
 
-def passes(bucket: TokenBucket, now: float, ask: Ask = ANYONE) -> int:
+def spaced(interval: float = 0.5, tolerance: float = 0.0, keys: int = 100) -> Gcra:
+    return Gcra("sms", GcraSettings(interval=interval, tolerance=tolerance, keys=keys))
+
+
+def passes(bucket: TokenBucket | Gcra, now: float, ask: Ask = ANYONE) -> int:
     """Ask until refused, and return how often it went well."""
     count = 0
     while isinstance(bucket.admit(ask, now), Permit):
@@ -20,7 +24,7 @@ def passes(bucket: TokenBucket, now: float, ask: Ask = ANYONE) -> int:
     return count
 
 
-def refused(bucket: TokenBucket, now: float, ask: Ask = ANYONE) -> Refused:
+def refused(bucket: TokenBucket | Gcra, now: float, ask: Ask = ANYONE) -> Refused:
     refusal = bucket.admit(ask, now)
     assert isinstance(refusal, Refused), refusal
     return refusal
@@ -162,3 +166,74 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, 
     field = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"BucketSettings\.{field} is .*would be right"):
         BucketSettings(**({"rate": 1.0, "burst": 1.0} | wrong))
+
+
+# -- the same in the words of an even spacing
+
+
+def test_one_in_an_interval_and_never_two_at_once() -> None:
+    gcra = spaced()
+    assert passes(gcra, 10.0) == 1
+    assert passes(gcra, 10.4) == 0
+    assert passes(gcra, 10.5) == 1
+    assert passes(gcra, 60.0) == 1, "nothing is saved up"
+
+
+def test_so_much_ahead_of_the_spacing_is_tolerated() -> None:
+    gcra = spaced(tolerance=0.25)
+    assert passes(gcra, 10.0) == 1
+    assert passes(gcra, 10.2) == 0
+    assert passes(gcra, 10.25) == 1
+    assert passes(gcra, 10.7) == 0, "what came early before counts on"
+    assert passes(gcra, 10.75) == 1
+    assert passes(spaced(tolerance=1.0), 0.0) == 3
+
+
+def test_a_spaced_refusal_says_exactly_how_long_and_in_its_own_words() -> None:
+    gcra = spaced(interval=0.3, tolerance=0.1)
+    passes(gcra, 7.0, Ask("ada"))
+    refusal = refused(gcra, 7.0, Ask("ada"))
+    assert refusal.retry_after == pytest.approx(0.2)
+    assert refusal.detail == "limit 'sms' for 'ada' of one in 0.3 s is spent for 0.2 s"
+    assert refusal.refusal is Refusal.LIMITED
+    assert isinstance(gcra.admit(Ask("ada"), 7.2), Permit)
+
+
+def test_weights_take_more_intervals() -> None:
+    gcra = spaced(tolerance=1.0)
+    assert isinstance(gcra.admit(Ask(weight=3), 0.0), Permit)
+    assert passes(gcra, 0.4) == 0
+    assert passes(gcra, 0.5) == 1
+    refusal = refused(gcra, 90.0, Ask(weight=4))
+    assert refusal.retry_after is None
+    assert refusal.detail == "limit 'sms': a weight of 4 never fits a tolerance of 1 s"
+
+
+def test_what_is_left_of_a_spacing_can_be_told() -> None:
+    gcra = spaced(tolerance=1.0)
+    assert gcra.left("ada", 0.0) == 3.0
+    gcra.admit(Ask("ada"), 0.0)
+    assert gcra.left("ada", 0.0) == 2.0
+    assert gcra.left("ada", 0.25) == 2.5
+
+
+@pytest.mark.parametrize("rate", [3.0, 7.0, 0.3, 49.0])
+def test_a_full_bucket_has_exactly_its_burst_left(rate: float) -> None:
+    assert make(rate=rate, burst=10.0).left("ada", 5.0) == 10.0
+
+
+def test_a_spacing_keeps_as_many_keys_as_it_is_told() -> None:
+    gcra = spaced(keys=2)
+    for key in ("a", "b", "c"):
+        gcra.admit(Ask(key), 0.0)
+    figures = gcra.statistics()
+    assert (figures["keys"], figures["forgotten"]) == (2, 1)
+    assert GcraSettings(interval=1.0).keys == 65_536
+    assert GcraSettings(interval=1.0).tolerance == 0.0
+
+
+@pytest.mark.parametrize("wrong", [{"interval": 0.0}, {"tolerance": -0.1}, {"keys": 0}])
+def test_wrong_spacings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
+    field = next(iter(wrong))
+    with pytest.raises(ValueError, match=rf"GcraSettings\.{field} is .*would be right"):
+        GcraSettings(**({"interval": 1.0} | wrong))  # type: ignore[arg-type]  # the point
