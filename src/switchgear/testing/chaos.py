@@ -6,9 +6,9 @@
     mail = Policy("mail", chaos=chaos)      # innermost: what it does meets every protection
     send = chaos.around(send)               # or alone, around any async function
 
-What becomes of a call depends on the seed and on how many calls came before it, and on nothing
-else: neither on the time nor on what became of the others. A drill that injected nothing
-proves nothing: assert that `chaos.injected` is above 0.
+Each fault draws its numbers from a stream of its own, the same for the same seed and the same
+order of calls: neither the time, nor a window or predicate, nor another fault moves them. A
+drill that injected nothing proves nothing: assert that `chaos.injected` is above 0.
 """
 
 import asyncio
@@ -79,7 +79,10 @@ class Chaos:
 
     def reset(self) -> None:
         """Begin again from the seed, with nothing counted, switched on or off as it is."""
-        self._random = Random(self.seed)
+        self._streams = [
+            Random(f"{self.seed}/{number}")  # a text is hashed the same on every machine
+            for number in range(len(self.faults))
+        ]
         self._origin = None
         self._calls = 0
         self._meant = [0] * len(self.faults)
@@ -119,8 +122,8 @@ class Chaos:
     def _plan(self, call: Call[Any]) -> list[tuple[int, float]]:
         """Decide which faults strike a call, each with its random number, in their order.
 
-        Two numbers are drawn per fault and call whatever comes of them, so that no window and no
-        predicate changes what becomes of later calls.
+        Two numbers are drawn per fault and call whatever comes of them: so the numbers of a call
+        depend only on its place in the order.
         """
         now = asyncio.get_running_loop().time() if self._clock is None else self._clock()
         if self._origin is None:
@@ -129,7 +132,7 @@ class Chaos:
         at, over = now - self._origin, False
         plan: list[tuple[int, float]] = []
         for number, fault in enumerate(self.faults):
-            roll, chance = self._random.random(), self._random.random()
+            roll, chance = self._streams[number].random(), self._streams[number].random()
             if over or not (roll < fault.rate and fault.since <= at < fault.until):
                 continue
             if fault.times is not None and self._meant[number] >= fault.times:
