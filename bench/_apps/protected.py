@@ -21,7 +21,7 @@ __all__ = ["alone", "endpoint", "machines", "protected"]
 
 def _parts() -> dict[str, Part]:
     budget = RetryBudget()
-    retry = Retry(Backoff(random=random), budget.deposit, budget.withdraw)
+    retry = Retry(Backoff(random=random), budget)
     breaker = Breaker("endpoint", BreakerSettings(slow_after=0.8), jitter=random)
     return {
         "service breaker": Part(Place.SERVICE_BREAKER, Breaker("service", jitter=random)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.frames import Retry, Timeout
-from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.core.observe import AttemptEnded, CallEnded, Retrying
 from switchgear.core.stack import INBOUND, OUTBOUND, Part, Place, describe, stack
 from switchgear.policy.backoff import Backoff
 from switchgear.policy.breaker import Breaker
@@ -75,7 +75,7 @@ def test_a_stack_describes_what_was_built_in_whatever_order_it_was_given() -> No
     parts = [
         Part(Place.TIMEOUT, Timeout(3.0)),
         Part(Place.BULKHEAD, Bulkhead("mail-1")),
-        Part(Place.RETRY, Retry(Backoff(random=random.random), budget.deposit, budget.withdraw)),
+        Part(Place.RETRY, Retry(Backoff(random=random.random), budget)),
         Part(Place.FALLBACK, say_sorry),
         Part(Place.BREAKER, Breaker("mail-1", jitter=random.random)),
         Part(Place.SERVICE_BREAKER, Breaker("mail", jitter=random.random)),
@@ -119,10 +119,10 @@ async def _told(parts: list[Part]) -> list[Any]:
 
 
 async def test_attempts_are_told_once_each_by_the_outermost_frame_inside_the_retry() -> None:
-    once = [AttemptEnded, AttemptEnded, CallEnded]
+    once = [AttemptEnded, Retrying, AttemptEnded, CallEnded]
     again = Part(Place.RETRY, retry(Plain([0.0])))
     gate, layer = Part(Place.BREAKER, Door()), Part(Place.BALANCE, say_sorry)
-    assert await _told([again]) == [CallEnded]
+    assert await _told([again]) == [Retrying, CallEnded]
     assert await _told([again, gate]) == once
     assert await _told([again, layer, gate, Part(Place.TIMEOUT, Timeout(3.0))]) == once
     assert await _told([again, gate, Part(Place.DRILL, Door())]) == once

@@ -80,7 +80,7 @@ class Plain:
 
 
 def retry(plain: Plain) -> Retry:
-    return Retry(plain, plain.deposit, plain.withdraw)
+    return Retry(plain, plain)
 
 
 class Stream:

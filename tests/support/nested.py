@@ -82,12 +82,12 @@ def _retried(retry: Retry, handler: Run, classify: Judge, clock: Clock) -> Run:
         if not verdict.again:
             return None
         seconds = retry.schedule.delay(tries, verdict, verdict.after)
-        if seconds is None or clock() + seconds >= call.deadline or not retry.withdraw(clock()):
+        if seconds is None or clock() + seconds >= call.deadline or not retry.budget.withdraw(clock()):
             return None
         return seconds
 
     async def run(call: Call[Any]) -> Any:
-        retry.deposit(clock())
+        retry.budget.deposit(clock())
         tries = 1
         while True:
             seconds = None

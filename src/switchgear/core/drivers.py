@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from switchgear.core.ambient import ambient
 
-__all__ = ["Parked", "Stepper", "Work", "step", "working"]
+__all__ = ["Parked", "Place", "Stepper", "Work", "here", "step", "working"]
 
 
 class Work(Protocol):
@@ -27,7 +27,7 @@ class Work(Protocol):
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
 
 
-class _Place:
+class Place:
     """What goes on in one thread.
 
     Steps are synchronous, so a plain attribute names the stepper that runs now; a ContextVar would
@@ -35,9 +35,10 @@ class _Place:
     stays empty, because our own frames set no ContextVar. `loop` is the loop that ran here last.
     """
 
-    __slots__ = ("bare", "loop", "stepper")
+    __slots__ = ("bare", "loop", "stepper", "thread")
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.stepper: Stepper | None = None
         self.bare = Context()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -47,10 +48,15 @@ class _Here(threading.local):
     """The place of the thread that asks: loops of several threads must not see each other's."""
 
     def __init__(self) -> None:
-        self.place = _Place()
+        self.place = Place()
 
 
 _here: Final = _Here()
+
+
+def here() -> Place:
+    """Return the place of the thread that asks."""
+    return _here.place
 
 
 def working() -> Work:

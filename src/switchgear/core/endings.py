@@ -6,11 +6,9 @@ from typing import Any, Final
 from switchgear.core.handler import Ending, Judge
 from switchgear.policy.verdict import Verdict, judge, worse
 
-__all__ = ["drop", "follow", "judged", "known", "streams"]
+__all__ = ["drop", "follow", "judged", "streams"]
 
 _KNOWN: Final[dict[type, bool]] = {}
-known: Final = _KNOWN.get
-"""Say at once what `streams` said of a type before."""
 
 
 def streams(answer: object) -> bool:

@@ -2,44 +2,63 @@
 
 One frame holds what stands together, outermost first, and any of it may be missing::
 
-    outer gates -> retry -> [ gates -> timeout -> handler ]     in brackets: one attempt
+    outer gates -> retry -> [ gates -> timeout -> work ]     in brackets: one attempt
 
 A permit comes home when the work has really ended: at return, or for an answer that streams at
 its end.
 """
 
-from asyncio import CancelledError
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from asyncio import CancelledError, current_task
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from threading import get_ident
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from switchgear.core.ambient import ambient, due
+from switchgear.core.attempt import Attempt
 from switchgear.core.drivers import working
-from switchgear.core.endings import drop, follow, judged, known, streams
+from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
-from switchgear.core.kit import Kit
-from switchgear.core.observe import AttemptEnded, CallEnded, Event, report
-from switchgear.core.permits import Held, answered, let_in, refresh, settle, wake
-from switchgear.core.retry import Retry, sleep
-from switchgear.core.timeout import Cut, Timeout, bounded, expired, overdue
+from switchgear.core.kit import NOWHERE, Kit
+from switchgear.core.observe import AttemptEnded, CallEnded, Event, Overran, report
+from switchgear.core.permits import Held, let_in, refresh, settle
+from switchgear.core.retry import Retry
+from switchgear.core.sweep import Alarm
+from switchgear.core.tally import Tally
+from switchgear.core.timeout import GRACE, Cut, Timeout, expired
+from switchgear.policy.breaker import Breaker
+from switchgear.policy.budget import RetryBudget
+from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault
-from switchgear.policy.gate import ANYONE, Ask, Gate, Permit
-from switchgear.policy.verdict import GOOD, Verdict, judge, worse
+from switchgear.policy.gate import Ask, Gate, Permit
+from switchgear.policy.verdict import GOOD, Verdict, judge
 
-__all__ = ["Frame", "Kit", "Retry", "Timeout"]
+__all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
+
+_NONE: Final[Mapping[str, Any]] = {}
+_get_due: Final = due.get
+_set_due: Final = due.set
+_reset_due: Final = due.reset
+
+
+class Terms(NamedTuple):
+    """What holds where only a function is given: a call has `full` seconds, and may repeat or not."""
+
+    full: float
+    repeatable: bool
 
 
 class Frame:
     """A handler behind gates, a timeout and a retry; `run` is the handler that it makes.
 
     `outer` gates stand outside the retry and count whole calls. `tells`: this frame is the one to
-    tell how attempts ended.
+    tell how attempts ended. With `terms`, it can also be run with a function instead of a call.
     """
 
-    __slots__ = ("_clock", "_deposit", "_gated", "_gates", "_handler", "_judge", "_kit", "_name",
-                 "_observe", "_outer", "_retry", "_tells", "_timeout")  # fmt: skip
+    __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
+                 "_handler", "_judge", "_limit", "_name", "_observe", "_outer", "_plain",
+                 "_repeatable", "_share", "kit", "retry", "tally", "tells", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -51,223 +70,293 @@ class Frame:
         retry: Retry | None = None,
         outer: Sequence[Gate] = (),
         tells: bool = True,
+        terms: Terms | None = None,
     ) -> None:
-        self._kit = kit
-        self._name = kit.name
-        self._clock = kit.clock
-        self._judge = kit.judge
-        self._observe = kit.observe
+        self.kit = kit
+        self.retry = retry
+        self.timeout = timeout
+        self.tells = tells and kit.observe is not None
+        self.tally = Tally()
+        self._desk = NOWHERE
+        self._plain: type | None = None  # of the last answer that did not stream
         self._handler = handler
-        self._timeout = timeout
-        self._gates = tuple(gates)
-        self._retry = retry
-        self._deposit = None if retry is None else retry.deposit
         self._outer = tuple(outer)
-        self._gated = bool(self._gates or self._outer)
-        self._tells = tells and kit.observe is not None
+        # The two gates that nearly every frame has are passed by hand, as long as they let it.
+        self._breaker = gates[0] if gates and type(gates[0]) is Breaker else None
+        self._bulkhead = gates[-1] if gates and type(gates[-1]) is Bulkhead else None
+        by_hand = (self._breaker, self._bulkhead)
+        self._between = tuple(gate for gate in gates if gate not in by_hand)
+        # What follows is said elsewhere, too: every call looks at it, and a look costs 4 ns.
+        self._name, self._clock = kit.name, kit.clock
+        self._judge, self._observe = kit.judge, kit.observe
+        budget = None if retry is None else retry.budget
+        self._budget = budget if type(budget) is RetryBudget else None
+        self._limit, self._share = (0.0, 0.0) if timeout is None else (timeout.limit, timeout.share)
+        self._full, self._repeatable = (0.0, False) if terms is None else terms
 
     async def run(
-        self, call: Call[Any], tried: int = 0, begun: float = 0.0, whole: Held = None
+        self,
+        call: Call[Any] | None,
+        function: Callable[..., Awaitable[Any]] | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] = _NONE,
+        attempt: Attempt | None = None,
     ) -> Any:
-        """Make one attempt, and hand over to itself for another.
+        """Make one attempt (the first, or the one given), and hand over to itself for another.
 
-        `whole` are the permits of the outer gates, on which those of an attempt stand. It is long,
-        because a coroutine of its own for the retry, the gates and the timeout would cost 0.1 us
-        each, and as much again to hand permits and verdicts about: what every call does stands
-        here, what seldom happens is called. (`bench/ground` holds the figures.)
+        The work is the handler's, of the call; or the function's, with its arguments, and then
+        there is no call: nothing of it is needed but the deadline.
+
+        It is long, because a coroutine of its own for the retry, the gates and the timeout would
+        cost 0.1 us each, a gate that is asked and told as much, and half of that again to hand
+        permits about. What every call does stands here, what seldom happens is called; types are
+        loose, because telling mypy what is not None would cost time, too. (`bench/policy` and
+        `bench/ground` hold the figures.)
         """
-        clock, timeout = self._clock, self._timeout
+        clock, timeout = self._clock, self.timeout
+        breaker: Any = self._breaker
+        bulkhead: Any = self._bulkhead
+        work: Any = call
         now = clock()
-        until = call.deadline
-        trial, tries = call, tried
-        held = whole
+        if call is not None:
+            until = call.deadline
+            repeatable = call.repeatable
+        else:
+            until = now + self._full
+            repeatable = self._repeatable
+            earliest = _get_due()
+            if earliest is None:
+                outermost = ambient.get()
+                if outermost is not None and outermost.deadline < until:
+                    until = outermost.deadline
+            elif earliest < until:
+                until = earliest
+        limit = until  # of this attempt
+        begun, tries = now, 1
+        held: Held = None
+        epoch = -1  # the generation of the breaker that was passed by hand
+        inside = False  # the bulkhead, by hand
         cut: Cut | None = None
         try:
-            ask = Ask(call.key, 1, call.priority, until) if self._gated else ANYONE
-            if tried:
-                trial = replace(call, attempt=call.attempt + tried)
+            if attempt is not None:
+                begun, tries, held = attempt.begun, attempt.tries + 1, attempt.whole
             else:
-                begun = now
-                for gate in self._outer:
-                    got = gate.admit(ask, now)
-                    if got.__class__ is not Permit:
-                        got = await let_in(self._kit, gate, got)
-                        now = clock()
-                        refresh(held, now)
-                    held = whole = (gate, got, held)
-                if self._deposit is not None:
-                    self._deposit(now)
-                    call.trail.attempts = 1
-            tries = tried + 1
-            for gate in self._gates:
-                got = gate.admit(ask, now)
-                if got.__class__ is not Permit:
-                    got = await let_in(self._kit, gate, got)
-                    now = clock()
-                    refresh(held, now)
-                held = (gate, got, held)
-            if timeout is None:
-                answer = await self._handler(trial)
-            else:
+                if self._outer:
+                    tries = 0
+                    held, now = await self._admit(self._outer, work, until, None, now)
+                    tries = 1
+                    attempt = Attempt(self, begun, until, held, repeatable=repeatable)
+                if self.retry is not None:
+                    budget = self._budget
+                    if budget is not None and now < budget.edge:
+                        budget.fresh += 1
+                    else:
+                        self.retry.budget.deposit(now)
+                    if call is not None:
+                        call.trail.attempts = 1
+            asked = self._between
+            if breaker is not None:
+                if breaker.freely:
+                    breaker.admitted += 1
+                    epoch = breaker.generation
+                else:
+                    asked = (breaker, *asked)
+            if asked:
+                held, now = await self._admit(asked, work, until, held, now)
+            if bulkhead is not None:
+                if bulkhead.free > 0 and not bulkhead.queued:
+                    bulkhead.admitted += 1
+                    bulkhead.free -= 1
+                    inside = True
+                else:
+                    held, now = await self._admit((bulkhead,), work, until, held, now)
+            if timeout is not None:
                 if until <= now:
                     raise expired(self._name, until - now)
-                if call.repeatable:
-                    allowed = (until - now) * timeout.share
-                    if allowed > timeout.limit:
-                        allowed = timeout.limit
+                if repeatable:
+                    allowed = (until - now) * self._share
+                    if allowed > self._limit:
+                        allowed = self._limit
                     if now + allowed < until:
-                        until = now + allowed
-                        trial = replace(trial, deadline=until)
-                # The first step is made by hand. Work that never waits needs no alarm, and need not
-                # ask who drives it: 0.6 us less, for nothing more where it does wait.
-                work = self._handler(trial)
-                try:
-                    waited = work.send(None)
-                except StopIteration as ended:
-                    answer = ended.value
-                else:
+                        limit = now + allowed
+                desk: Any = self._desk
+                driver: Any = None
+                if desk.thread == get_ident():
+                    driver = desk.place.stepper
+                    if driver is None:
+                        driver = current_task(desk.loop)
+                    elif not desk.loop.is_running():
+                        driver = None
+                if driver is None:  # another thread, or another loop
+                    desk = self._desk = self.kit.desk()
                     driver = working()
-                    cut = Cut(driver, driver.cancelling())
-                    slot = self._kit.sweep(driver.get_loop()).arm(until, cut)
-                    answer = await bounded(work, waited, cut, slot)
+                sweep = desk.sweep
+                slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
+                cut = Cut(self, driver, limit, driver.cancelling(), inside)
+                slot.add(cut)
+            if function is None:
+                if limit is not until or tries > 1:
+                    work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
+                answer = await self._handler(work)
+            else:
+                token = _set_due(limit)
+                try:
+                    answer = await (function(*args, **kwargs) if kwargs else function(*args))
+                finally:
+                    try:
+                        _reset_due(token)
+                    except ValueError:
+                        pass  # thrown away by another Context, which never saw that value
             verdict = GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
-            answer = None
-            failure, verdict = self._failed(error, cut, until - now, call)
-            wait = self._pause(call, tries, verdict, failure)
+            if cut is not None:
+                slot.discard(cut)
+                if cut.rings:
+                    cut.off()
+            if attempt is None:
+                attempt = Attempt(self, begun, until, None, repeatable=repeatable)
+            held = self._named(held, epoch, now, limit, inside=inside)
+            attempt.take(held, now, limit, tries, call)
+            failure, verdict = attempt.failed(error, cut)
+            wait = attempt.pause(verdict, failure)
             if wait is None:
-                self._over(held, trial, now, begun, tries, verdict, failure)
+                attempt.over(verdict, failure)
                 if failure is error:
                     raise
                 raise failure from (None if isinstance(error, CancelledError) else error)
+            answer = None
         else:
-            wait = None if verdict is GOOD else self._pause(call, tries, verdict)
-            if cut is not None and cut.rang:  # it swallowed the cancellation: late is not well
-                verdict = worse(verdict, judge(self._overdue(until - now, call)))
-            if wait is None:
-                if known(answer.__class__, True) and streams(answer):
-                    answered(held, clock())
-                    follow(answer, verdict, partial(self._over, held, trial, now, begun, tries))
-                    return answer
-                # As `_over` does it, for every call that goes well: 0.2 us less.
+            in_time = True
+            if cut is not None:
+                slot.discard(cut)
+                if cut.rings:
+                    cut.off()
+                    in_time = not cut.enforced
+            if (
+                verdict is GOOD
+                and in_time
+                and (answer.__class__ is self._plain or not self._streams(answer))
+            ):
                 end = clock()
-                try:
-                    while held is not None:
-                        gate, permit, held = held
-                        let = gate.settle(permit, verdict, end)
-                        if let:
-                            wake(let)
-                except BaseException:
-                    settle(held, verdict, end)  # a gate broke; the others have theirs back
-                    raise
+                if inside:
+                    if bulkhead.queued:
+                        held = (bulkhead, bulkhead.named(now, limit), held)
+                    else:
+                        bulkhead.free += 1
+                if epoch >= 0:
+                    if (
+                        epoch == breaker.generation
+                        and end < breaker.edge
+                        and end - now <= breaker.slow_after
+                    ):
+                        breaker.fresh += 1
+                    else:
+                        held = (breaker, Permit(now, epoch), held)
+                if held is not None:
+                    settle(held, verdict, end)
+                self.tally.good += 1
                 if self._observe is not None:
-                    self._tell(trial.attempt, tries, verdict, end - now, end - begun, "")
+                    number = tries if call is None else call.attempt + tries - 1
+                    self.tell(number, tries, verdict, end - now, end - begun, "")
                 return answer
-        over = partial(self._attempt_over, held, whole, trial, now)
-        return await self._again(call, answer, held, whole, begun, tries, verdict, wait, over)
+            if attempt is None:
+                attempt = Attempt(self, begun, until, None, repeatable=repeatable)
+            held = self._named(held, epoch, now, limit, inside=inside)
+            attempt.take(held, now, limit, tries, call)
+            wait = None if verdict is GOOD else attempt.pause(verdict)
+            if not in_time:  # it swallowed the cancellation
+                verdict = attempt.late(verdict)
+            if wait is None:
+                attempt.finish(answer, verdict)
+                return answer
+        following = await attempt.rest(answer, verdict, wait)
+        if call is not None:
+            call.trail.attempts = tries + 1
+        return await self.run(call, function, args, kwargs, following)
 
-    def _failed(
-        self, error: BaseException, cut: Cut | None, allowed: float, call: Call[Any]
-    ) -> tuple[BaseException, Verdict]:
-        """Say what an attempt that ended by `error` is to raise, and what it means.
-
-        Where its time was over, that is what it means, whatever the work made of being called
-        off, and even if the caller left in the same turn.
-        """
-        if cut is None or not cut.rang:
-            return error, judge(error)
-        fault = self._overdue(allowed, call)
-        ours = isinstance(error, Exception) and not isinstance(error, Fault)
-        if cut.alone() and (ours or isinstance(error, CancelledError)):
-            return fault, judge(fault)
-        return error, judge(fault)
-
-    def _overdue(self, allowed: float, call: Call[Any]) -> Fault:
-        assert self._timeout is not None  # noqa: S101 - for the type checker
-        return overdue(self._name, self._timeout, allowed, repeatable=call.repeatable)
-
-    def _pause(
-        self, call: Call[Any], tries: int, verdict: Verdict, error: BaseException | None = None
-    ) -> float | None:
-        """Return the seconds until the next attempt, or None when there must not be one."""
-        if self._retry is None or not tries:  # an outer gate has refused the call as a whole
-            return None
-        return self._retry.pause(call, tries, verdict, error, self._clock())
-
-    async def _again(
-        self,
-        call: Call[Any],
-        answer: Any,
-        held: Held,
-        whole: Held,
-        begun: float,
-        tries: int,
-        verdict: Verdict,
-        wait: float,
-        over: Callable[[Verdict], None],
-    ) -> Any:
-        """End one attempt and, after the wait, make another."""
+    async def _admit(
+        self, gates: Sequence[Gate], call: Call[Any] | None, until: float, held: Held, now: float
+    ) -> tuple[Held, float]:
+        """Pass gates that have to be asked, outermost first; return permits and the instant."""
+        rest, who = held, ambient.get() if call is None else call
+        ask = Ask(deadline=until) if who is None else Ask(who.key, 1, who.priority, until)
         try:
-            if streams(answer):
-                answered(held, self._clock())
-                drop(answer, verdict, over)
-            else:
-                over(verdict)
-            await sleep(wait)
+            for gate in gates:
+                got = gate.admit(ask, now)
+                if got.__class__ is not Permit:
+                    got = await let_in(self.kit, gate, got)
+                    now = self._clock()
+                    refresh(held, now)
+                held = (gate, got, held)
         except BaseException as error:
-            self._over(whole, None, 0.0, begun, tries, judge(error), error)
+            settle(held, judge(error), self._clock(), rest)
             raise
-        call.trail.attempts = tries + 1
-        return await self.run(call, tries, begun, whole)
+        return held, now
 
-    def _over(
-        self,
-        held: Held,
-        trial: Call[Any] | None,
-        started: float,
-        begun: float,
-        tries: int,
-        verdict: Verdict,
-        failure: BaseException | None = None,
-    ) -> None:
-        """End the call, and with it the last attempt, if that is under way."""
-        now = self._clock()
-        settle(held, verdict, now)
-        if self._observe is not None:
-            code = "" if failure is None else _code(failure)
-            attempt = trial.attempt if trial is not None and tries else 0
-            self._tell(attempt, tries, verdict, now - started, now - begun, code)
+    def _streams(self, answer: object) -> bool:
+        """Say whether an answer streams; remember its type where it does not."""
+        if streams(answer):
+            return True
+        self._plain = answer.__class__
+        return False
 
-    def _attempt_over(
-        self, held: Held, whole: Held, trial: Call[Any], started: float, verdict: Verdict
-    ) -> None:
-        """End an attempt that another one follows."""
-        now = self._clock()
-        settle(held, verdict, now, whole)
-        if self._tells:
-            self._kit.tell(AttemptEnded(self._name, trial.attempt, verdict, now - started))
+    def _named(self, held: Held, epoch: int, at: float, limit: float, *, inside: bool) -> Held:
+        """Make permits of what was passed by hand, for an ending that is not plainly good."""
+        if epoch >= 0 and self._breaker is not None:
+            held = (self._breaker, Permit(at, epoch), held)
+        if inside and self._bulkhead is not None:
+            held = (self._bulkhead, self._bulkhead.named(at, limit), held)
+        return held
 
-    def _tell(
-        self, attempt: int, tries: int, verdict: Verdict, took: float, in_all: float, code: str
+    # -- what its alarms tell
+
+    @property
+    def enforces(self) -> bool:
+        """Whether its timeout calls work off."""
+        return self.timeout is not None and self.timeout.enforce
+
+    def rang(self, cut: Cut) -> set[Alarm] | None:
+        """Call work off whose time is over; where it goes on, it is a zombie."""
+        if cut.rings == 1 and self.enforces:
+            cut.work.cancel()
+            return self.kit.sweep(cut.work.get_loop()).arm(cut.limit + GRACE, cut)
+        tally = self.tally
+        tally.zombies += 1
+        tally.overran += 1
+        if cut.by_hand and self._bulkhead is not None:
+            self._bulkhead.overrun += 1
+        after = self._clock() - cut.limit
+        self.kit.tell(Overran(self._name, after, self.enforces))
+        return None
+
+    def ended(self, cut: Cut) -> None:
+        """Take a cancellation back, and a zombie out of the count: the work has ended."""
+        if self.enforces:
+            cut.work.uncancel()
+        if cut.slot is None:
+            self.tally.zombies -= 1
+            if cut.by_hand and self._bulkhead is not None:
+                self._bulkhead.overrun -= 1
+
+    # -- what it tells
+
+    def tell(
+        self, number: int, tries: int, verdict: Verdict, took: float, in_all: float, code: str
     ) -> None:
         """Tell how an attempt (0: none is under way) and its call have ended.
 
         As `Kit.tell` does it, without its call: an observer's defect is not the call's.
         """
         observe: Any = self._observe
-        if self._tells and attempt:
-            event: Event = AttemptEnded(self._name, attempt, verdict, took)
+        if self.tells and number:
+            event: Event = AttemptEnded(self._name, number, verdict, took)
             try:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above
                 report(event, error)
-        if self._retry is not None:
+        if self.retry is not None:
             event = CallEnded(self._name, tries, verdict, in_all, code)
             try:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above
                 report(event, error)
-
-
-def _code(failure: BaseException) -> str:
-    return failure.code.value if isinstance(failure, Fault) else type(failure).__name__

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.frames import Retry, Timeout
+from switchgear.core.frames import Retry, Terms, Timeout
 from switchgear.core.handler import Judge
 from switchgear.core.observe import Observer
 from switchgear.core.stack import OUTBOUND, Part, Place, stack
@@ -90,41 +90,29 @@ class Policy:
         if bulkhead is not None:
             self._gates["bulkhead"] = (Place.BULKHEAD, Bulkhead(name, bulkhead))
         parts = [
-            Part(Place.RETRY, Retry(backoff, self._budget.deposit, self._budget.withdraw)),
+            Part(Place.RETRY, Retry(backoff, self._budget)),
             Part(Place.TIMEOUT, bound),
             *(Part(place, gate) for place, gate in self._gates.values()),
         ]
+        terms = Terms(deadline, repeatable)
         self._stack = stack(
-            name, OUTBOUND, parts, _invoke, observe=observe, judge=judge, clock=clock
+            name, OUTBOUND, parts, _invoke, observe=observe, judge=judge, clock=clock, terms=terms
         )
+        assert self._stack.sole is not None  # noqa: S101 - it has no layer
+        self._run = self._stack.sole.run
 
-    async def call(
+    def call(
         self,
         function: Callable[Given, Awaitable[Result]],
         /,
         *args: Given.args,
         **kwargs: Given.kwargs,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Call a function under this policy, and return what it returns.
 
         Raises what it raises, or a `Fault`: refused by a gate, or out of time.
         """
-        deadline = self._clock() + self._deadline
-        work = (function, args, kwargs)
-        outer = ambient.get()
-        if outer is None:
-            call = Call(work, deadline, repeatable=self._repeatable)
-        else:
-            call = Call(
-                work,
-                min(deadline, outer.deadline),
-                repeatable=self._repeatable,
-                priority=outer.priority,
-                principal=outer.principal,
-                trace=outer.trace,
-            )
-        result: Result = await self._stack.run(call)
-        return result
+        return self._run(None, function, args, kwargs)
 
     def __call__(
         self, function: Callable[Given, Coroutine[Any, Any, Result]]
@@ -138,7 +126,8 @@ class Policy:
 
         @wraps(function)
         async def protected(*args: Given.args, **kwargs: Given.kwargs) -> Result:
-            return await self.call(function, *args, **kwargs)
+            result: Result = await self._run(None, function, args, kwargs)
+            return result
 
         return protected
 

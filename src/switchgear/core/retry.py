@@ -1,45 +1,59 @@
 """Retry: whether there is another attempt, and the sleep before it."""
 
 from asyncio import Future, get_running_loop
-from collections.abc import Callable
 from contextvars import Context
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from switchgear.policy.call import Call
 from switchgear.policy.fault import Effect
 from switchgear.policy.gate import Schedule
 from switchgear.policy.verdict import Verdict, effect_of
 
-__all__ = ["Retry", "sleep"]
+__all__ = ["Budget", "Retry", "sleep"]
+
+
+class Budget(Protocol):
+    """What further attempts are paid from."""
+
+    def deposit(self, now: float) -> None: ...
+    def withdraw(self, now: float) -> bool: ...
 
 
 class Retry(NamedTuple):
-    """The schedule of further attempts, and the budget they are paid from."""
+    """The schedule of further attempts, and the budget they are paid from.
+
+    Where it is not to `enforce`, it says what it would do, and there is no further attempt.
+    """
 
     schedule: Schedule
-    deposit: Callable[[float], None]
-    withdraw: Callable[[float], bool]
+    budget: Budget
+    enforce: bool = True
 
     def pause(
-        self, call: Call[Any], tries: int, verdict: Verdict, error: BaseException | None, now: float
+        self,
+        tries: int,
+        verdict: Verdict,
+        error: BaseException | None,
+        now: float,
+        *,
+        until: float,
+        repeatable: bool,
     ) -> float | None:
         """Return the seconds until the next attempt, or None when there must not be one.
 
-        `error` is what the last one raised. A call that is not repeatable is tried again only
-        where that one surely did nothing; a call that was called off, never.
+        `error` is what the last one raised, `until` the call's deadline. A call that is not
+        repeatable is tried again only where that one surely did nothing; a call that was called
+        off, never.
         """
         if not verdict.again:
             return None
         if error is None:
-            safe = call.repeatable
+            safe = repeatable
         else:
-            safe = isinstance(error, Exception) and (
-                call.repeatable or effect_of(error) is Effect.NONE
-            )
+            safe = isinstance(error, Exception) and (repeatable or effect_of(error) is Effect.NONE)
         if not safe:
             return None
         wait = self.schedule.delay(tries, verdict, verdict.after)
-        if wait is None or now + wait >= call.deadline or not self.withdraw(now):
+        if wait is None or now + wait >= until or not self.budget.withdraw(now):
             return None
         return wait
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.frames import Frame, Kit, Retry, Timeout
+from switchgear.core.frames import Frame, Kit, Retry, Terms, Timeout
 from switchgear.core.handler import Handler, Judge, Layer
 from switchgear.core.observe import Observer
 from switchgear.policy.gate import Gate
@@ -79,12 +79,24 @@ class Stack:
     """A handler behind its protections, which knows how it was built."""
 
     def __init__(
-        self, name: str, order: tuple[Place, ...], parts: list[Part], run: Handler[Any, Any]
+        self,
+        name: str,
+        order: tuple[Place, ...],
+        parts: list[Part],
+        run: Handler[Any, Any],
+        frames: list[Frame],
     ) -> None:
         self.name = name
         self.order = order
         self.parts = parts
         self.run = run
+        self.frames = frames  # the innermost first
+
+    @property
+    def sole(self) -> Frame | None:
+        """The frame that is all of the stack, where it needs no more: it can take a function."""
+        layered = any(callable(part.what) for part in self.parts)
+        return self.frames[0] if len(self.frames) == 1 and not layered else None
 
     def describe(self) -> str:
         """Draw the stack, outermost first: the place, what stands there, and the reason."""
@@ -125,6 +137,7 @@ def stack(
     observe: Observer | None = None,
     judge: Judge | None = None,
     clock: Clock = FINE,
+    terms: Terms | None = None,
 ) -> Stack:
     """Put `parts` before `handler` in `order` and compile them.
 
@@ -143,7 +156,8 @@ def stack(
         if sum(isinstance(part.what, kind) for part in parts) > 1:
             raise ValueError(f"stack {name!r}: more than one {kind.__name__.lower()}")
     kit = Kit(name, observe, judge, clock)
-    return Stack(name, order, parts, _compile(kit, parts, handler))
+    run, frames = _compile(kit, parts, handler, terms)
+    return Stack(name, order, parts, run, frames)
 
 
 class _Plan:
@@ -172,8 +186,11 @@ class _Plan:
         return True
 
 
-def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler[Any, Any]:
+def _compile(
+    kit: Kit, parts: list[Part], handler: Handler[Any, Any], terms: Terms | None
+) -> tuple[Handler[Any, Any], list[Frame]]:
     """Fold the parts into layers and frames, as few as the order allows."""
+    frames: list[Frame] = []
     steps: list[_Plan | Layer] = []
     for part in reversed(parts):
         if callable(part.what):
@@ -184,7 +201,7 @@ def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler
     teller = _teller(one for one in steps if isinstance(one, _Plan))
     for one in steps:
         if isinstance(one, _Plan):
-            handler = Frame(
+            frame = Frame(
                 kit,
                 handler,
                 timeout=one.timeout,
@@ -192,10 +209,13 @@ def _compile(kit: Kit, parts: list[Part], handler: Handler[Any, Any]) -> Handler
                 retry=one.retry,
                 outer=one.outer,
                 tells=one is teller,
-            ).run
+                terms=terms,
+            )
+            frames.append(frame)
+            handler = frame.run
         else:
             handler = one(handler)
-    return handler
+    return handler, frames
 
 
 def _teller(plans: Iterable[_Plan]) -> _Plan | None:

@@ -28,11 +28,13 @@ class Sweep:
     """Ring alarms at their instants on one event loop.
 
     `arm` returns the slot, a set; `slot.discard(alarm)` disarms. An alarm is rung at most
-    once, within a tick after its instant.
+    once, within a tick after its instant. (For an instant from `start` to before `end`, adding an
+    alarm to `slot` is all that arming comes to; for another, `slot_of` finds the slot. A frame does
+    so by hand.)
     """
 
-    __slots__ = ("_clock", "_due", "_from", "_loop", "_next", "_slot", "_slots", "_tick", "_timer",
-                 "_to")  # fmt: skip
+    __slots__ = ("_clock", "_due", "_loop", "_next", "_slots", "_tick", "_timer", "end", "slot",
+                 "start")  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock = FINE, tick: float = TICK
@@ -46,12 +48,12 @@ class Sweep:
         self._timer: asyncio.TimerHandle | None = None
         # The slot of the last alarm, and the instants that fall into it: calls that come one after
         # the other, with the same time to spend, nearly always share it.
-        self._slot: set[Alarm] = set()
-        self._from, self._to = inf, -inf
+        self.slot: set[Alarm] = set()
+        self.start, self.end = inf, -inf
 
     def arm(self, at: float, alarm: Alarm) -> set[Alarm]:
         """Ring `alarm` once at the instant `at`, unless it is discarded from the slot before."""
-        slot = self._slot if self._from <= at < self._to else self._slot_of(at)
+        slot = self.slot if self.start <= at < self.end else self.slot_of(at)
         slot.add(alarm)
         return slot
 
@@ -60,7 +62,8 @@ class Sweep:
         """How many alarms are armed now."""
         return sum(map(len, self._slots.values()))
 
-    def _slot_of(self, at: float) -> set[Alarm]:
+    def slot_of(self, at: float) -> set[Alarm]:
+        """Return the slot of an instant, which is that of all instants up to `end` from now on."""
         if at == inf:
             return set()
         due = int(at / self._tick) + 1
@@ -72,7 +75,7 @@ class Sweep:
             heappush(self._due, due)
             if due < self._next:
                 self._plan(due)
-        self._slot, self._from, self._to = slot, (due - 1) * self._tick, due * self._tick
+        self.slot, self.start, self.end = slot, (due - 1) * self._tick, due * self._tick
         return slot
 
     def _plan(self, due: int) -> None:
@@ -88,7 +91,7 @@ class Sweep:
     def _run(self) -> None:
         self._timer = None
         self._next = inf
-        self._from, self._to = inf, -inf  # that slot may be gone when this is over
+        self.start, self.end = inf, -inf  # that slot may be gone when this is over
         # The product, as `_plan` computes it: a quotient may round to the tick before, for ever.
         now, tick = self._clock(), self._tick
         due = self._due
@@ -104,7 +107,7 @@ class Sweep:
                     self._loop.call_exception_handler(
                         {"message": f"an alarm failed: {alarm!r}", "exception": error}
                     )
-        self._from, self._to = inf, -inf  # an alarm may have armed another
+        self.start, self.end = inf, -inf  # an alarm may have armed another
         # Most deadlines are disarmed long before: no timer for a slot that is empty by now.
         while due and not self._slots[due[0]]:
             del self._slots[heappop(due)]

@@ -1,8 +1,6 @@
 """Timeouts: how long one attempt may take, and the alarm that calls its work off."""
 
-from collections.abc import Coroutine, Generator
-from types import coroutine
-from typing import Any, Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -10,9 +8,10 @@ from switchgear.core.drivers import Work
 from switchgear.core.sweep import Alarm
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
-__all__ = ["Cut", "Timeout", "bounded", "expired", "overdue"]
+__all__ = ["Cut", "Timeout", "Watch", "expired", "overdue"]
 
 FAIR: Final = 0.8  # a timeout counts against the dependency from this share of its full time
+GRACE: Final = 0.1  # seconds that called-off work has to end before it counts as a zombie
 
 
 class Timeout(msgspec.Struct, frozen=True):
@@ -20,12 +19,14 @@ class Timeout(msgspec.Struct, frozen=True):
 
     A repeatable call gets `share` of what remains, at most `limit`; another gets all that
     remains. `full` is the deadline that the route is configured with: an attempt cut short
-    because the caller left far less says nothing about the dependency.
+    because the caller left far less says nothing about the dependency. Where it is not to
+    `enforce`, an attempt that takes longer is told of, and goes on.
     """
 
     full: float
     limit: float = 1.0
     share: float = 0.5
+    enforce: bool = True
 
     def allow(self, remaining: float, *, repeatable: bool) -> float:
         """Return the seconds one attempt gets out of `remaining`."""
@@ -36,42 +37,55 @@ class Timeout(msgspec.Struct, frozen=True):
         return FAIR * self.allow(self.full, repeatable=repeatable)
 
 
-class Cut(msgspec.Struct, eq=False):
-    """The alarm of one attempt: calls its work off. A struct, because every attempt makes one."""
+class Watch(Protocol):
+    """Who is told by the alarms of its attempts. `enforces`: it calls their work off."""
 
+    @property
+    def enforces(self) -> bool: ...
+
+    def rang(self, cut: "Cut", /) -> "set[Alarm] | None":
+        """Take in that an attempt's time is over; return where its alarm waits to ring again."""
+        ...
+
+    def ended(self, cut: "Cut", /) -> None:
+        """Take in that the work of an attempt whose alarm has rung has ended."""
+        ...
+
+
+class Cut(msgspec.Struct, eq=False):
+    """The alarm of one attempt: calls its work off, and notes if that goes on all the same.
+
+    (A struct, because every attempt makes one. The garbage collector sees it: it holds the task
+    that holds the frame that holds it, and a task may be thrown away unfinished.)
+    """
+
+    watch: Watch
     work: Work
+    limit: float  # the instant at which it rings
     asked: int  # how often others had called the work off when it was armed
-    rang: bool = False
+    by_hand: bool  # whether the work holds a place of the bulkhead without a permit
+    rings: int = 0
+    slot: set[Alarm] | None = None  # where it waits to ring again
 
     def ring(self) -> None:
-        """Call the work off."""
-        self.rang = True
-        self.work.cancel()
+        """Call the work off; when it rings again, the work has become a zombie."""
+        self.rings += 1
+        self.slot = self.watch.rang(self)
+
+    def off(self) -> None:
+        """Take back what was rung for: the work has ended."""
+        if self.slot is not None:
+            self.slot.discard(self)
+        self.watch.ended(self)
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the work was really called off."""
+        return self.watch.enforces
 
     def alone(self) -> bool:
         """Say, once its own call is taken back, whether nobody else has called the work off."""
         return self.work.cancelling() <= self.asked
-
-
-@coroutine
-def bounded(
-    work: Coroutine[Any, Any, Any], waited: object, cut: Cut, slot: set[Alarm]
-) -> Generator[Any, Any, Any]:
-    """Go on with `work`, which was stepped by hand and now waits, until it ends or is cut."""
-    try:
-        while True:
-            try:
-                yield waited
-            except BaseException as error:  # noqa: BLE001 - it is the work's, whatever it is
-                waited = work.throw(error)
-            else:
-                return (yield from work.__await__())
-    except StopIteration as ended:  # the work caught what was thrown, and returned
-        return ended.value
-    finally:
-        slot.discard(cut)
-        if cut.rang:
-            cut.work.uncancel()
 
 
 def overdue(name: str, timeout: Timeout, allowed: float, *, repeatable: bool) -> Fault:

@@ -134,7 +134,7 @@ class Lane:
         self.timeout = attempts_of(route.deadline, route.attempt_timeout, shared.settings)
         self._allowed = self.timeout.allow(route.deadline, repeatable=route.repeatable)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
-        retry = Retry(schedule, shared.budget.deposit, shared.budget.withdraw)
+        retry = Retry(schedule, shared.budget)
         self._breaker = self.breaker(f"{route.name} at {shared.service}")
         self.calls = self.stack(
             [Part(Place.SERVICE_BREAKER, self._breaker), Part(Place.RETRY, retry)],

@@ -46,6 +46,12 @@ class Breaker:
     was lost keeps nobody out for long; while it lasts, its verdict counts even after its lease,
     else a dependency slower than the lease could never close its breaker.
 
+    While it lets everybody through, nobody need ask: `admit` comes to adding one to `admitted` and
+    noting `generation` while `freely`; and `settle`, for a GOOD call, to adding one to `fresh`
+    where it ends before `edge`, in the same generation, within `slow_after`. A frame does so by
+    hand, which saves it both calls and the permit; in any other case it settles a permit of that
+    generation.
+
     `jitter` returns a random number in [0, 1). `on_transition` is called, last of all, with
     every change of state, and must not raise. Not for use by several threads at once.
     """
@@ -63,27 +69,29 @@ class Breaker:
         self.on_transition = on_transition
         self._settings = settings
         self._jitter = jitter
+        # The express way: see above.
+        self.freely = True  # closed, and not on the ramp
+        self.generation = 0
+        self.admitted = 0
+        self.slow_after = inf if settings.slow_after is None else settings.slow_after
+        self.edge = -inf  # until when a good call only counts in `fresh`: never amid failures
+        self.fresh = 0  # good calls of the newest bucket, not in the window yet
         self._window = Window(3, settings.window)
-        self._slow_after = inf if settings.slow_after is None else settings.slow_after
         self._ramp = Ramp(settings.ramp)
         self._probes = Probes(settings.probe_lease)
-        self._generation = 0
         self._consecutive = 0
         self._forced = False
-        self._freely = True  # closed, and not on the ramp
-        self._edge = -inf  # until here good calls are only counted in `_fresh`; never if not freely
-        self._fresh = 0  # good calls of the newest bucket, not in the window yet
         self._open_for = 0.0  # the present open time before jitter, kept until recovered
         self._open_until = -inf
-        self._admitted = self._settled = self._refused = self._late = 0
+        self._settled = self._refused = self._late = 0
 
     # -- the gate
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let one call through, or refuse it because the dependency is not well."""
-        if self._freely:
-            self._admitted += 1
-            return Permit(now, self._generation)
+        if self.freely:
+            self.admitted += 1
+            return Permit(now, self.generation)
         if self.state is _OPEN and now >= self._open_until:
             self._move(_HALF_OPEN, now, f"open for {self._open_for:g} s, now probing")
         if self.state is _CLOSED:
@@ -106,12 +114,11 @@ class Breaker:
         permit.spent = True
         if (
             verdict is GOOD
-            and now < self._edge
-            and permit.generation == self._generation
-            and now - permit.at <= self._slow_after
+            and now < self.edge
+            and permit.generation == self.generation
+            and now - permit.at <= self.slow_after
         ):
-            self._consecutive = 0
-            self._fresh += 1
+            self.fresh += 1
         else:
             self._learn(permit, verdict.health, now)
         return ()
@@ -141,11 +148,11 @@ class Breaker:
         return {
             "state": self.state.value,
             "forced": float(self._forced),
-            "generation": self._generation,
+            "generation": self.generation,
             "consecutive": self._consecutive,
-            "admitted": self._admitted,
+            "admitted": self.admitted,
             "settled": self._settled,
-            "out": self._admitted - self._settled,
+            "out": self.admitted - self._settled,
             "refused": self._refused,
             "late": self._late,
             "lapsed": self._probes.lapsed,
@@ -175,11 +182,11 @@ class Breaker:
         """Take in any verdict that is not just one more good one."""
         self._gather()
         self._settled += 1
-        if permit.generation != self._generation:
+        if permit.generation != self.generation:
             self._late += 1
             return
         ended = now if permit.answered is None else permit.answered
-        slow = ended - permit.at > self._slow_after
+        slow = ended - permit.at > self.slow_after
         if self.state is _HALF_OPEN:
             self._probes.give_back(permit)
             if health is not _NEUTRAL:
@@ -189,24 +196,25 @@ class Breaker:
 
     def _gather(self) -> None:
         """Bring the good calls that were only counted into the window, in the bucket they fell."""
-        if self._fresh:
-            self._window.add(_CALLS, -inf, self._fresh)
-            self._settled += self._fresh
-            self._fresh = 0
+        if self.fresh:
+            self._window.add(_CALLS, -inf, self.fresh)
+            self._settled += self.fresh
+            self.fresh = 0
 
     def _judge_call(self, health: Health, slow: bool, now: float) -> None:
         """Count one call of the present generation, and open when it was one too many."""
         window = self._window
         window.add(_CALLS, now)
-        if self._freely:
-            self._edge = window.edge
         if slow:
             window.add(_SLOW, now)
         if health is _BAD:
             window.add(_FAILED, now)
             self._consecutive += 1
+            self.edge = -inf
         else:
             self._consecutive = 0
+            if self.freely:
+                self.edge = window.edge
         if (slow or health is _BAD) and not self._forced:
             why = self._reason_to_open(now)
             if why:
@@ -246,22 +254,22 @@ class Breaker:
     def _admit_on_ramp(self, now: float) -> Permit | Refused:
         left = self._ramp.left(now)
         if not left:
-            self._freely = True
+            self.freely = True
         elif not self._ramp.admits(now):
             share = f"{100 * self._ramp.share(now):.0f} %"
             detail = f"breaker '{self.name}' has just closed and admits {share} of the calls"
             return self._refuse(detail, min(1.0, left))
-        self._admitted += 1
-        return Permit(now, self._generation)
+        self.admitted += 1
+        return Permit(now, self.generation)
 
     def _admit_probe(self, now: float) -> Permit | Refused:
         left = self._probes.left(now)
         if left:
             detail = f"breaker '{self.name}' is half open and its probe is out"
             return self._refuse(detail, min(1.0, left))
-        permit = Permit(now, self._generation)
+        permit = Permit(now, self.generation)
         self._probes.lease(permit)
-        self._admitted += 1
+        self.admitted += 1
         return permit
 
     # -- every change of state
@@ -273,13 +281,13 @@ class Breaker:
     def _move(self, new: State, now: float, why: str) -> None:
         """Enter a state with everything that belongs to it: the only place that does."""
         old, self.state = self.state, new
-        self._generation += 1
+        self.generation += 1
         self._consecutive = 0
         self._gather()
         self._window.clear()
         self._probes.clear()
-        self._edge = -inf
-        self._freely = new is _CLOSED and (self._forced or not self._ramp.left(now))
+        self.edge = -inf
+        self.freely = new is _CLOSED and (self._forced or not self._ramp.left(now))
         if new is _OPEN:
             self._open_until = inf if self._forced else now + self._next_open_time(old, now)
         if self.on_transition is not None and old is not new:

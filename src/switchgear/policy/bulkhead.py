@@ -55,31 +55,47 @@ class Bulkhead:
     A permit is out until its work has really ended: overdue work is counted, but its
     place is never given to another, because the dependency is still doing it. A waiter that
     needs more weight than is free holds the line; were lighter ones let past, it might wait for
-    ever. The sleeper arms its own alarm at `Waiting.until` and then calls `abandon`, which
-    writes the refusal into `answer`.
+    ever.
+
+    The sleeper arms its own alarm at `Waiting.until` and then calls `abandon`, which writes the
+    refusal into `answer`.
+
+    While nobody is `queued`, nobody need ask: to enter comes to taking one from `free`, if there is
+    one, and adding one to `admitted`, to leave to giving it back. A frame does so by hand, which
+    saves both calls and the permit; it has `named` make a permit of its place for any other
+    ending, and counts its overdue work in `overrun` itself.
     """
 
     def __init__(self, name: str, settings: BulkheadSettings = _DEFAULTS) -> None:
         self.name = name
         self._settings = settings
-        self._free = settings.permits
-        self._queued = 0
+        # The express way: see above.
+        self.free = settings.permits
+        self.queued = 0
+        self.admitted = 0
+        self.overrun = 0
         self._seen = -inf
         self._stands_since = inf  # since when the queue, while there is one, was never empty
         # Ordered dictionaries, because any waiter may leave at any time.
         self._lines = tuple(OrderedDict[Waiting, None]() for _ in range(_PRIORITIES))
         self._out: dict[Permit, float] = {}  # to the deadline of its ask
-        self._admitted = self._refused = self._expired = self._hurried = self._abandoned = 0
+        self._refused = self._expired = self._hurried = self._abandoned = 0
 
     def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
         """Let one call in, give it a place in the queue, or refuse it because both are full."""
         weight = ask.weight
-        if self._queued or not 0 < weight <= self._free:
+        if self.queued or not 0 < weight <= self.free:
             return self._admit_when_full(ask, now)
-        self._free -= weight
-        self._admitted += 1
+        self.free -= weight
+        self.admitted += 1
         permit = Permit(now, 0, weight)
         self._out[permit] = ask.deadline
+        return permit
+
+    def named(self, at: float, deadline: float) -> Permit:
+        """Make a permit of a place that was taken by hand at the instant `at`."""
+        permit = Permit(at)
+        self._out[permit] = deadline
         return permit
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
@@ -94,8 +110,8 @@ class Bulkhead:
             how = "settled twice" if permit.spent else "never given out by it"
             raise RuntimeError(f"a permit of bulkhead '{self.name}' was {how}") from None
         permit.spent = True
-        self._free += permit.weight
-        return self._serve(now) if self._queued else ()
+        self.free += permit.weight
+        return self._serve(now) if self.queued else ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:
         """Leave the queue: the time to wait is over, or the caller has left.
@@ -118,10 +134,16 @@ class Bulkhead:
     def overdue(self, now: float) -> int:
         """Count the zombies: permits whose work should have answered by now and has not."""
         oldest = now - self._settings.permit_age
-        return sum(
+        return self.overrun + sum(
             permit.answered is None and (deadline < now or permit.at < oldest)
             for permit, deadline in self._out.items()
         )
+
+    @property
+    def out(self) -> int:
+        """How many are inside, whatever their weight."""
+        by_hand = self._settings.permits - self.free - sum(permit.weight for permit in self._out)
+        return len(self._out) + by_hand
 
     def statistics(self) -> dict[str, float | str]:
         """Return what is out, free, waiting, overdue (at the last full moment), and was refused.
@@ -131,12 +153,12 @@ class Bulkhead:
         """
         return {
             "permits": self._settings.permits,
-            "free": self._free,
-            "out": len(self._out),
+            "free": self.free,
+            "out": self.out,
             "overdue": self.overdue(self._seen),
-            "waiting": self._queued,
-            "admitted": self._admitted,
-            "settled": self._admitted - len(self._out),
+            "waiting": self.queued,
+            "admitted": self.admitted,
+            "settled": self.admitted - self.out,
             "refused": self._refused,
             "expired": self._expired,
             "hurried": self._hurried,
@@ -151,23 +173,23 @@ class Bulkhead:
         self._line(ask)
         if ask.weight > settings.permits:
             return self._refuse(f"a weight of {ask.weight} never fits {settings.permits} permits")
-        if ask.weight <= self._free and not any(self._lines[ask.priority :]):
+        if ask.weight <= self.free and not any(self._lines[ask.priority :]):
             return self._grant(ask, now)  # what waits is heavier, and less urgent
-        if self._queued >= settings.queue:
+        if self.queued >= settings.queue:
             return self._refuse("is full")
         if ask.deadline <= now:
             return self._refuse("is full, and the deadline is past", Refusal.HURRIED)
-        if not self._queued:
+        if not self.queued:
             self._stands_since = now
         waiting = Waiting(ask, now, now + settings.patience * (ask.deadline - now))
         self._lines[ask.priority][waiting] = None
-        self._queued += 1
+        self.queued += 1
         return waiting
 
     def _serve(self, now: float) -> tuple[Waiting, ...]:
         """Answer waiters while there is room: first in line first, the aged with a refusal."""
         answered = []
-        while self._queued:
+        while self.queued:
             line = next(line for line in reversed(self._lines) if line)
             waiting = next(iter(line))
             if now >= waiting.until:
@@ -175,7 +197,7 @@ class Bulkhead:
             elif self._should_hurry(waiting, now):
                 self._hurried += 1
                 self._dismiss(waiting, f"bulkhead '{self.name}' has a standing queue")
-            elif waiting.ask.weight <= self._free:
+            elif waiting.ask.weight <= self.free:
                 self._leave(waiting)
                 waiting.answer = self._grant(waiting.ask, now)
             else:
@@ -188,14 +210,14 @@ class Bulkhead:
 
         After Nichols and Jacobson, Controlling Queue Delay (ACM Queue, 2012).
         """
-        if self._queued == 1 or now - self._stands_since < self._settings.standing:
+        if self.queued == 1 or now - self._stands_since < self._settings.standing:
             return False
         patience = (waiting.until - waiting.since) * self._settings.hurried
         return now - waiting.since > patience
 
     def _grant(self, ask: Ask, now: float) -> Permit:
-        self._free -= ask.weight
-        self._admitted += 1
+        self.free -= ask.weight
+        self.admitted += 1
         permit = Permit(now, 0, ask.weight)
         self._out[permit] = ask.deadline
         return permit
@@ -211,7 +233,7 @@ class Bulkhead:
 
     def _leave(self, waiting: Waiting) -> None:
         del self._lines[waiting.ask.priority][waiting]
-        self._queued -= 1
+        self.queued -= 1
 
     def _line(self, ask: Ask) -> OrderedDict[Waiting, None]:
         """Return the line of an ask.
@@ -226,5 +248,5 @@ class Bulkhead:
     def _refuse(self, what: str, refusal: Refusal = Refusal.FULL) -> Refused:
         self._refused += 1
         permits = self._settings.permits
-        taken = f"{permits - self._free} of {permits} permits out, {self._queued} waiting"
+        taken = f"{permits - self.free} of {permits} permits out, {self.queued} waiting"
         return Refused(refusal, f"bulkhead '{self.name}' {what}: {taken}")

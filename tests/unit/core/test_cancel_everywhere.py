@@ -85,7 +85,7 @@ class Outbound:
                 Part(Place.SERVICE_BREAKER, self.service),
                 Part(Place.BREAKER, self.breaker),
                 Part(Place.BULKHEAD, self.bulkhead),
-                Part(Place.RETRY, Retry(backoff, self.budget.deposit, self.budget.withdraw)),
+                Part(Place.RETRY, Retry(backoff, self.budget)),
                 Part(Place.TIMEOUT, Timeout(30.0, limit=30.0)),
             ],
             Flaky(answer),

@@ -8,7 +8,7 @@ import pytest
 
 from switchgear import Code, Fault, Policy
 from switchgear.core.ambient import ambient, current, deadline
-from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.core.observe import AttemptEnded, CallEnded, Retrying
 from switchgear.policy.breaker import BreakerSettings, Transition
 from switchgear.policy.bucket import BucketSettings
 from switchgear.policy.bulkhead import BulkheadSettings
@@ -105,7 +105,7 @@ async def test_the_deadline_bounds_the_call_and_the_timeout_each_attempt_that_is
     with pytest.raises(Fault):
         await make(timeout=0.5, attempts=2, repeatable=True, observe=events.append).call(hang)
     assert clock() - began == pytest.approx(1.05, abs=0.05)
-    assert [type(event) for event in events] == [AttemptEnded, AttemptEnded, CallEnded]
+    assert [type(event) for event in events] == [AttemptEnded, Retrying, AttemptEnded, CallEnded]
 
 
 async def test_a_hung_dependency_opens_the_breaker_and_is_then_refused_at_once() -> None:

@@ -54,7 +54,7 @@ def fault_of(error: BaseException | None) -> Fault:
     return error
 
 
-async def test_work_that_never_waits_arms_nothing() -> None:
+async def test_work_that_has_ended_leaves_nothing_armed_and_then_no_timer() -> None:
     seen = []
 
     async def quick(call: Call[Any]) -> str:
@@ -63,7 +63,9 @@ async def test_work_that_never_waits_arms_nothing() -> None:
 
     loop: Any = asyncio.get_running_loop()
     assert await framed(quick, Door())(call(START + 3)) == "done"
-    assert (seen, loop._scheduled) == ([0], [])
+    assert (seen, armed(), len(loop._scheduled)) == ([1], 0, 1)
+    await asyncio.sleep(4)
+    assert loop._scheduled == [], "the one timer of the sweep goes when nothing is armed"
 
 
 @in_every_driver

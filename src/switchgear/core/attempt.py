@@ -1,0 +1,148 @@
+"""Attempts that did not simply go well: what they mean, whether another follows, how they end.
+
+A frame makes one of these when an attempt failed, when its value was judged to be less than good,
+or when its answer streams on. What every call does stands in `frames.py`.
+"""
+
+from asyncio import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from switchgear.core.endings import drop, follow, streams
+from switchgear.core.observe import AttemptEnded, Retrying
+from switchgear.core.permits import Held, answered, settle
+from switchgear.core.retry import sleep
+from switchgear.core.timeout import Cut, overdue
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Fault
+from switchgear.policy.verdict import Verdict, judge, worse
+
+if TYPE_CHECKING:
+    from switchgear.core.frames import Frame
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """One attempt of a frame's call, from `at`; `number` 0 says that none is under way.
+
+    `begun` is the instant at which the call began, `until` its deadline, `limit` the attempt's.
+    `whole` are the permits of the gates outside the retry, on which those of the attempt, `held`,
+    stand. `tries` counts the attempts of this frame.
+    """
+
+    __slots__ = ("at", "begun", "frame", "held", "limit", "number", "repeatable", "tries", "until",
+                 "whole")  # fmt: skip
+
+    def __init__(
+        self, frame: "Frame", begun: float, until: float, whole: Held, *, repeatable: bool
+    ) -> None:
+        self.frame = frame
+        self.begun = begun
+        self.until = until
+        self.whole = whole
+        self.repeatable = repeatable
+        self.tries = 0
+        self.number = 0
+        self.at = begun
+        self.limit = until
+        self.held = whole
+
+    def take(self, held: Held, at: float, limit: float, tries: int, call: Call[Any] | None) -> None:
+        """Take over an attempt from its frame; where `tries` is 0, none has begun."""
+        self.held = held
+        self.at = at
+        self.limit = limit
+        self.tries = tries
+        self.number = 0 if not tries else tries if call is None else call.attempt + tries - 1
+
+    # -- what it means
+
+    def failed(self, error: BaseException, cut: Cut | None) -> tuple[BaseException, Verdict]:
+        """Say what an attempt that ended by `error` is to raise, and what it means.
+
+        Where its time was over, that is what it means, whatever the work made of being called
+        off, and even if the caller left in the same turn.
+        """
+        if cut is None or not cut.rings or not cut.enforced:
+            return error, judge(error)
+        fault = self._overdue()
+        ours = isinstance(error, Exception) and not isinstance(error, Fault)
+        if cut.alone() and (ours or isinstance(error, CancelledError)):
+            return fault, judge(fault)
+        return error, judge(fault)
+
+    def late(self, verdict: Verdict) -> Verdict:
+        """Judge an answer of work that swallowed being called off: late is not well."""
+        return worse(verdict, judge(self._overdue()))
+
+    def _overdue(self) -> Fault:
+        frame = self.frame
+        assert frame.timeout is not None  # noqa: S101 - for the type checker
+        allowed = self.limit - self.at
+        return overdue(frame.kit.name, frame.timeout, allowed, repeatable=self.repeatable)
+
+    def pause(self, verdict: Verdict, error: BaseException | None = None) -> float | None:
+        """Return the seconds until the next attempt, or None when there must not be one."""
+        frame, retry = self.frame, self.frame.retry
+        if retry is None or not self.tries:  # an outer gate has refused the call as a whole
+            return None
+        now = frame.kit.clock()
+        wait = retry.pause(
+            self.tries, verdict, error, now, until=self.until, repeatable=self.repeatable
+        )
+        if wait is not None and not retry.enforce:
+            frame.kit.tell(Retrying(frame.kit.name, self.number, wait, verdict, enforced=False))
+            return None
+        return wait
+
+    # -- how it ends
+
+    def finish(self, answer: Any, verdict: Verdict) -> None:
+        """End the call with an answer: now, or where that streams at its end."""
+        if streams(answer):
+            answered(self.held, self.frame.kit.clock())
+            follow(answer, verdict, self.over)
+        else:
+            self.over(verdict)
+
+    def over(self, verdict: Verdict, failure: BaseException | None = None) -> None:
+        """End the call, and with it the last attempt, if that is under way."""
+        frame = self.frame
+        now = frame.kit.clock()
+        settle(self.held, verdict, now)
+        frame.tally.count(verdict)
+        if frame.kit.observe is not None:
+            code = "" if failure is None else code_of(failure)
+            took, in_all = now - self.at, now - self.begun
+            frame.tell(self.number, self.tries, verdict, took, in_all, code)
+
+    def attempt_over(self, verdict: Verdict) -> None:
+        """End this attempt, which another one follows."""
+        frame = self.frame
+        now = frame.kit.clock()
+        settle(self.held, verdict, now, self.whole)
+        if frame.tells:
+            frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
+
+    async def rest(self, answer: Any, verdict: Verdict, wait: float) -> "Attempt":
+        """End this attempt and sleep until the next one, which is returned, not begun."""
+        frame = self.frame
+        following = Attempt(frame, self.begun, self.until, self.whole, repeatable=self.repeatable)
+        following.tries = self.tries
+        try:
+            if streams(answer):
+                answered(self.held, frame.kit.clock())
+                drop(answer, verdict, self.attempt_over)
+            else:
+                self.attempt_over(verdict)
+            frame.kit.tell(Retrying(frame.kit.name, self.number, wait, verdict))
+            await sleep(wait)
+        except BaseException as error:
+            following.over(judge(error), error)
+            raise
+        return following
+
+
+def code_of(failure: BaseException) -> str:
+    """Name a failure: a fault by its code, anything else by its type."""
+    return failure.code.value if isinstance(failure, Fault) else type(failure).__name__
