@@ -11,7 +11,7 @@ from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response, Upgrade
 from switchgear.http.problem import Unseal, believed, judging
-from switchgear.policy.balance import Balancer
+from switchgear.policy.balance import PeakEwmaBalancer
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
@@ -93,7 +93,7 @@ class Upstream:
         self._shared = Shared(
             service,
             settings,
-            Balancer(random=random),
+            PeakEwmaBalancer(random=random),
             RetryBudget(),
             judging(trusted=True),
             random,

@@ -4,9 +4,33 @@ from collections.abc import Callable, Collection, Sequence
 from math import exp, inf
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
+from switchgear.policy import ranges
 from switchgear.policy.ejection import Ejection
 
-__all__ = ["Balancer", "Endpoint", "PeakEwma", "Pick"]
+__all__ = [
+    "BalanceSettings",
+    "Balancer",
+    "Candidates",
+    "Endpoint",
+    "PeakEwma",
+    "PeakEwmaBalancer",
+    "Pick",
+]
+
+
+class BalanceSettings(msgspec.Struct, frozen=True):
+    """How balancers treat the new: an endpoint's share grows to a full one over `slow_start` s."""
+
+    slow_start: float = 10.0
+
+    def __post_init__(self) -> None:
+        ranges.at_least(self, "slow_start", 0)
+
+
+_DEFAULTS: Final = BalanceSettings()
+_LEAST_SHARE: Final = 0.1  # what the newest gets: with none it would never warm up
 
 
 class PeakEwma:
@@ -47,7 +71,11 @@ class PeakEwma:
 
 
 class Endpoint(Protocol):
-    """One process or address that can answer: what a balancer has to know of it."""
+    """One process or address that can answer: what a balancer has to know of it.
+
+    One that also tells `since` which instant it is there starts slowly; one that does not is
+    taken to have been there always.
+    """
 
     @property
     def name(self) -> str: ...
@@ -73,40 +101,102 @@ class Pick(NamedTuple, Generic[E]):
     panic: bool
 
 
-_UNKNOWN: Final = 1e6  # seconds that an endpoint with calls out and no answer yet is taken to need
-
-
-class Balancer:
-    """Pick the better of two random endpoints, by expected time x calls in flight.
-
-    Two choices come close to the best of all, and no herd runs to one endpoint that
-    looks idle. Endpoints that were tried before, for a retry, and those whose gate
-    is shut are left out, as far as there are others. `random` returns a number in [0, 1).
-
-    Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
-    """
-
-    def __init__(self, *, random: Callable[[], float], ejection: Ejection | None = None) -> None:
-        self._random = random
-        self._ejection = ejection or Ejection()
+class Balancer(Protocol):
+    """Says which of several endpoints gets the next attempt."""
 
     def pick(
-        self, endpoints: Sequence[E], now: float, tried: Collection[str] = ()
+        self, endpoints: Sequence[E], now: float, tried: Collection[str] = (), key: str = ""
     ) -> Pick[E] | None:
         """Return the endpoint for the next attempt, or None when there is none at all.
 
-        `tried` are names. When all that are usable were tried, they are tried again.
+        `tried` are the names of those tried before, which are left out, as are those whose gate is
+        shut, as far as there are others. `key` is what calls that belong together share.
+        """
+        ...
+
+
+class Candidates:
+    """The endpoints that a balancer may choose from: what all balancers have in common.
+
+    ::
+
+        all -> well, or all in a panic -> not tried before -> not too new
+
+    A new endpoint has cold caches and empty pools: its full share at once would make it
+    slow, or down again. So for `slow_start` seconds it stands for a choice only by its share. Where
+    that leaves nobody, and in a panic, everybody stands.
+    """
+
+    def __init__(self, ejection: Ejection | None, settings: BalanceSettings) -> None:
+        self._ejection = ejection or Ejection()
+        self._slow_start = settings.slow_start
+
+    def among(
+        self, endpoints: Sequence[E], now: float, tried: Collection[str]
+    ) -> tuple[Sequence[E], bool]:
+        """Return those that are usable and were not tried before, and whether it is a panic.
+
+        When all that are usable were tried, they are tried again.
         """
         usable, panic = self._ejection.roster(endpoints, now)
         if tried:
             usable = [each for each in usable if each.name not in tried] or usable
+        return usable, panic
+
+    def share(self, endpoint: Endpoint, now: float) -> float:
+        """Return the share of an ordinary endpoint's calls that this one should get, up to 1."""
+        age: float = now - getattr(endpoint, "since", -inf)
+        return 1.0 if age >= self._slow_start else max(_LEAST_SHARE, age / self._slow_start)
+
+    def drawn(self, usable: Sequence[E], now: float, random: Callable[[], float]) -> Sequence[E]:
+        """Return those that stand for this choice: a new one by lot, by its share."""
+        if not self._slow_start:
+            return usable
+        standing = []
+        for each in usable:
+            share = self.share(each, now)
+            if share == 1.0 or random() < share:
+                standing.append(each)
+        return standing or usable
+
+
+_UNKNOWN: Final = 1e6  # seconds that an endpoint with calls out and no answer yet is taken to need
+
+
+class PeakEwmaBalancer:
+    """Pick the better of two random endpoints, by expected time x calls in flight.
+
+    Two choices come close to the best of all, and no herd runs to one endpoint that
+    looks idle. `random` returns a number in [0, 1).
+
+    Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
+    """
+
+    def __init__(
+        self,
+        settings: BalanceSettings = _DEFAULTS,
+        *,
+        random: Callable[[], float],
+        ejection: Ejection | None = None,
+    ) -> None:
+        self._random = random
+        self._candidates = Candidates(ejection, settings)
+
+    def pick(
+        self, endpoints: Sequence[E], now: float, tried: Collection[str] = (), key: str = ""
+    ) -> Pick[E] | None:
+        """Return the endpoint for the next attempt, or None when there is none at all."""
+        random = self._random
+        usable, panic = self._candidates.among(endpoints, now, tried)
+        if not panic:
+            usable = self._candidates.drawn(usable, now, random)
         count = len(usable)
         if not count:
             return None
-        first = int(self._random() * count)
+        first = int(random() * count)
         best = usable[first]
         if count > 1:
-            second = int(self._random() * (count - 1))
+            second = int(random() * (count - 1))
             rival = usable[second + (second >= first)]
             if _load(rival, now) < _load(best, now):
                 best = rival

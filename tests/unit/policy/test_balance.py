@@ -1,4 +1,4 @@
-"""Balancing and ejection, in situations."""
+"""Balancing, in situations."""
 
 import random
 from collections import Counter
@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from switchgear.policy.balance import Balancer, PeakEwma
+from switchgear.policy.balance import (
+    BalanceSettings,
+    Candidates,
+    PeakEwma,
+    PeakEwmaBalancer,
+)
 from switchgear.policy.ejection import Ejection, EjectionSettings
 
 
@@ -18,6 +23,7 @@ class Process:
     in_flight: int = 0
     ewma: PeakEwma = field(default_factory=PeakEwma)
     well: bool = True
+    since: float = float("-inf")
 
     def available(self, now: float) -> bool:
         return self.well
@@ -30,11 +36,13 @@ def processes(count: int, unwell: int = 0) -> list[Process]:
     return made
 
 
-def tally(endpoints: list[Process], tried: tuple[str, ...] = (), picks: int = 200) -> Counter[str]:
-    balancer = Balancer(random=random.Random(7).random)
+def tally(
+    endpoints: list[Process], tried: tuple[str, ...] = (), picks: int = 200, now: float = 0.0
+) -> Counter[str]:
+    balancer = PeakEwmaBalancer(random=random.Random(7).random)
     counted: Counter[str] = Counter()
     for _ in range(picks):
-        pick = balancer.pick(endpoints, 0.0, tried)
+        pick = balancer.pick(endpoints, now, tried)
         assert pick is not None
         counted[pick.endpoint.name] += 1
     return counted
@@ -82,7 +90,7 @@ def test_the_two_are_never_the_same_and_each_pair_comes_up_as_often(idle: int) -
     draws = [(first / 4, second / 3) for first in range(4) for second in range(3)]
     taken = []
     for pair in draws:
-        pick = Balancer(random=iter(pair).__next__).pick(endpoints, 0.0)
+        pick = PeakEwmaBalancer(random=iter(pair).__next__).pick(endpoints, 0.0)
         assert pick is not None
         taken.append(pick.endpoint.in_flight)
     assert taken.count(0) == 6, "the idle one is in half of the twelve pairs of four"
@@ -91,7 +99,14 @@ def test_the_two_are_never_the_same_and_each_pair_comes_up_as_often(idle: int) -
 
 
 def test_no_endpoints_no_pick() -> None:
-    assert Balancer(random=random.random).pick([], 0.0) is None
+    assert PeakEwmaBalancer(random=random.random).pick([], 0.0) is None
+
+
+def test_ejection_can_be_set() -> None:
+    ejection = Ejection(EjectionSettings(panic_below=0.0, most=1.0))
+    balancer = PeakEwmaBalancer(random=iter([0.99]).__next__, ejection=ejection)
+    endpoints = processes(4, unwell=3)
+    assert balancer.pick(endpoints, 0.0) == (endpoints[3], False)
 
 
 # -- the next attempt
@@ -113,53 +128,77 @@ def test_a_retry_does_not_go_to_a_shut_gate() -> None:
     assert set(tally(endpoints, tried=("p1", "p2"))) == {"p1", "p2"}
 
 
-# -- ejection
+# -- the new
 
 
-@pytest.mark.parametrize(
-    ("total", "unwell", "used", "panic"),
-    [
-        (1, 0, 1, False),
-        (1, 1, 1, True),
-        (2, 1, 1, False),
-        (2, 2, 2, True),
-        (3, 1, 2, False),
-        (3, 2, 3, True),
-        (4, 2, 2, False),
-        (4, 3, 4, True),
-        (10, 5, 5, False),
-        (10, 6, 10, True),
-    ],
-)
-def test_at_most_half_are_ejected_and_below_half_healthy_it_is_panic(
-    total: int, unwell: int, used: int, panic: bool
-) -> None:
-    endpoints = processes(total, unwell)
-    roster, panics = Ejection().roster(endpoints, 0.0)
-    assert (len(roster), panics) == (used, panic)
-    assert set(endpoints[unwell:]) <= set(roster)
-    pick = Balancer(random=random.random).pick(endpoints, 0.0)
-    assert pick is not None
-    assert pick.panic is panic
+def test_a_new_endpoint_gets_its_share_by_and_by() -> None:
+    old, new = processes(2)
+    new.since = 100.0
+    for age, share in [(-1.0, 0.1), (0.0, 0.1), (0.5, 0.1), (2.5, 0.25), (7.5, 0.75), (10.0, 1.0)]:
+        counted = tally([old, new], picks=2000, now=100.0 + age)
+        assert counted["p1"] == pytest.approx(2000 * share / 2, rel=0.25), age
 
 
-def test_panic_uses_all() -> None:
-    assert len(tally(processes(4, unwell=3))) == 4
+def test_a_new_endpoint_stands_by_lot_and_an_old_one_always() -> None:
+    old, new = processes(2)
+    new.since = 100.0
+    lots = iter([0.5, 0.99, 0.0])
+    pick = PeakEwmaBalancer(random=lots.__next__).pick([old, new], 105.0)
+    assert pick == (old, False), "at half its share the lot of a half is too high"
+    lots = iter([0.49, 0.5, 0.0])
+    old.in_flight = new.in_flight = 1
+    pick = PeakEwmaBalancer(random=lots.__next__).pick([old, new], 105.0)
+    assert pick == (new, False)
 
 
-def test_a_lower_bound_on_ejections_keeps_the_first_unwell_in() -> None:
-    ejection = Ejection(EjectionSettings(most=0.25, panic_below=0.25))
-    endpoints = processes(8, unwell=4)
-    roster, panic = ejection.roster(endpoints, 0.0)
-    assert [each.name for each in roster] == ["p4", "p5", "p6", "p7", "p0", "p1"]
-    assert panic, "the gates of two of them are shut"
+def test_a_lone_endpoint_gets_everything_however_new() -> None:
+    (new,) = processes(1)
+    new.since = 100.0
+    assert tally([new], now=100.0) == {"p0": 200}
 
 
-@pytest.mark.parametrize("wrong", [{"most": 1.1}, {"panic_below": -0.1}])
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    name = next(iter(wrong))
-    with pytest.raises(ValueError, match=rf"EjectionSettings\.{name} is .*would be right"):
-        EjectionSettings(**wrong)
+def test_where_all_are_new_all_get_calls() -> None:
+    endpoints = processes(3)
+    for process in endpoints:
+        process.since = 100.0
+    assert min(tally(endpoints, now=100.0).values()) > 40
+
+
+def test_the_only_one_not_tried_gets_the_retry_however_new() -> None:
+    old, new = processes(2)
+    new.since = 100.0
+    assert tally([old, new], tried=("p0",), now=100.0) == {"p1": 200}
+
+
+def test_in_a_panic_nobody_is_spared() -> None:
+    endpoints = processes(4, unwell=3)
+    endpoints[0].since = 100.0
+    assert tally(endpoints, now=100.0)["p0"] > 30
+
+
+def test_without_a_slow_start_the_new_get_their_full_share_at_once() -> None:
+    endpoints = processes(2)
+    endpoints[0].since = 100.0
+    balancer = PeakEwmaBalancer(BalanceSettings(slow_start=0), random=iter([0.0, 0.0]).__next__)
+    assert balancer.pick(endpoints, 100.0) == (endpoints[0], False)
+
+
+def test_an_endpoint_that_does_not_say_since_when_is_old() -> None:
+    candidates = Candidates(None, BalanceSettings())
+
+    class Plain:
+        name, in_flight, ewma = "plain", 0, PeakEwma()
+
+        def available(self, now: float) -> bool:
+            return True
+
+    assert candidates.share(Plain(), -1e9) == 1.0
+
+
+def test_slow_start_defaults_and_range() -> None:
+    assert BalanceSettings().slow_start == 10.0
+    with pytest.raises(ValueError, match=r"BalanceSettings\.slow_start is .*would be right"):
+        BalanceSettings(slow_start=-1.0)
 
 
 # -- the expectation
@@ -177,7 +216,7 @@ def test_a_slow_answer_counts_at_once_and_fades() -> None:
 def test_one_bad_second_keeps_the_calls_away_for_five_not_for_a_minute() -> None:
     once_slow, other = processes(2)
     once_slow.ewma.observe(1.0, 0.0)
-    balancer = Balancer(random=random.random)
+    balancer = PeakEwmaBalancer(random=random.random)
 
     def taken(now: float) -> str:
         other.ewma.observe(0.002, now)
