@@ -31,6 +31,7 @@ class _Gated(Protocol):
 E = TypeVar("E", bound=_Gated)
 
 _DEFAULTS: Final = EjectionSettings()
+_EXACT: Final = 1e-9  # of an endpoint: 0.29 x 100 is no less than 29
 
 
 class Ejection:
@@ -49,17 +50,39 @@ class Ejection:
 
     def __init__(self, settings: EjectionSettings = _DEFAULTS) -> None:
         self._settings = settings
+        self._endpoints = self._well = self._used = self._panics = 0
 
     def roster(self, endpoints: Sequence[E], now: float) -> tuple[Sequence[E], bool]:
-        """Return the endpoints that may be used, and whether this is a panic."""
-        well = [each for each in endpoints if each.available(now)]
+        """Return the endpoints that may be used, and whether this is a panic.
+
+        In a panic some of them have a gate that is shut, and is to be passed by.
+        """
         total = len(endpoints)
+        well = [each for each in endpoints if each.available(now)]
+        self._endpoints = self._used = total
+        self._well = len(well)
         if len(well) == total:
             return endpoints, False
-        if len(well) < self._settings.panic_below * total:
+        settings = self._settings
+        if len(well) < settings.panic_below * total - _EXACT:
+            self._panics += 1
             return endpoints, True
-        spare = total - len(well) - int(self._settings.most * total)
+        spare = total - len(well) - int(settings.most * total + _EXACT)
         if spare > 0:  # more are unwell than may be ejected: the first of them stay
-            unwell = [each for each in endpoints if each not in well]
-            return [*well, *unwell[:spare]], True
-        return well, False
+            self._panics += 1
+            well += [each for each in endpoints if not each.available(now)][:spare]
+        self._used = len(well)
+        return well, spare > 0
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how many endpoints there were the last time, were well, used and ejected.
+
+        `panics` counts the rosters on which some stood whose gate was shut.
+        """
+        return {
+            "endpoints": self._endpoints,
+            "well": self._well,
+            "used": self._used,
+            "ejected": self._endpoints - self._used,
+            "panics": self._panics,
+        }

@@ -1,83 +1,101 @@
-"""Ejection within bounds, in situations."""
+"""Ejection, in situations."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from switchgear.policy.ejection import Ejection, EjectionSettings
-from tests.unit.policy.settings import accepts, refuses, stays
 
 
-@dataclass
-class Endpoint:
+@dataclass(eq=False)
+class Process:
+    """An endpoint as a gateway might keep it."""
+
     name: str
-    shut_until: float = 0.0
+    well: bool = True
 
     def available(self, now: float) -> bool:
-        return now >= self.shut_until
+        return self.well
 
 
-def endpoints(states: str) -> list[Endpoint]:
-    """Make an endpoint for each letter: capital is well, small is unwell until 100."""
-    return [Endpoint(letter, 100.0 if letter.islower() else 0.0) for letter in states]
+def processes(count: int, unwell: int = 0) -> list[Process]:
+    return [Process(f"p{number}", number >= unwell) for number in range(count)]
 
 
-def used(
-    states: str, settings: EjectionSettings | None = None, now: float = 0.0
-) -> tuple[str, bool]:
-    ejection = Ejection(settings) if settings else Ejection()
-    roster, panic = ejection.roster(endpoints(states), now)
-    return "".join(each.name for each in roster), panic
+@pytest.mark.parametrize(
+    ("total", "unwell", "used", "panic"),
+    [
+        (1, 0, 1, False),
+        (1, 1, 1, True),
+        (2, 1, 1, False),
+        (2, 2, 2, True),
+        (3, 1, 2, False),
+        (3, 2, 3, True),
+        (4, 2, 2, False),
+        (4, 3, 4, True),
+        (10, 5, 5, False),
+        (10, 6, 10, True),
+    ],
+)
+def test_at_most_half_are_ejected_and_below_half_healthy_it_is_panic(
+    total: int, unwell: int, used: int, panic: bool
+) -> None:
+    endpoints = processes(total, unwell)
+    roster, panics = Ejection().roster(endpoints, 0.0)
+    assert (len(roster), panics) == (used, panic)
+    assert set(endpoints[unwell:]) <= set(roster)
 
 
-def test_all_are_used_while_all_are_well() -> None:
-    everyone = endpoints("ABCD")
-    roster: Sequence[Endpoint]
-    roster, panic = Ejection().roster(everyone, 0.0)
-    assert roster is everyone
-    assert panic is False
-    assert used("") == ("", False)
+def test_a_lower_bound_on_ejections_keeps_the_first_unwell_in() -> None:
+    ejection = Ejection(EjectionSettings(most=0.25, panic_below=0.25))
+    endpoints = processes(8, unwell=4)
+    roster, panic = ejection.roster(endpoints, 0.0)
+    assert [each.name for each in roster] == ["p4", "p5", "p6", "p7", "p0", "p1"]
+    assert panic, "the gates of two of them are shut"
 
 
-def test_the_unwell_are_left_out() -> None:
-    assert used("AbCd") == ("AC", False)
-    assert used("Abcd", now=100.0) == ("Abcd", False)
+@pytest.mark.parametrize("wrong", [{"most": 1.1}, {"panic_below": -0.1}])
+def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
+    name = next(iter(wrong))
+    with pytest.raises(ValueError, match=rf"EjectionSettings\.{name} is .*would be right"):
+        EjectionSettings(**wrong)
 
 
-def test_below_half_well_all_are_used_whatever_their_state() -> None:
-    assert used("ab") == ("ab", True)
-    assert used("Abc") == ("Abc", True)
-    assert used("aBcDe") == ("aBcDe", True)
-    assert used("aBcD") == ("BD", False)
+@pytest.mark.parametrize("edge", [{"most": 0}, {"most": 1}, {"panic_below": 0}, {"panic_below": 1}])
+def test_the_edges_of_the_ranges_are_right(edge: dict[str, int]) -> None:
+    EjectionSettings(**edge)
 
 
-def test_no_more_are_left_out_than_may_be_and_the_first_of_the_others_stay() -> None:
-    settings = EjectionSettings(most=0.25, panic_below=0.0)
-    assert used("abCd", settings) == ("Cab", True)
-    assert used("aBCD", settings) == ("BCD", False)
-    assert used("abCDEFGH", settings) == ("CDEFGH", False)
-    assert used("abcDEFGH", settings) == ("DEFGHa", True)
+def test_none_is_ejected_where_there_is_none() -> None:
+    assert Ejection().roster([], 0.0) == ([], False)
 
 
-def test_a_share_of_endpoints_is_rounded_down() -> None:
-    settings = EjectionSettings(most=0.5, panic_below=0.0)
-    assert used("abC", settings) == ("Ca", True)
-    assert used("aBC", settings) == ("BC", False)
+def test_a_share_means_what_it_says_and_not_what_floats_make_of_it() -> None:
+    ejection = Ejection(EjectionSettings(most=0.29, panic_below=0.29))
+    roster, panic = ejection.roster(processes(100, unwell=29), 0.0)
+    assert (len(roster), panic) == (71, False), "29 of 100 may be ejected"
+    ejection = Ejection(EjectionSettings(most=1.0, panic_below=0.55))
+    roster, panic = ejection.roster(processes(100, unwell=45), 0.0)
+    assert (len(roster), panic) == (55, False), "55 of 100 are not fewer than 55 %"
 
 
-def test_none_may_be_left_out() -> None:
-    assert used("aB", EjectionSettings(most=0.0)) == ("Ba", True)
+def test_statistics_tell_of_the_last_roster_and_of_all_panics() -> None:
+    ejection = Ejection(EjectionSettings(most=0.25, panic_below=0.5))
+    names = ("endpoints", "well", "used", "ejected", "panics")
 
+    def figures() -> tuple[object, ...]:
+        told = ejection.statistics()
+        assert tuple(told) == names
+        return tuple(told.values())
 
-def test_where_all_may_be_left_out_none_is_used() -> None:
-    assert used("ab", EjectionSettings(most=1.0, panic_below=0.0)) == ("", False)
-
-
-@pytest.mark.parametrize("share", ["most", "panic_below"])
-def test_settings(share: str) -> None:
-    accepts(EjectionSettings, **{share: 0})
-    accepts(EjectionSettings, **{share: 1})
-    refuses(EjectionSettings, **{share: -0.1})
-    refuses(EjectionSettings, **{share: 1.1})
-    stays(EjectionSettings())
+    assert figures() == (0, 0, 0, 0, 0)
+    ejection.roster(processes(8), 0.0)
+    assert figures() == (8, 8, 8, 0, 0)
+    ejection.roster(processes(8, unwell=2), 0.0)
+    assert figures() == (8, 6, 6, 2, 0)
+    ejection.roster(processes(8, unwell=3), 0.0)
+    assert figures() == (8, 5, 6, 2, 1)
+    ejection.roster(processes(8, unwell=5), 0.0)
+    assert figures() == (8, 3, 8, 0, 2)
+    ejection.roster(processes(4), 0.0)
+    assert figures() == (4, 4, 4, 0, 2)
