@@ -6,6 +6,7 @@ import pytest
 
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict
+from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def drawing(draw: float, settings: BackoffSettings | None = None) -> Backoff:
@@ -37,6 +38,7 @@ def test_retry_after_is_honoured_never_earlier() -> None:
     assert drawing(1.0).delay(1, BAD_AGAIN, 2.0) == pytest.approx(2.025)
     assert drawing(1.0).delay(1, BAD_AGAIN, 0.0) == pytest.approx(0.025)
     assert drawing(0.0).delay(1, BAD_AGAIN, -1.0) == 0.0
+    assert drawing(0.0).delay(1, BAD_AGAIN, 3.0) == 3.0
 
 
 @pytest.mark.parametrize("retry_after", [3.1, 1e9, float("inf"), float("nan")])
@@ -44,10 +46,40 @@ def test_a_retry_after_beyond_the_longest_gives_up(retry_after: float) -> None:
     assert drawing(0.5).delay(1, BAD_AGAIN, retry_after) is None
 
 
+def test_without_settings_the_defaults_hold() -> None:
+    backoff = Backoff(random=lambda: 1.0)
+    assert backoff.delay(2, BAD_AGAIN, None) == pytest.approx(0.05)
+    assert backoff.delay(3, BAD_AGAIN, None) is None
+
+
+def test_one_attempt_is_no_retry() -> None:
+    assert drawing(0.5, BackoffSettings(attempts=1)).delay(1, BAD_AGAIN, None) is None
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"attempts": 0}, {"base": -1.0}, {"cap": 0.01}, {"longest_retry_after": -1.0}]
+    "right",
+    [
+        {"attempts": 1},
+        {"attempts": 100},
+        {"base": 0},
+        {"base": 0.25, "cap": 0.25},
+        {"longest_retry_after": 0},
+    ],
+)
+def test_settings_at_their_bounds(right: dict[str, float]) -> None:
+    accepts(BackoffSettings, **right)
+    stays(BackoffSettings(**right))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"attempts": 101},
+        {"base": -1.0},
+        {"cap": 0.01},
+        {"longest_retry_after": -1.0},
+    ],
 )
 def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    field = next(iter(wrong))
-    with pytest.raises(ValueError, match=rf"BackoffSettings\.{field} is .*would be right"):
-        BackoffSettings(**wrong)
+    refuses(BackoffSettings, **wrong)

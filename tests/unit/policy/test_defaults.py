@@ -5,6 +5,7 @@ from switchgear.policy.breaker import BreakerSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.ejection import EjectionSettings
+from switchgear.policy.shedder import ShedderSettings
 from switchgear.policy.window import WindowSettings
 
 
@@ -33,6 +34,12 @@ def test_retry_budget() -> None:
     settings = BudgetSettings()
     assert (settings.ratio, settings.floor) == (0.2, 3.0)
     assert settings.window == WindowSettings(span=10.0, buckets=10)
+
+
+def test_shedder() -> None:
+    settings = ShedderSettings()
+    assert (settings.begin, settings.full, settings.smoothing) == (0.05, 0.5, 0.5)
+    assert (settings.retry_after, settings.stale) == (1.0, 5.0)
 
 
 def test_ejection() -> None:

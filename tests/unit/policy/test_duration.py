@@ -24,7 +24,9 @@ def test_what_it_means(written: float | str, meant: float) -> None:
     assert type(value) is float
 
 
-@pytest.mark.parametrize("written", ["", "2", "s", "2 days", "2sec", "-1s", "1,5s", ".5s", "2s 3ms"])
+@pytest.mark.parametrize(
+    "written", ["", "2", "s", "2 days", "2sec", "-1s", "1,5s", ".5s", "2s 3ms"]
+)
 def test_another_form_is_refused_with_what_would_be_right(written: str) -> None:
     with pytest.raises(ValueError) as refused:
         seconds(written)

@@ -1,6 +1,5 @@
 """The ramp, in situations."""
 
-import pytest
 
 from switchgear.policy.ramp import Ramp
 

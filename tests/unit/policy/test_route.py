@@ -115,6 +115,7 @@ def test_two_routes_that_claim_the_same_are_refused(path: str) -> None:
         ("/{2}", "whole segment"),
         ("/{}", "whole segment"),
         ("/a}", "whole segment"),
+        ("/{a", "whole segment"),
         ("/{all...}/x", "at the end only"),
         ("/{id}/{id}", "names 'id' twice"),
     ],

@@ -3,6 +3,7 @@
 import pytest
 
 from switchgear.policy.window import Window, WindowSettings
+from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def test_what_happened_within_the_span_is_counted_by_kind() -> None:
@@ -21,6 +22,32 @@ def test_each_bucket_is_forgotten_as_it_leaves_the_span() -> None:
     assert window.total(0, 110.0) == 9
     assert window.total(0, 114.0) == 5
     assert window.total(0, 119.0) == 0
+
+
+def test_a_bucket_ends_where_the_next_begins() -> None:
+    window = Window()
+    window.add(0, 100.0)
+    assert window.edge == 101.0
+    window.add(0, 101.0)
+    assert window.edge == 102.0
+    assert window.total(0, 110.0) == 1
+
+
+def test_the_edge_of_the_newest_bucket_follows_the_settings() -> None:
+    window = Window(1, WindowSettings(span=2.0, buckets=8))
+    assert window.total(0, 0.3) == 0
+    assert window.edge == 0.5
+    window.total(0, 7.125)
+    assert window.edge == 7.25
+    window.total(0, 3.0)
+    assert window.edge == 7.25
+
+
+def test_what_was_forgotten_is_not_forgotten_twice() -> None:
+    window = Window()
+    window.add(0, 100.0, 2)
+    for second in range(101, 150):
+        assert window.total(0, float(second)) == (2 if second < 110 else 0)
 
 
 def test_a_long_silence_empties_the_window() -> None:
@@ -54,6 +81,23 @@ def test_the_clock_may_start_below_zero() -> None:
     assert window.total(0, -3.5) == 1
     assert window.total(0, 5.5) == 1
     assert window.total(0, 7.0) == 0
+    window = Window()
+    window.add(0, -0.5)
+    assert window.edge == 0.0
+    assert window.total(0, 8.9) == 1
+    assert window.total(0, 9.0) == 0
+
+
+def test_the_clock_may_start_far_below_zero() -> None:
+    window = Window()
+    window.add(0, -10_000.0)
+    assert window.edge == -9_999.0
+    assert window.total(0, -9_900.0) == 0
+
+
+def test_a_window_counts_one_kind_unless_told_otherwise() -> None:
+    with pytest.raises(IndexError):
+        Window().total(1, 0.0)
 
 
 def test_wrong_settings_say_what_where_and_what_would_be_right() -> None:
@@ -61,3 +105,8 @@ def test_wrong_settings_say_what_where_and_what_would_be_right() -> None:
         WindowSettings(span=0)
     with pytest.raises(ValueError, match=r"WindowSettings\.buckets is 0, where .* 1 to 1000"):
         WindowSettings(buckets=0)
+    refuses(WindowSettings, buckets=1001)
+    accepts(WindowSettings, span=0.001)
+    accepts(WindowSettings, buckets=1)
+    accepts(WindowSettings, buckets=1000)
+    stays(WindowSettings())

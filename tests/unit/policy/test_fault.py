@@ -1,0 +1,129 @@
+"""Faults: what they carry, what is said of them, and that they survive being carried."""
+
+import copy
+import pickle
+
+import pytest
+
+from switchgear.policy.fault import PUBLIC, Code, Effect, Fault, Refusal, leaves
+
+
+@pytest.mark.parametrize("word", [*Code, *Effect, *Refusal])
+def test_what_crosses_boundaries_is_written_as_it_is_named(word: Code | Effect | Refusal) -> None:
+    assert word.value == word.name.lower()
+
+
+def test_the_words_are_a_closed_set() -> None:
+    assert len(Code) == 16  # the canonical ones
+    assert [effect.value for effect in Effect] == ["none", "unknown", "done"]
+    assert {refusal.value for refusal in Refusal} == {
+        "open",
+        "full",
+        "limited",
+        "shed",
+        "hurried",
+        "draining",
+    }
+
+
+def test_every_code_has_a_public_sentence_of_its_own() -> None:
+    assert set(PUBLIC) == set(Code)
+    assert len(set(PUBLIC.values())) == len(Code)
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in PUBLIC.values())
+
+
+def test_a_fault_of_which_only_the_code_is_known() -> None:
+    fault = Fault(Code.NOT_FOUND)
+    assert str(fault) == fault.detail == fault.public == "There is nothing here."
+    assert fault.code is Code.NOT_FOUND
+    assert fault.effect is Effect.UNKNOWN
+    assert fault.refusal is None
+    assert fault.retry_after is None
+    assert (fault.origin, fault.hops, fault.extra) == ("", (), {})
+
+
+def full() -> Fault:
+    return Fault(
+        Code.UNAVAILABLE,
+        "breaker 'mail' is open",
+        effect=Effect.NONE,
+        refusal=Refusal.OPEN,
+        retry_after=2.5,
+        origin="mail",
+        hops=("accounts", "gateway"),
+        public="Mail is away.",
+        extra={"dependency": "mail"},
+    )
+
+
+def test_what_a_fault_is_given_it_keeps() -> None:
+    fault = full()
+    assert str(fault) == fault.detail == "breaker 'mail' is open"
+    assert fault.public == "Mail is away."
+    assert fault.effect is Effect.NONE
+    assert fault.refusal is Refusal.OPEN
+    assert fault.retry_after == 2.5
+    assert (fault.origin, fault.hops) == ("mail", ("accounts", "gateway"))
+    assert fault.extra == {"dependency": "mail"}
+
+
+def test_the_detail_is_for_operators_and_not_public() -> None:
+    assert Fault(Code.INTERNAL, "row 7 is torn").public == PUBLIC[Code.INTERNAL]
+
+
+def test_a_fault_shows_what_an_operator_asks_first() -> None:
+    assert repr(Fault(Code.ABORTED, "lost the race", effect=Effect.DONE)) == (
+        "Fault(aborted, 'lost the race', effect=done)"
+    )
+    assert repr(full()) == (
+        "Fault(unavailable, \"breaker 'mail' is open\", effect=none, refusal=open, origin='mail')"
+    )
+
+
+@pytest.mark.parametrize(
+    "carry", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))]
+)
+def test_a_fault_that_is_copied_or_carried_to_another_process_is_whole(carry: object) -> None:
+    fault = full()
+    fault.add_note("seen at night")
+    assert callable(carry)
+    copied = carry(fault)
+    assert type(copied) is Fault
+    assert copied is not fault
+    assert copied.args == fault.args
+    assert vars(copied) == vars(fault)
+    assert str(copied) == str(fault)
+
+
+class Quota(Fault):
+    """A fault of somebody's own, made in another way."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, f"{left} left")
+        self.left = left
+
+
+def test_a_fault_of_ones_own_kind_stays_of_that_kind() -> None:
+    copied = pickle.loads(pickle.dumps(Quota(3)))
+    assert type(copied) is Quota
+    assert (copied.left, copied.detail) == (3, "3 left")
+
+
+def test_an_error_that_is_no_group_is_its_own_leaf() -> None:
+    error = ValueError()
+    assert list(leaves(error)) == [error]
+
+
+def test_the_leaves_of_nested_groups_come_in_order() -> None:
+    one, two, three, four = (ValueError(number) for number in range(4))
+    inner = ExceptionGroup("inner", [two, ExceptionGroup("innermost", [three])])
+    assert list(leaves(ExceptionGroup("outer", [one, inner, four]))) == [one, two, three, four]
+
+
+def test_however_deep_groups_are_nested() -> None:
+    error: Exception = ValueError()
+    for _ in range(10_000):
+        error = ExceptionGroup("deeper", [error])
+    assert [type(leaf) for leaf in leaves(error)] == [ValueError]
+    while isinstance(error, ExceptionGroup):  # taken apart by hand: nor must the end recurse
+        error = error.exceptions[0]
