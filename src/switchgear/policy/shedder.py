@@ -14,11 +14,12 @@ __all__ = ["Shedder", "ShedderSettings"]
 
 
 class ShedderSettings(msgspec.Struct, frozen=True):
-    """From which lag on, and how much. Durations are in seconds.
+    """From which lag or queue delay on, and how much. Durations are in seconds.
 
-    The lag is smoothed over `smoothing`. Shedding begins at a lag of `begin` and reaches
-    everything but the exempt at `full`. Whoever is shed is told to come back after
-    `retry_after`. A lag that was last observed more than `stale` ago counts as none.
+    Both are smoothed over `smoothing`. Shedding begins at a lag of the event loop of `begin`, or a
+    delay in the queue of `queue_begin`, and reaches everything but the exempt at `full`, or
+    `queue_full`. Whoever is shed is told to come back after `retry_after`. What was last observed
+    more than `stale` ago counts as none.
     """
 
     begin: float = 0.05
@@ -26,6 +27,8 @@ class ShedderSettings(msgspec.Struct, frozen=True):
     smoothing: float = 0.5
     retry_after: float = 1.0
     stale: float = 5.0
+    queue_begin: float = 0.1
+    queue_full: float = 1.0
 
     def __post_init__(self) -> None:
         ranges.above(self, "begin", 0)
@@ -33,6 +36,8 @@ class ShedderSettings(msgspec.Struct, frozen=True):
         ranges.above(self, "smoothing", 0)
         ranges.at_least(self, "retry_after", 0)
         ranges.above(self, "stale", 0)
+        ranges.above(self, "queue_begin", 0)
+        ranges.above(self, "queue_full", self.queue_begin)
 
 
 _DEFAULTS: Final = ShedderSettings()
@@ -40,8 +45,39 @@ _EXEMPT: Final = 9  # the priority that always passes
 _HEAVIEST: Final = 0.25  # what a single measurement can count for
 
 
+class _Signal:
+    """One sign that the process cannot keep up: smoothed seconds, and the level they call for.
+
+    The average is weighted exponentially. After a long gap one measurement would count for nearly
+    all, so its weight is bounded: one hiccup that has passed is no reason to turn everybody away.
+    """
+
+    __slots__ = ("_begin", "_observed_at", "_smoothing", "_width", "level", "seconds")
+
+    def __init__(self, begin: float, full: float, smoothing: float) -> None:
+        self._begin = begin
+        self._width = full - begin
+        self._smoothing = smoothing
+        self._observed_at = -inf
+        self.seconds = 0.0
+        self.level = 0.0
+
+    def observe(self, seconds: float, now: float) -> None:
+        passed = max(0.0, now - self._observed_at)
+        weight = min(_HEAVIEST, 1.0 - exp(-passed / self._smoothing))
+        self.seconds += weight * (seconds - self.seconds)
+        self._observed_at = max(self._observed_at, now)
+        above = (self.seconds - self._begin) / self._width
+        self.level = _EXEMPT * min(1.0, max(0.0, above))
+
+    def forget(self, before: float) -> None:
+        """Be as new if what was last observed is older than that."""
+        if self._observed_at < before:
+            self.seconds = self.level = 0.0
+
+
 class Shedder:
-    """Refuse the lowest priorities first, as far up as the lag asks for.
+    """Refuse the lowest priorities first, as far up as the worse of lag and queue asks for.
 
     ::
 
@@ -50,40 +86,36 @@ class Shedder:
                                                  at the level the share that its fraction says
 
     The fraction keeps it steady: were a whole priority switched at a time, most traffic,
-    being of one priority, would come and go together. The lag is fed from outside: how late the
-    event loop runs, or how long work queues. Priority 9 (health, admin, drills) always passes.
+    being of one priority, would come and go together. Both signs are fed from outside: how late
+    the event loop runs (too much to compute), and how long calls queued before they were begun
+    (too much to wait for). Priority 9 (health, admin, drills) always passes; one below 0 counts
+    as 0.
     """
 
     def __init__(self, name: str, settings: ShedderSettings = _DEFAULTS) -> None:
         self.name = name
         self._settings = settings
-        self._lag = 0.0
-        self._observed_at = -inf
-        self._level = 0.0
+        self._lag = _Signal(settings.begin, settings.full, settings.smoothing)
+        self._queue = _Signal(settings.queue_begin, settings.queue_full, settings.smoothing)
+        self._level = 0.0  # the worse of the two
         self._shed = [0] * _EXEMPT
         self._owed = 0.0  # what is to be shed at the level and has not been, in calls
         self._admitted = self._settled = 0
 
     def observe_lag(self, seconds: float, now: float) -> None:
-        """Take in one measurement of the lag (an exponentially weighted moving average).
+        """Take in how late the event loop ran, once."""
+        self._lag.observe(seconds, now)
+        self._level = max(self._lag.level, self._queue.level)
 
-        After a long gap it would count for nearly all, so its weight is bounded: one
-        hiccup that has passed is no reason to turn everybody away.
-        """
-        settings = self._settings
-        passed = max(0.0, now - self._observed_at)
-        weight = min(_HEAVIEST, 1.0 - exp(-passed / settings.smoothing))
-        self._lag += weight * (seconds - self._lag)
-        self._observed_at = max(self._observed_at, now)
-        above = (self._lag - settings.begin) / (settings.full - settings.begin)
-        self._level = _EXEMPT * min(1.0, max(0.0, above))
+    def observe_queue(self, seconds: float, now: float) -> None:
+        """Take in how long one call queued before it was begun, or has been queueing so far."""
+        self._queue.observe(seconds, now)
+        self._level = max(self._lag.level, self._queue.level)
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let a call through, or shed it."""
         if self._level and self._sheds(ask.priority, now):
-            self._shed[ask.priority] += 1
-            detail = f"'{self.name}' sheds priority {ask.priority}: it lags {self._lag:.3f} s"
-            return Refused(Refusal.SHED, detail, self._settings.retry_after)
+            return self._refuse(max(0, ask.priority))
         self._admitted += 1
         return Permit(now)
 
@@ -108,9 +140,10 @@ class Shedder:
         raise RuntimeError(f"shedder '{self.name}' gives out no waiting places")
 
     def statistics(self) -> dict[str, float | str]:
-        """Return the smoothed lag, the level, and what was admitted, settled and shed."""
+        """Return lag and queue delay, smoothed, the level, and what was admitted and shed."""
         figures: dict[str, float | str] = {
-            "lag": self._lag,
+            "lag": self._lag.seconds,
+            "queue": self._queue.seconds,
             "level": self._level,
             "admitted": self._admitted,
             "settled": self._settled,
@@ -122,12 +155,13 @@ class Shedder:
         return figures
 
     def _sheds(self, priority: int, now: float) -> bool:
-        if now - self._observed_at > self._settings.stale:
-            self._level = self._lag = 0.0
+        oldest = now - self._settings.stale
+        self._lag.forget(oldest)
+        self._queue.forget(oldest)
+        level = self._level = max(self._lag.level, self._queue.level)
+        if priority >= _EXEMPT or priority > level or not level:
             return False
-        if priority >= _EXEMPT or priority > self._level:
-            return False
-        fraction = self._level - priority
+        fraction = level - max(0, priority)
         if fraction >= 1.0:
             return True
         self._owed += fraction
@@ -135,3 +169,12 @@ class Shedder:
             return False
         self._owed -= 1.0
         return True
+
+    def _refuse(self, priority: int) -> Refused:
+        self._shed[priority] += 1
+        if self._queue.level > self._lag.level:
+            why = f"calls queue for {self._queue.seconds:.3f} s"
+        else:
+            why = f"it lags {self._lag.seconds:.3f} s"
+        detail = f"'{self.name}' sheds priority {priority}: {why}"
+        return Refused(Refusal.SHED, detail, self._settings.retry_after)
