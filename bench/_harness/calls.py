@@ -12,11 +12,13 @@ from typing import Any
 
 import uvloop
 
-__all__ = ["LOOPS", "Call", "Make", "per_call"]
+__all__ = ["LOOPS", "Call", "Make", "Round", "per_call", "steady"]
 
 Call = Callable[[], Coroutine[Any, Any, object]]
 Make = Callable[[], Call]
 """Makes a contender on the running loop; what it needs is made there, once."""
+Round = Callable[[], Coroutine[Any, Any, float]]
+"""Measures one round of a contender: nanoseconds per call."""
 
 LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -37,27 +39,36 @@ def per_call(
         return runner.run(_alternating(contenders, rounds))
 
 
+async def steady(call: Call, seconds: float = _ROUND) -> Round:
+    """Warm a call up, and return what measures one round of so many seconds of it."""
+    count = await _count_for(call, seconds)
+
+    async def measure() -> float:
+        gc.collect()
+        gc.disable()
+        try:
+            return await _round(call, count)
+        finally:
+            gc.enable()
+
+    return measure
+
+
 async def _alternating(contenders: Mapping[str, Make], rounds: int) -> dict[str, float]:
-    calls = {name: make() for name, make in contenders.items()}
-    counts = {name: await _count_for(call) for name, call in calls.items()}
-    seen: dict[str, list[float]] = {name: [] for name in calls}
+    measures = {name: await steady(make()) for name, make in contenders.items()}
+    seen: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
-        for name, call in calls.items():
-            gc.collect()
-            gc.disable()
-            try:
-                seen[name].append(await _round(call, counts[name]))
-            finally:
-                gc.enable()
+        for name, measure in measures.items():
+            seen[name].append(await measure())
     return {name: statistics.median(costs) for name, costs in seen.items()}
 
 
-async def _count_for(call: Call) -> int:
+async def _count_for(call: Call, seconds: float) -> int:
     """Return how many calls make a round, after warming up."""
     count = 100
-    while (cost := await _round(call, count)) * count < _ROUND * 1e9 / 10:
+    while (cost := await _round(call, count)) * count < seconds * 1e9 / 10:
         count *= 4
-    return max(100, int(_ROUND * 1e9 / cost))
+    return max(100, int(seconds * 1e9 / cost))
 
 
 async def _round(call: Call, count: int) -> float:

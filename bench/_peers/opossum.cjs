@@ -1,0 +1,70 @@
+// What a call through opossum costs: "KIND WORK SECONDS" in, nanoseconds of CPU per call out.
+// "version" asks for the versions. A line that is no number says what failed.
+"use strict";
+const readline = require("node:readline");
+const Breaker = require("opossum");
+
+// setImmediate is one turn of Node's loop, as asyncio.sleep(0) is of Python's; a resolved promise
+// would come back before the loop turns.
+const works = {
+  nothing: async (value) => value,
+  suspending: async (value) => {
+    await new Promise(setImmediate);
+    return value;
+  },
+};
+
+function fired(breaker) {
+  return (value) => breaker.fire(value);
+}
+
+const kinds = {
+  bare: (work) => work,
+  breaker: (work) => fired(new Breaker(work, { timeout: false })),
+  whole: (work) => fired(new Breaker(work, { timeout: 1000, capacity: 64 })),
+};
+
+async function round(call, count) {
+  const before = process.cpuUsage();
+  for (let number = 0; number < count; number++) await call(7);
+  const used = process.cpuUsage(before);
+  return ((used.user + used.system) * 1000) / count;
+}
+
+const made = new Map();
+
+// A call is warmed up once, until a round of it is long enough to be told.
+async function prepared(kind, work, seconds) {
+  const name = `${kind} ${work}`;
+  if (!made.has(name)) {
+    const call = kinds[kind](works[work]);
+    if ((await call(7)) !== 7) throw new Error(`${name} answered something else`);
+    let count = 1000;
+    let cost = await round(call, count);
+    while (cost * count < seconds * 1e9) {
+      count *= 4;
+      cost = await round(call, count);
+    }
+    made.set(name, { call, count: Math.max(1000, Math.floor((seconds * 1e9) / cost)) });
+  }
+  return made.get(name);
+}
+
+async function answer(kind, work, seconds) {
+  if (kind === "version") {
+    return `Node ${process.version}: opossum ${require("opossum/package.json").version}`;
+  }
+  const { call, count } = await prepared(kind, work, Number(seconds));
+  return String(await round(call, count));
+}
+
+(async () => {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    try {
+      console.log(await answer(...line.split(" ")));
+    } catch (error) {
+      console.log(String(error).replaceAll("\n", " "));
+    }
+  }
+  process.exit(0);
+})();
