@@ -1,0 +1,237 @@
+"""Coalescing (single flight): calls at the same time that ask for the same share one run of it.
+
+::
+
+    caller 1 ---+                     the work runs in a task of its own, which belongs to
+    caller 2 ---+--> one flight       nobody: who leaves harms no other, and when the last one
+    caller 3 ---+                     has left, it is called off
+
+Whose time? The work has the deadline of the call that began it. A later call joins where the
+flight has at least half the time that is left to itself; else it begins another, which those who
+come after it join. A flight that fails because its own time is over fails the callers whose time
+is over with it; the others ask again, and together again. (The latest deadline of all would be
+fairer still, but is not known when the work begins, and what it has sent on cannot be taken back.)
+"""
+
+import asyncio
+from asyncio import Future, Task
+from collections.abc import Callable, Hashable
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Final, NoReturn
+
+from switchgear.core.clock import FINE, Clock
+from switchgear.core.endings import streams
+from switchgear.core.handler import Handler
+from switchgear.core.observe import Coalesced, Observer, quiet
+from switchgear.core.sweep import TICK, sweep_of
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault, Refusal
+
+__all__ = ["Coalescing", "Key", "coalescing"]
+
+Key = Callable[[Call[Any]], Hashable | None]
+"""Says which calls ask the same; None asks what nobody else may share."""
+
+SHARE: Final = 0.5  # a flight is joined by who has at most so many times less than its time left
+
+# The loop holds its tasks weakly, and a flight that was called off stands in no table.
+_flying: Final[set["Task[Any]"]] = set()
+
+
+def coalescing(key: Key, *, name: str, clock: Clock = FINE, tell: Observer = quiet) -> "Coalescing":
+    """Make the layer by which calls of the same `key` that are under way together share one run.
+
+    Everything that an answer depends on belongs into the key, the principal too where answers
+    differ by who asks. All who share get the same object, or the same exception: nobody may change
+    it. The work starts in an empty Context, with the ambient call of the one who began it. An
+    answer that streams has one reader: the first caller gets it, the others a run of their own.
+    """
+    return Coalescing(key, name=name, clock=clock, tell=tell)
+
+
+class Coalescing:
+    """The layer that `coalescing` makes."""
+
+    def __init__(self, key: Key, *, name: str, clock: Clock, tell: Observer) -> None:
+        self.__name__ = "one run for all who ask the same"
+        self.key = key
+        self.origin = name
+        self.clock = clock
+        self.tell = tell
+        self._tables: list[_Table] = []
+
+    def __call__(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        """Wrap a handler."""
+        table = _Table(self, handler)
+        self._tables.append(table)
+        return table.run
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how many flights there are now, and how many calls began and joined one."""
+        return {
+            "flights": sum(len(one) for table in self._tables for one in table.flights.values()),
+            "begun": sum(table.begun for table in self._tables),
+            "joined": sum(table.joined for table in self._tables),
+        }
+
+
+class _Table:
+    """The flights to one handler, by loop: who waits on one loop is not woken from another."""
+
+    def __init__(self, layer: Coalescing, handler: Handler[Any, Any]) -> None:
+        self.layer = layer
+        self.handler = handler
+        self.flights: dict[asyncio.AbstractEventLoop, dict[Hashable, _Flight]] = {}
+        self.begun = self.joined = 0
+
+    async def run(self, call: Call[Any]) -> Any:
+        """Answer a call from the flight of its key, or begin one."""
+        key = self.layer.key(call)
+        clock = self.layer.clock
+        while key is not None and (now := clock()) < call.deadline:
+            flight = self._flight(key, call, now)
+            mine = await flight.wait(call)
+            if not mine:
+                break
+            if flight.error is None:
+                return flight.answer
+            if not flight.cut_short(call, clock()):
+                flight.fail()
+        return await self.handler(call)
+
+    def _flight(self, key: Hashable, call: Call[Any], now: float) -> "_Flight":
+        loop = asyncio.get_running_loop()
+        here = self.flights.get(loop)
+        if here is None:
+            for old in [one for one in self.flights if one.is_closed()]:
+                del self.flights[old]  # its flights never landed
+            here = self.flights[loop] = {}
+        flight = here.get(key)
+        if flight is not None and flight.until - now >= SHARE * (call.deadline - now):
+            self.joined += 1
+            self.layer.tell(Coalesced(self.layer.origin))
+            return flight
+        self.begun += 1
+        here[key] = flight = _Flight(self, loop, key, call)
+        return flight
+
+    def drop(self, flight: "_Flight") -> None:
+        """Let nobody join a flight any more."""
+        here = self.flights.get(flight.loop)
+        if here is not None and here.get(flight.key) is flight:
+            del here[flight.key]
+            if not here:
+                del self.flights[flight.loop]
+
+
+class _Flight:
+    """One run of the work, and those who wait for it."""
+
+    __slots__ = ("_table", "_task", "_trace", "_waiting", "answer", "error", "key", "landed",
+                 "loop", "until")  # fmt: skip
+
+    def __init__(
+        self, table: _Table, loop: asyncio.AbstractEventLoop, key: Hashable, call: Call[Any]
+    ) -> None:
+        self._table = table
+        self._waiting: dict[Future[bool | None], None] = {}
+        self._trace: TracebackType | None = None
+        self.loop = loop
+        self.key = key
+        self.until = call.deadline
+        self.landed = False
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        # Not by loop.create_task: an eager task factory would run it before it is known here.
+        self._task = Task(table.handler(call), loop=loop, context=Context())
+        _flying.add(self._task)
+        self._task.add_done_callback(self._land, context=Context())
+
+    async def wait(self, call: Call[Any]) -> bool:
+        """Wait for the end, at most until the deadline; False says that somebody else has it.
+
+        The alarm is set a tick later than the work's own, whose fault says more.
+        """
+        layer = self._table.layer
+        future: Future[bool | None] = self.loop.create_future()
+        self._waiting[future] = None
+        bell = _Bell(future)
+        slot = sweep_of(self.loop, layer.clock).arm(call.deadline + TICK, bell)
+        try:
+            mine = await future
+            if mine is None:
+                raise Fault(
+                    Code.DEADLINE_EXCEEDED,
+                    f"{layer.origin}: the shared work went on past the deadline of this call",
+                    origin=layer.origin,
+                )
+        except BaseException:
+            self._leave(future)
+            raise
+        finally:
+            slot.discard(bell)
+        return mine
+
+    def cut_short(self, call: Call[Any], now: float) -> bool:
+        """Say whether it failed for want of time, of which this call has more."""
+        error = self.error
+        if not isinstance(error, Fault) or error.code is not Code.DEADLINE_EXCEEDED:
+            return False
+        in_haste = now >= self.until or error.refusal is Refusal.HURRIED
+        return in_haste and self.until < call.deadline > now
+
+    def fail(self) -> NoReturn:
+        """Raise the error to one of several, each of whom gets it as it was when it arose.
+
+        Else its traceback would grow with each, and its context tell one of the other.
+        """
+        assert self.error is not None  # noqa: S101 - for the type checker
+        context = self.error.__context__
+        try:
+            raise self.error.with_traceback(self._trace)
+        finally:
+            self.error.__context__ = context
+
+    def _leave(self, future: "Future[bool | None]") -> None:
+        self._waiting.pop(future, None)
+        if not self.landed:
+            if not self._waiting:
+                self._table.drop(self)
+                self._task.cancel()
+        elif future.done() and not future.cancelled() and future.result() and streams(self.answer):
+            self.answer.abandon()  # given to one who was called off in the same turn
+
+    def _land(self, task: "Task[Any]") -> None:
+        """Take the end of the work, and wake those who wait for it."""
+        self.landed = True
+        self._table.drop(self)
+        _flying.discard(task)
+        if task.cancelled():
+            origin = self._table.layer.origin
+            self.error = Fault(
+                Code.CANCELLED, f"{origin}: the shared work was called off", origin=origin
+            )
+        elif (error := task.exception()) is not None:
+            self.error, self._trace = error, error.__traceback__
+        else:
+            self.answer = task.result()
+        waiting = [future for future in self._waiting if not future.done()]
+        alone = streams(self.answer)
+        for number, future in enumerate(waiting):
+            future.set_result(not alone or number == 0)
+        if alone and not waiting:
+            self.answer.abandon()
+
+
+class _Bell:
+    """The alarm of one who waits."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "Future[bool | None]") -> None:
+        self.future = future
+
+    def ring(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
