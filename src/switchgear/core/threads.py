@@ -1,0 +1,268 @@
+"""Threads: functions that block, under a policy, honestly.
+
+A thread cannot be killed. When its caller's time is over, or the caller leaves, the caller gets
+its answer at once; the function runs on, and so does what it holds::
+
+    await run(...)  --- called off ---> the caller goes on
+         |                                    |
+    the thread  -------- lingers -------------+-----> its end: `Lingering.on_end`
+
+The error that the caller gets carries the `Lingering` work, which is an `Ending` as an answer that
+streams is one: whoever holds permits for it asks `lingering(error)`, and settles at its end.
+
+The threads are daemons: at the end of the process, what still runs in them is cut off where it
+stands, without its `finally`. (The other choice, the one of concurrent.futures, is a process that
+cannot end while one call hangs.) Whoever minds drains first: `statistics()` tells what runs.
+"""
+
+import os
+import threading
+import weakref
+from asyncio import AbstractEventLoop, get_running_loop
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from functools import partial, wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from switchgear.core.delivery import Done, Failed, Outcome
+from switchgear.policy.verdict import GOOD, Verdict, judge
+
+__all__ = ["Lingering", "Threads", "in_thread", "lingering"]
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+IDLE: Final = 10.0  # seconds after which a thread without work ends
+_MARK: Final = "_switchgear_lingering"
+
+
+class Lingering:
+    """Work in a thread that goes on after its caller was called off: an `Ending`.
+
+    `abandon` changes nothing: there is no way to end a thread.
+    """
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self, future: "Future[Outcome[Any]]", loop: AbstractEventLoop) -> None:
+        self.future = future
+        self._loop = loop
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread is through with it."""
+        return self.future.done()
+
+    def on_end(self, done: Callable[[Verdict], None], /) -> None:
+        """Call `done` once with the verdict of the end: on the loop's thread, or now if it is over.
+
+        Where the loop is closed by then, there is no such thread, and it is called in the one that
+        did the work: a permit comes home, even to nobody.
+        """
+
+        def ended(future: "Future[Outcome[Any]]") -> None:
+            verdict = _verdict(future)
+            try:
+                self._loop.call_soon_threadsafe(done, verdict, context=Context())
+            except RuntimeError:  # the loop is closed
+                done(verdict)
+
+        if self.future.done():
+            done(_verdict(self.future))
+        else:
+            self.future.add_done_callback(ended)
+
+    def abandon(self) -> None:
+        """Do nothing: a thread cannot be killed, and whoever waits for its end is still told."""
+
+
+def lingering(error: BaseException) -> Lingering | None:
+    """Return the work that an error has left running in a thread, or None.
+
+    What the error was made of counts too: user code may turn a cancellation into an error of its
+    own (`asyncio.timeout` does). A coroutine that is thrown away tells nobody: each of its frames
+    gets a GeneratorExit of its own.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        found = getattr(cause, _MARK, None)
+        if isinstance(found, Lingering):
+            return found
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+class Threads:
+    """At most `workers` threads for the blocking functions of one policy, made as they are needed.
+
+    As many as the policy has permits: more would stand idle, fewer would be a queue that nobody
+    bounds. Work that is called off before a thread takes it is never begun.
+    """
+
+    def __init__(self, name: str, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"threads of {name!r}: {workers} workers, where at least 1 is right")
+        self.name = name
+        self.workers = workers
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self) -> None:
+        """Begin without a thread: so does a process that was forked off, whatever ran before."""
+        self._change = threading.Condition()
+        self._jobs: deque[_Job] = deque()
+        self._count = self._idle = self._lingering = self._made = 0
+        self._closed = False
+
+    async def run(
+        self, function: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> Result:
+        """Run a function in a thread, with a copy of the caller's Context, and return its result.
+
+        Raises what it raises. When the caller is called off, the error carries the `Lingering`
+        work unless no thread had begun it.
+        """
+        loop = get_running_loop()
+        job = _Job(partial(copy_context().run, function, *args, **kwargs))
+        executor: Any = self  # the loop counts what is out in threads, and asks for `submit` alone
+        try:
+            waited: Any = loop.run_in_executor(executor, job)
+            outcome: Outcome[Result] = await waited
+        except BaseException as error:
+            if not job.future.cancel():
+                self._leave(error, Lingering(job.future, loop))
+            raise
+        if isinstance(outcome, Done):
+            return outcome.value
+        try:
+            raise outcome.error
+        finally:
+            del job, outcome  # they hold the error, whose traceback holds this frame
+
+    def submit(self, job: "_Job") -> "Future[Outcome[Any]]":
+        """Give a job to a thread, as an executor does.
+
+        Raises RuntimeError after `close`.
+        """
+        with self._change:
+            if self._closed:
+                raise RuntimeError(f"the threads of {self.name!r} are closed")
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._change.notify()
+            elif self._count < self.workers:
+                self._begin(job)
+        return job.future
+
+    def close(self) -> None:
+        """Take nothing more; what was given is still run, and then the threads end."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how many threads there are, idle ones, jobs in the queue, and lingering ones."""
+        with self._change:
+            return {
+                "threads": self._count,
+                "idle": self._idle,
+                "queued": len(self._jobs),
+                "lingering": self._lingering,
+            }
+
+    def _begin(self, job: "_Job") -> None:
+        self._made += 1
+        self._count += 1
+        thread = threading.Thread(target=self._work, name=f"{self.name}-{self._made}", daemon=True)
+        try:
+            thread.start()
+        except BaseException:  # the system has no more of them
+            self._count -= 1
+            self._jobs.remove(job)
+            raise
+
+    def _work(self) -> None:
+        """Run jobs until there are none for a while."""
+        while (job := self._next()) is not None:
+            job()
+            del job  # it holds arguments and a result
+
+    def _next(self) -> "_Job | None":
+        with self._change:
+            while not self._jobs:
+                self._idle += 1
+                told = not self._closed and self._change.wait(IDLE)
+                self._idle -= 1
+                if not told and not self._jobs:
+                    self._count -= 1
+                    return None
+            return self._jobs.popleft()
+
+    def _leave(self, error: BaseException, left: Lingering) -> None:
+        """Note that work goes on whose caller has gone."""
+        setattr(error, _MARK, left)
+        with self._change:
+            self._lingering += 1
+        left.future.add_done_callback(self._came_home)
+
+    def _came_home(self, _: object) -> None:
+        with self._change:
+            self._lingering -= 1
+
+
+class _Job:
+    """One call of a function, and its outcome: a value, because a future takes no StopIteration."""
+
+    __slots__ = ("_work", "future")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self.future: Future[Outcome[Any]] = Future()
+
+    def __call__(self) -> None:
+        """Run, unless it was called off before."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        outcome: Outcome[Any]
+        try:
+            outcome = Done(self._work())
+        except BaseException as error:  # noqa: BLE001 - the caller's, whatever it is
+            outcome = Failed(error)
+        self.future.set_result(outcome)
+
+
+def _verdict(future: "Future[Outcome[Any]]") -> Verdict:
+    outcome = future.result()
+    return judge(outcome.error) if isinstance(outcome, Failed) else GOOD
+
+
+def in_thread(
+    function: Callable[Given, Result], threads: Threads
+) -> Callable[Given, Coroutine[Any, Any, Result]]:
+    """Make an async function of one that blocks: each call of it runs in one of `threads`.
+
+    What it may know of its call (`core.ambient.deadline`) goes with it. To end in time is its
+    own affair: give whatever it waits for a timeout of its own.
+    """
+
+    @wraps(function)
+    async def threaded(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        return await threads.run(function, *args, **kwargs)
+
+    return threaded
+
+
+_pools: Final[weakref.WeakSet[Threads]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Forget the threads of the parent: a forked child has none of them, and maybe their locks."""
+    for pool in list(_pools):
+        pool._reset()  # noqa: SLF001 - of this module
+
+
+os.register_at_fork(after_in_child=_after_fork)
