@@ -11,30 +11,78 @@ if TYPE_CHECKING:
     from switchgear.assembly.app import App as App
     from switchgear.binding.email import Email as Email
     from switchgear.consumers.worker import IdempotencyKey as IdempotencyKey
+    from switchgear.core.ambient import current as current
+    from switchgear.core.ambient import deadline as deadline
+    from switchgear.core.ambient import remaining as remaining
+    from switchgear.core.ambient import within as within
+    from switchgear.core.fallback import Stale as Stale
+    from switchgear.core.fallback import static as static
+    from switchgear.core.observe import fan_out as fan_out
     from switchgear.core.policy import Policy as Policy
     from switchgear.http.message import Request as Request
     from switchgear.http.message import Response as Response
+    from switchgear.policy.adaptive import AdaptiveSettings as AdaptiveSettings
+    from switchgear.policy.backoff import BackoffSettings as BackoffSettings
+    from switchgear.policy.breaker import BreakerSettings as BreakerSettings
+    from switchgear.policy.bucket import BucketSettings as BucketSettings
+    from switchgear.policy.bucket import GcraSettings as GcraSettings
+    from switchgear.policy.budget import BudgetSettings as BudgetSettings
+    from switchgear.policy.bulkhead import BulkheadSettings as BulkheadSettings
     from switchgear.policy.call import Call as Call
     from switchgear.policy.call import Principal as Principal
     from switchgear.policy.fault import Code as Code
     from switchgear.policy.fault import Effect as Effect
     from switchgear.policy.fault import Fault as Fault
+    from switchgear.policy.fault import Refusal as Refusal
+    from switchgear.policy.hedge import HedgeSettings as HedgeSettings
+    from switchgear.policy.hurry import HurrySettings as HurrySettings
+    from switchgear.policy.lint import Finding as Finding
+    from switchgear.policy.verdict import Health as Health
+    from switchgear.policy.verdict import Verdict as Verdict
+    from switchgear.policy.window import WindowSettings as WindowSettings
     from switchgear.ports.tables import Transaction as Transaction
+    from switchgear.telemetry.observers import LogObserver as LogObserver
+    from switchgear.telemetry.observers import OpenTelemetryObserver as OpenTelemetryObserver
+    from switchgear.telemetry.observers import PrometheusObserver as PrometheusObserver
 
 # Where each public name lives. A test holds this and the imports above to one another.
 _HOMES = {
+    "AdaptiveSettings": "switchgear.policy.adaptive",
     "App": "switchgear.assembly.app",
+    "BackoffSettings": "switchgear.policy.backoff",
+    "BreakerSettings": "switchgear.policy.breaker",
+    "BucketSettings": "switchgear.policy.bucket",
+    "BudgetSettings": "switchgear.policy.budget",
+    "BulkheadSettings": "switchgear.policy.bulkhead",
     "Call": "switchgear.policy.call",
     "Code": "switchgear.policy.fault",
     "Effect": "switchgear.policy.fault",
     "Email": "switchgear.binding.email",
     "Fault": "switchgear.policy.fault",
+    "Finding": "switchgear.policy.lint",
+    "GcraSettings": "switchgear.policy.bucket",
+    "Health": "switchgear.policy.verdict",
+    "HedgeSettings": "switchgear.policy.hedge",
+    "HurrySettings": "switchgear.policy.hurry",
     "IdempotencyKey": "switchgear.consumers.worker",
+    "LogObserver": "switchgear.telemetry.observers",
+    "OpenTelemetryObserver": "switchgear.telemetry.observers",
     "Policy": "switchgear.core.policy",
     "Principal": "switchgear.policy.call",
+    "PrometheusObserver": "switchgear.telemetry.observers",
+    "Refusal": "switchgear.policy.fault",
     "Request": "switchgear.http.message",
     "Response": "switchgear.http.message",
+    "Stale": "switchgear.core.fallback",
     "Transaction": "switchgear.ports.tables",
+    "Verdict": "switchgear.policy.verdict",
+    "WindowSettings": "switchgear.policy.window",
+    "current": "switchgear.core.ambient",
+    "deadline": "switchgear.core.ambient",
+    "fan_out": "switchgear.core.observe",
+    "remaining": "switchgear.core.ambient",
+    "static": "switchgear.core.fallback",
+    "within": "switchgear.core.ambient",
 }
 
 

@@ -35,10 +35,14 @@ OUTBOUND_DRAWN = """\
 outbound
   observe            sees everything below, refusals too
   fallback           outside everything that can fail, and not an attempt itself
+  coalesce           inside the fallback, which is each caller's own; the rest is done once for all
   service_breaker    outside the retry: an open one costs no attempt and no budget
   retry              outside the breaker below, so that each attempt is recorded
+  hedge              inside the retry, from the same budget: two that race are one try
   balance            inside the retry: another attempt picks another endpoint
+  hurry              before the breaker: a caller without time must not take a probe's place
   breaker            outside the timeout, so that slowness counts as failure
+  rate               before the queue: nobody waits there for what a limit then refuses
   bulkhead           inside the breaker: nobody queues for what is known to be down
   timeout            the time of the work alone, not that of a queue before it
   drill              innermost: an injected fault meets every protection"""

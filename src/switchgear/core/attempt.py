@@ -8,13 +8,14 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from switchgear.core.endings import drop, follow, streams
-from switchgear.core.observe import AttemptEnded, Retrying
-from switchgear.core.permits import Held, answered, settle
+from switchgear.core.observe import AttemptEnded, Overran, Retrying
+from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
+from switchgear.core.threads import Lingering
 from switchgear.core.timeout import Cut, overdue
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
-from switchgear.policy.verdict import Verdict, judge, worse
+from switchgear.policy.verdict import NEUTRAL, Verdict, judge, worse
 
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
@@ -64,12 +65,20 @@ class Attempt:
         off, and even if the caller left in the same turn.
         """
         if cut is None or not cut.rings or not cut.enforced:
+            error = self._translated(error)
             return error, judge(error)
         fault = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
             return fault, judge(fault)
         return error, judge(fault)
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """Make a fault of what a library raised, where somebody knows how."""
+        translate = self.frame.kit.translate
+        if translate is None or isinstance(error, Fault) or not isinstance(error, Exception):
+            return error
+        return translate(error) or error
 
     def late(self, verdict: Verdict) -> Verdict:
         """Judge an answer of work that swallowed being called off: late is not well."""
@@ -105,26 +114,50 @@ class Attempt:
         else:
             self.over(verdict)
 
-    def over(self, verdict: Verdict, failure: BaseException | None = None) -> None:
-        """End the call, and with it the last attempt, if that is under way."""
+    def over(
+        self,
+        verdict: Verdict,
+        failure: BaseException | None = None,
+        left: Lingering | None = None,
+    ) -> None:
+        """End the call, and with it the last attempt, if that is under way.
+
+        `left` is what it has left running in a thread.
+        """
         frame = self.frame
         now = frame.kit.clock()
-        settle(self.held, verdict, now)
+        self._settle(verdict, now, None, left)
         frame.tally.count(verdict)
         if frame.kit.observe is not None:
             code = "" if failure is None else code_of(failure)
             took, in_all = now - self.at, now - self.begun
             frame.tell(self.number, self.tries, verdict, took, in_all, code)
 
-    def attempt_over(self, verdict: Verdict) -> None:
+    def attempt_over(self, verdict: Verdict, left: Lingering | None = None) -> None:
         """End this attempt, which another one follows."""
         frame = self.frame
         now = frame.kit.clock()
-        settle(self.held, verdict, now, self.whole)
+        self._settle(verdict, now, self.whole, left)
         if frame.tells:
             frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
 
-    async def rest(self, answer: Any, verdict: Verdict, wait: float) -> "Attempt":
+    def _settle(self, verdict: Verdict, now: float, rest: Held, left: Lingering | None) -> None:
+        """Give the permits back down to `rest`.
+
+        Where the work goes on in a thread, those that bound how much goes on at once stay out until
+        its end; the others learn now, else a dependency that hangs would never open its breaker.
+        """
+        if left is None or left.ended:
+            settle(self.held, verdict, now, rest)
+            return
+        learn, bound = split(self.held, rest)
+        zombie = _Zombie(self.frame, bound)
+        left.on_end(zombie.end)
+        settle(learn, verdict, now)
+
+    async def rest(
+        self, answer: Any, verdict: Verdict, wait: float, left: Lingering | None
+    ) -> "Attempt":
         """End this attempt and sleep until the next one, which is returned, not begun."""
         frame = self.frame
         following = Attempt(frame, self.begun, self.until, self.whole, repeatable=self.repeatable)
@@ -134,13 +167,31 @@ class Attempt:
                 answered(self.held, frame.kit.clock())
                 drop(answer, verdict, self.attempt_over)
             else:
-                self.attempt_over(verdict)
+                self.attempt_over(verdict, left)
             frame.kit.tell(Retrying(frame.kit.name, self.number, wait, verdict))
             await sleep(wait)
         except BaseException as error:
             following.over(judge(error), error)
             raise
         return following
+
+
+class _Zombie:
+    """Work in a thread that its caller has left, and the places that it still holds."""
+
+    __slots__ = ("_frame", "_held")
+
+    def __init__(self, frame: "Frame", held: Held) -> None:
+        self._frame = frame
+        self._held = held
+        frame.tally.zombies += 1
+        frame.tally.overran += 1
+        frame.kit.tell(Overran(frame.kit.name, 0.0))
+
+    def end(self, verdict: Verdict) -> None:
+        """Give the places back, whatever came of the work: its caller was told already."""
+        self._frame.tally.zombies -= 1
+        settle(self._held, NEUTRAL, self._frame.kit.clock())
 
 
 def code_of(failure: BaseException) -> str:

@@ -11,7 +11,7 @@ its end.
 from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from threading import get_ident
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,28 +22,42 @@ from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
 from switchgear.core.kit import NOWHERE, Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Event, Overran, report
-from switchgear.core.permits import Held, let_in, refresh, settle
+from switchgear.core.permits import Held, let_in, refresh, refusing, settle
 from switchgear.core.retry import Retry
 from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
+from switchgear.core.threads import lingering
 from switchgear.core.timeout import GRACE, Cut, Timeout, expired
 from switchgear.policy.breaker import Breaker
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.gate import Ask, Gate, Permit
+from switchgear.policy.hurry import Hurry
 from switchgear.policy.verdict import GOOD, Verdict, judge
 
 __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 
+Kind = TypeVar("Kind")
+
 _NONE: Final[Mapping[str, Any]] = {}
+_LONG: Final = 0.001  # seconds: of calls shorter than this, one in eight is a sample large enough
 _get_due: Final = due.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
 
 
+def _taken(gates: list[Gate], place: int, kind: type[Kind]) -> Kind | None:
+    """Take the first or last gate out, if it is of that kind."""
+    if gates and type(gates[place]) is kind:
+        gate: Any = gates.pop(place)
+        found: Kind = gate
+        return found
+    return None
+
+
 class Terms(NamedTuple):
-    """What holds where only a function is given: a call has `full` seconds, and may repeat or not."""
+    """What holds where only a function is given: a call's `full` seconds, whether it may repeat."""
 
     full: float
     repeatable: bool
@@ -53,12 +67,14 @@ class Frame:
     """A handler behind gates, a timeout and a retry; `run` is the handler that it makes.
 
     `outer` gates stand outside the retry and count whole calls. `tells`: this frame is the one to
-    tell how attempts ended. With `terms`, it can also be run with a function instead of a call.
+    tell how attempts ended; how calls did is told by the one that retries, and by one with
+    `terms`, which can also be run with a function instead of a call.
     """
 
     __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
-                 "_handler", "_judge", "_limit", "_name", "_observe", "_outer", "_plain",
-                 "_repeatable", "_share", "kit", "retry", "tally", "tells", "timeout")  # fmt: skip
+                 "_handler", "_hurry", "_judge", "_limit", "_name", "_observe", "_outer", "_plain",
+                 "_repeatable", "_share", "ends", "kit", "retry", "tally", "tells",
+                 "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -81,11 +97,12 @@ class Frame:
         self._plain: type | None = None  # of the last answer that did not stream
         self._handler = handler
         self._outer = tuple(outer)
-        # The two gates that nearly every frame has are passed by hand, as long as they let it.
-        self._breaker = gates[0] if gates and type(gates[0]) is Breaker else None
-        self._bulkhead = gates[-1] if gates and type(gates[-1]) is Bulkhead else None
-        by_hand = (self._breaker, self._bulkhead)
-        self._between = tuple(gate for gate in gates if gate not in by_hand)
+        # The gates that nearly every frame has are passed by hand, as long as they let it.
+        between = list(gates)
+        self._hurry = _taken(between, 0, Hurry)
+        self._breaker = _taken(between, 0, Breaker)
+        self._bulkhead = _taken(between, -1, Bulkhead)
+        self._between = tuple(between)
         # What follows is said elsewhere, too: every call looks at it, and a look costs 4 ns.
         self._name, self._clock = kit.name, kit.clock
         self._judge, self._observe = kit.judge, kit.observe
@@ -93,6 +110,7 @@ class Frame:
         self._budget = budget if type(budget) is RetryBudget else None
         self._limit, self._share = (0.0, 0.0) if timeout is None else (timeout.limit, timeout.share)
         self._full, self._repeatable = (0.0, False) if terms is None else terms
+        self.ends = retry is not None or terms is not None
 
     async def run(
         self,
@@ -114,23 +132,29 @@ class Frame:
         `bench/ground` hold the figures.)
         """
         clock, timeout = self._clock, self.timeout
+        hurry: Any = self._hurry
         breaker: Any = self._breaker
         bulkhead: Any = self._bulkhead
         work: Any = call
         now = clock()
+        earliest = None
         if call is not None:
             until = call.deadline
             repeatable = call.repeatable
+            short = hurry is not None
         else:
             until = now + self._full
             repeatable = self._repeatable
+            short = False  # of time: only a caller's own deadline makes it so
             earliest = _get_due()
             if earliest is None:
                 outermost = ambient.get()
                 if outermost is not None and outermost.deadline < until:
                     until = outermost.deadline
+                    short = hurry is not None
             elif earliest < until:
                 until = earliest
+                short = hurry is not None
         limit = until  # of this attempt
         begun, tries = now, 1
         held: Held = None
@@ -154,6 +178,8 @@ class Frame:
                         self.retry.budget.deposit(now)
                     if call is not None:
                         call.trail.attempts = 1
+            if short and (late := hurry.refuses(until - now, now)) is not None:
+                raise refusing(self.kit, hurry, late)
             asked = self._between
             if breaker is not None:
                 if breaker.freely:
@@ -171,7 +197,7 @@ class Frame:
                 else:
                     held, now = await self._admit((bulkhead,), work, until, held, now)
             if timeout is not None:
-                if until <= now:
+                if until <= now and timeout.enforce:
                     raise expired(self._name, until - now)
                 if repeatable:
                     allowed = (until - now) * self._share
@@ -199,7 +225,7 @@ class Frame:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
                 answer = await self._handler(work)
             else:
-                token = _set_due(limit)
+                token = _set_due(limit if timeout is None or timeout.enforce else earliest)
                 try:
                     answer = await (function(*args, **kwargs) if kwargs else function(*args))
                 finally:
@@ -220,11 +246,11 @@ class Frame:
             failure, verdict = attempt.failed(error, cut)
             wait = attempt.pause(verdict, failure)
             if wait is None:
-                attempt.over(verdict, failure)
+                attempt.over(verdict, failure, lingering(error))
                 if failure is error:
                     raise
                 raise failure from (None if isinstance(error, CancelledError) else error)
-            answer = None
+            answer, left = None, lingering(error)
         else:
             in_time = True
             if cut is not None:
@@ -254,7 +280,10 @@ class Frame:
                         held = (breaker, Permit(now, epoch), held)
                 if held is not None:
                     settle(held, verdict, end)
-                self.tally.good += 1
+                tally = self.tally
+                tally.good += 1
+                if hurry is not None and (end - now > _LONG or not tally.good & 7):
+                    hurry.observe(end - now, end)
                 if self._observe is not None:
                     number = tries if call is None else call.attempt + tries - 1
                     self.tell(number, tries, verdict, end - now, end - begun, "")
@@ -269,7 +298,8 @@ class Frame:
             if wait is None:
                 attempt.finish(answer, verdict)
                 return answer
-        following = await attempt.rest(answer, verdict, wait)
+            left = None
+        following = await attempt.rest(answer, verdict, wait, left)
         if call is not None:
             call.trail.attempts = tries + 1
         return await self.run(call, function, args, kwargs, following)
@@ -354,7 +384,7 @@ class Frame:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above
                 report(event, error)
-        if self.retry is not None:
+        if self.ends:
             event = CallEnded(self._name, tries, verdict, in_all, code)
             try:
                 observe(event)

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from switchgear.policy.call import Call
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["Ending", "Handler", "Judge", "Layer"]
+__all__ = ["Ending", "Handler", "Judge", "Layer", "Translate"]
 
 In = TypeVar("In")
 Out_co = TypeVar("Out_co", covariant=True)
@@ -23,6 +23,9 @@ Layer = Callable[[Handler[Any, Any]], Handler[Any, Any]]
 
 Judge = Callable[[Any], Verdict]
 """Says what a returned value means: an HTTP 503 was returned, yet it is no success."""
+
+Translate = Callable[[Exception], Exception | None]
+"""Makes a fault of an exception of some library that it knows, or returns None."""
 
 
 @runtime_checkable

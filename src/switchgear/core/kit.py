@@ -8,7 +8,7 @@ import msgspec
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.drivers import Place, here, working
-from switchgear.core.handler import Judge
+from switchgear.core.handler import Judge, Translate
 from switchgear.core.observe import Event, Observer, report
 from switchgear.core.sweep import Sweep, sweep_of
 
@@ -31,7 +31,7 @@ NOWHERE: Final = Desk(-1, Place(), None, None)
 class Kit:
     """The name of a stack, whom it tells, how it judges values, its clock, and its sweep."""
 
-    __slots__ = ("_desk", "clock", "judge", "name", "observe")
+    __slots__ = ("_desk", "clock", "judge", "name", "observe", "translate")
 
     def __init__(
         self,
@@ -39,11 +39,13 @@ class Kit:
         observe: Observer | None = None,
         judge: Judge | None = None,
         clock: Clock = FINE,
+        translate: Translate | None = None,
     ) -> None:
         self.name = name
         self.observe = observe
         self.judge = judge
         self.clock = clock
+        self.translate = translate
         self._desk = NOWHERE
 
     def desk(self) -> Desk:

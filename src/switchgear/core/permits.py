@@ -5,11 +5,11 @@ from asyncio import Future
 from switchgear.core.drivers import working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Refusing
-from switchgear.policy.fault import Refusal
+from switchgear.policy.fault import Fault, Refusal
 from switchgear.policy.gate import Gate, Permit, Refused, Waiting
 from switchgear.policy.verdict import NEUTRAL, Verdict
 
-__all__ = ["Held", "answered", "let_in", "refresh", "settle", "wake"]
+__all__ = ["Held", "answered", "let_in", "refresh", "refusing", "settle", "split", "wake"]
 
 Held = tuple[Gate, Permit, "Held"] | None
 """The permits that a call holds, the innermost first: a chain, because it costs no list."""
@@ -41,6 +41,22 @@ def settle(held: Held, verdict: Verdict, now: float, rest: Held = None) -> None:
             raise
 
 
+def split(held: Held, rest: Held) -> tuple[Held, Held]:
+    """Part the permits down to `rest`: those of gates that learn, those of gates that bound.
+
+    What is bounded is how much goes on at once: a place is taken for as long as the work goes on.
+    """
+    learn: Held = None
+    bound: Held = None
+    while held is not rest:
+        gate, permit, held = held  # type: ignore[misc]  # the rest is a tail of what is held
+        if getattr(gate, "bounds", False):
+            bound = (gate, permit, bound)
+        else:
+            learn = (gate, permit, learn)
+    return learn, bound
+
+
 def wake(let: tuple[Waiting, ...]) -> None:
     """Wake those whom a gate has just answered."""
     for waiting in let:
@@ -68,8 +84,13 @@ async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permi
     answer = await _queue(kit, gate, got) if isinstance(got, Waiting) else got
     if isinstance(answer, Permit):
         return answer
-    kit.tell(Refusing(kit.name, gate.name, answer.detail, answer.refusal))
-    raise answer.fault()
+    raise refusing(kit, gate, answer)
+
+
+def refusing(kit: Kit, gate: Gate, refused: Refused) -> Fault:
+    """Tell of a refusal, and return the fault that the caller gets."""
+    kit.tell(Refusing(kit.name, gate.name, refused.detail, refused.refusal))
+    return refused.fault()
 
 
 async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit | Refused:

@@ -1,42 +1,59 @@
-"""Policies: a breaker, a bulkhead, a retry and a timeout around any async function, in one object.
+"""Policies: every protection of the calls to one dependency, around any function, in one object.
 
 ::
 
-    mail = Policy("mail", timeout=0.5, deadline=2.0)
+    mail = Policy("mail", deadline="2s", timeout="500ms")
 
     await mail.call(send, letter)         # as it stands
 
     @mail
     async def send(letter: Letter) -> Receipt: ...
+
+    async with mail:                      # a block of statements, tried once
+        await connection.send(letter)
 """
 
 import random as randomness
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
-from inspect import iscoroutinefunction
-from typing import Any, Final, ParamSpec, TypeVar
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
 
 from msgspec.structs import replace
 
-from switchgear.core.ambient import ambient
+from switchgear.core.ambient import ambient, due
+from switchgear.core.block import Blocks
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.frames import Retry, Terms, Timeout
-from switchgear.core.handler import Judge
-from switchgear.core.observe import Observer
-from switchgear.core.stack import OUTBOUND, Part, Place, stack
-from switchgear.policy.backoff import Backoff, BackoffSettings
+from switchgear.core.fallback import Fallback
+from switchgear.core.frames import Terms, Timeout
+from switchgear.core.handler import Judge, Layer
+from switchgear.core.observe import Observer, quiet
+from switchgear.core.options import Builder, Mode, Options
+from switchgear.core.portal import run
+from switchgear.core.stack import OUTBOUND, stack
+from switchgear.core.threads import Threads, in_thread
+from switchgear.policy.adaptive import AdaptiveSettings
+from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker import Breaker, BreakerSettings
-from switchgear.policy.bucket import BucketSettings, TokenBucket
-from switchgear.policy.budget import RetryBudget
-from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.bucket import BucketSettings, GcraSettings
+from switchgear.policy.budget import BudgetSettings
+from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.call import Call
+from switchgear.policy.duration import seconds
 from switchgear.policy.gate import Gate
+from switchgear.policy.hedge import HedgeSettings
+from switchgear.policy.hurry import HurrySettings
+from switchgear.policy.lint import Finding, Plan, lint, lint_nested
 
 __all__ = ["Policy"]
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+_RETRY: Final = BackoffSettings()
+_BUDGET: Final = BudgetSettings()
+_HURRY: Final = HurrySettings()
 _BREAKER: Final = BreakerSettings()
 _BULKHEAD: Final = BulkheadSettings()
 
@@ -45,61 +62,104 @@ class Policy:
     """Protect the calls to one dependency, with every protection on by default.
 
     Share one policy among all calls to the same dependency: its breaker, its permits and its
-    retry budget learn from them all. `deadline` bounds a whole call and `timeout` one attempt of a
-    repeatable one, in seconds; inside another call, that one's deadline bounds this one too.
-    `repeatable` says that doing it twice does no more than doing it once: otherwise it is tried
-    again only after a failure that surely had no effect. `breaker`, `bulkhead` and `rate` may be
-    None. `judge` says what a returned value means.
+    retry budget learn from them all. Durations are seconds, or written as "250ms", "2s", "5min".
 
-    Functions run in the task of the caller, who gets what they return or raise, or a `Fault`.
+    `deadline` bounds a whole call; inside another call, that one's deadline bounds this one, too.
+    `timeout` bounds one attempt of a `repeatable` call: one that does no more when done twice.
+    Another is tried again only after a failure that surely had no effect. `attempts` counts the
+    first one; `retry` says more about it.
+
+    `breaker`, `bulkhead`, `hurry` and `retry` are on unless they are None; `rate`, `adaptive`,
+    `hedge`, `fallback` and `coalesce` are off unless they are given. `fallback` is a `Stale`, a
+    `static` value, or a function of the error and the call's arguments; `coalesce` and `key` are
+    functions of the arguments: what asks the same, and whose limit it counts against.
+
+    `mode` is "enforce", "observe" (let everything through, and tell what would have been done) or
+    "off", for all of it or by part: `{"breaker": "observe"}`. `judge` says what a returned value
+    means, `translate` makes a `Fault` of an exception that it knows; `observe` is shown every
+    event.
+
+    Functions run in the task of the caller (hedges and shared work in tasks of their own), who gets
+    what they return or raise, or a `Fault`. Not for use by several threads at once: see `run`.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        attempts: int = 3,
-        timeout: float = 1.0,
-        deadline: float = 3.0,
+        deadline: float | str = 3.0,
+        timeout: float | str = 1.0,
+        attempts: int | None = None,
         repeatable: bool = False,
+        retry: BackoffSettings | None = _RETRY,
+        budget: BudgetSettings = _BUDGET,
+        hurry: HurrySettings | None = _HURRY,
         breaker: BreakerSettings | None = _BREAKER,
         bulkhead: BulkheadSettings | None = _BULKHEAD,
-        rate: BucketSettings | None = None,
+        rate: BucketSettings | GcraSettings | None = None,
+        adaptive: AdaptiveSettings | None = None,
+        hedge: HedgeSettings | None = None,
+        fallback: Fallback | Callable[..., Any] | None = None,
+        coalesce: Callable[..., Hashable | None] | None = None,
+        key: Callable[..., str] | None = None,
+        mode: Mode | Mapping[str, Mode] = "enforce",
         judge: Judge | None = None,
+        translate: Callable[[Exception], Exception | None] | None = None,
         observe: Observer | None = None,
+        chaos: Layer | None = None,
         clock: Clock = FINE,
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        if not (deadline > 0 and timeout > 0):
-            raise ValueError(f"policy {name!r}: a deadline and a timeout above 0 would be right")
         self.name = name
-        self._deadline = deadline
-        self._repeatable = repeatable
+        try:
+            self._options = Options(
+                deadline=seconds(deadline),
+                timeout=seconds(timeout),
+                repeatable=repeatable,
+                retry=_tries(retry, attempts),
+                budget=budget,
+                hurry=hurry,
+                breaker=breaker,
+                bulkhead=bulkhead,
+                rate=rate,
+                adaptive=adaptive,
+                hedge=hedge,
+                fallback=fallback,
+                coalesce=coalesce,
+                mode=mode,
+                chaos=chaos,
+            )
+        except ValueError as error:
+            raise ValueError(f"policy {name!r}: {error}") from None
         self._clock = clock
-        self._budget = RetryBudget()
-        bound = Timeout(full=deadline, limit=timeout)
-        backoff = Backoff(BackoffSettings(attempts=attempts), random=random)
-        self._gates: dict[str, tuple[Place, Gate]] = {}
-        if breaker is not None:
-            if breaker.slow_after is None:
-                breaker = replace(breaker, slow_after=bound.fair(repeatable=repeatable))
-            made = Breaker(name, breaker, jitter=random, on_transition=observe)
-            self._gates["breaker"] = (Place.BREAKER, made)
-        if rate is not None:  # before the queue: nobody waits there for what a limit then refuses
-            self._gates["rate"] = (Place.BULKHEAD, TokenBucket(name, rate))
-        if bulkhead is not None:
-            self._gates["bulkhead"] = (Place.BULKHEAD, Bulkhead(name, bulkhead))
-        parts = [
-            Part(Place.RETRY, Retry(backoff, self._budget)),
-            Part(Place.TIMEOUT, bound),
-            *(Part(place, gate) for place, gate in self._gates.values()),
-        ]
-        terms = Terms(deadline, repeatable)
-        self._stack = stack(
-            name, OUTBOUND, parts, _invoke, observe=observe, judge=judge, clock=clock, terms=terms
+        self._key = key
+        self._off = mode == "off"
+        builder = Builder(
+            name, self._options, clock=clock, random=random, observe=observe or quiet, judge=judge
         )
-        assert self._stack.sole is not None  # noqa: S101 - it has no layer
-        self._run = self._stack.sole.run
+        self._stack = stack(
+            name,
+            OUTBOUND,
+            builder.parts(),
+            _invoke,
+            observe=observe,
+            judge=judge,
+            clock=clock,
+            terms=Terms(self._options.deadline, repeatable),
+            translate=translate,
+        )
+        self._made = builder.made
+        self._sole = None if self._stack.sole is None or key is not None else self._stack.sole.run
+        self._blocks = Blocks(
+            self._stack.kit,
+            self._stack.tally,
+            tuple(part.what for part in self._stack.parts if _is_gate(part.what)),
+            next((part.what for part in self._stack.parts if isinstance(part.what, Timeout)), None),
+            builder.budget,
+        )
+        self._threads: Threads | None = None
+
+    # -- calling
 
     def call(
         self,
@@ -108,51 +168,209 @@ class Policy:
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Coroutine[Any, Any, Result]:
-        """Call a function under this policy, and return what it returns.
+        """Call an async function under this policy, and return what it returns.
 
         Raises what it raises, or a `Fault`: refused by a gate, or out of time.
         """
-        return self._run(None, function, args, kwargs)
+        if self._sole is not None:
+            return self._sole(None, function, args, kwargs)
+        return self._stacked(function, args, kwargs)
 
-    def __call__(
-        self, function: Callable[Given, Coroutine[Any, Any, Result]]
-    ) -> Callable[Given, Coroutine[Any, Any, Result]]:
-        """Decorate an async function so that each call of it is under this policy.
+    def call_in_thread(
+        self,
+        function: Callable[Given, Result],
+        /,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Coroutine[Any, Any, Result]:
+        """Call a function that blocks, in a thread.
 
-        Raises TypeError for any other function: one that blocks could not be called off.
+        A thread cannot be killed: where the time is over, the caller gets its `Fault` at once, and
+        the function goes on to its end, which is when its permit comes home. Give what it waits
+        for a timeout of its own; `switchgear.remaining()` tells how long.
         """
-        if not iscoroutinefunction(function):
-            raise TypeError(f"policy {self.name!r} protects async functions, not {function!r}")
+        return self.call(self._pool().run, function, *args, **kwargs)
+
+    def run(
+        self,
+        function: Callable[Given, Awaitable[Result]],
+        /,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        """Call an async function from code that has no event loop, and wait for its result.
+
+        All such calls of a process run on one event loop in the background, so that any threads may
+        share a policy in this way.
+        """
+        return run(self.call, function, *args, **kwargs)
+
+    @overload
+    def __call__(
+        self, function: Callable[Given, Coroutine[Any, Any, Result]], /
+    ) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Given, Result], /
+    ) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]:
+        """Decorate a function so that each call of it is under this policy.
+
+        A plain function becomes an async one that runs in a thread, as `call_in_thread` tells.
+
+        Raises:
+            TypeError: it yields, and so ends long after it was called, or it is no function.
+        """
+        if isasyncgenfunction(function) or isgeneratorfunction(function) or not callable(function):
+            raise TypeError(
+                f"policy {self.name!r} protects functions that return, not {function!r}:"
+                " protect what it calls, or use 'async with'"
+            )
+        work = function if iscoroutinefunction(function) else self._threaded(function)
 
         @wraps(function)
-        async def protected(*args: Given.args, **kwargs: Given.kwargs) -> Result:
-            result: Result = await self._run(None, function, args, kwargs)
-            return result
+        async def protected(*args: Any, **kwargs: Any) -> Any:
+            if self._sole is not None:
+                return await self._sole(None, work, args, kwargs)
+            return await self._stacked(work, args, kwargs)
 
         return protected
 
+    async def __aenter__(self) -> None:
+        """Enter a block of statements that is one attempt: nothing can run it twice."""
+        await self._blocks.enter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the block. Raises a `Fault` where its time was over."""
+        self._blocks.leave(error)
+
+    # -- what is known of it
+
     def statistics(self) -> dict[str, dict[str, float | str]]:
-        """Return the present figures of every gate and of the retry budget."""
-        figures = {kind: gate.statistics() for kind, (_, gate) in self._gates.items()}
-        return {**figures, "budget": self._budget.statistics()}
+        """Return the present figures of the calls, of every gate, and of the retry budget."""
+        figures = {"calls": self._stack.statistics()}
+        for part, made in self._made.items():
+            if found := made.statistics():
+                figures[part] = found
+        if self._threads is not None:
+            figures["threads"] = self._threads.statistics()
+        return figures
 
     def describe(self) -> str:
-        """Draw the order of the protections, outermost first, with the reason of each place."""
-        return self._stack.describe()
+        """Draw the order of the protections, outermost first, with the reason of each place.
+
+        Below each stand its settings and where each came from; at the end, what contradicts.
+        """
+        drawn = self._stack.describe()
+        return "\n".join([drawn, *(f"  ! {finding}" for finding in self.lint())])
+
+    def lint(self, rate: float | None = None) -> tuple[Finding, ...]:
+        """Return what of the settings contradicts, at so many calls a second, if that is said."""
+        return lint(self.plan(rate))
+
+    def lint_around(self, *inner: "Policy") -> tuple[Finding, ...]:
+        """Return what contradicts where a call of this policy makes calls of `inner` ones.
+
+        They are given from the outside in.
+        """
+        return lint_nested([one.plan() for one in (self, *inner)])
+
+    def plan(self, rate: float | None = None) -> Plan:
+        """Tell what is known of it before its first call, at so many calls a second."""
+        return self._options.plan(self.name, rate)
+
+    # -- the operator
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The breaker, where there is one that is enforced."""
+        made = self._made.get("breaker")
+        return made if isinstance(made, Breaker) else None
+
+    def force_open(self, why: str = "forced by an operator") -> None:
+        """Refuse every call until `reset`. Raises RuntimeError where there is no breaker."""
+        self._switch().force_open(self._clock(), why)
+
+    def force_closed(self, why: str = "forced by an operator") -> None:
+        """Let every call pass the breaker until `reset`. Raises as `force_open` does."""
+        self._switch().force_closed(self._clock(), why)
+
+    def reset(self, why: str = "reset by an operator") -> None:
+        """Close the breaker and have it forget the past. Raises as `force_open` does."""
+        self._switch().reset(self._clock(), why)
+
+    def _switch(self) -> Breaker:
+        if self.breaker is None:
+            raise RuntimeError(f"policy {self.name!r} has no breaker that is enforced")
+        return self.breaker
+
+    # -- what is behind it
+
+    async def _stacked(
+        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        """Make a call of it: there are layers, or a key, and they have to know more."""
+        if self._off:
+            return await function(*args, **kwargs)
+        outer = ambient.get()
+        until = self._clock() + self._options.deadline
+        cut = due.get()
+        if outer is not None:
+            until = min(until, outer.deadline)
+        call: Call[Any] = Call(
+            (function, args, kwargs),
+            until if cut is None else min(until, cut),
+            repeatable=self._options.repeatable,
+            key="" if self._key is None else self._key(*args, **kwargs),
+            priority=5 if outer is None else outer.priority,
+            principal=None if outer is None else outer.principal,
+            trace=None if outer is None else outer.trace,
+        )
+        return await self._stack.run(call)
+
+    def _threaded(self, function: Callable[..., Result]) -> Callable[..., Awaitable[Result]]:
+        return in_thread(function, self._pool())
+
+    def _pool(self) -> Threads:
+        if self._threads is None:
+            bulkhead = self._options.bulkhead
+            self._threads = Threads(self.name, bulkhead.permits if bulkhead else 64)
+        return self._threads
+
+
+def _tries(retry: BackoffSettings | None, attempts: int | None) -> BackoffSettings | None:
+    """Join the two ways to say how often."""
+    if attempts is None:
+        return retry
+    if retry is None:
+        raise ValueError(f"attempts={attempts} contradicts retry=None: give one of them")
+    return BackoffSettings(
+        attempts=attempts,
+        base=retry.base,
+        cap=retry.cap,
+        longest_retry_after=retry.longest_retry_after,
+    )
+
+
+def _is_gate(what: object) -> TypeGuard[Gate]:
+    return hasattr(what, "admit")
 
 
 async def _invoke(call: Call[Any]) -> Any:
-    """Run the function of a call. What it calls in turn is bounded by that call's deadline."""
+    """Run the function of a call below layers, which may have put it into another task."""
     function, args, kwargs = call.payload
-    outer = ambient.get()
-    if outer is None:
-        before = ambient.set(replace(call, payload=None))
-    else:
-        before = ambient.set(replace(outer, deadline=call.deadline))
+    if ambient.get() is None and (call.principal or call.trace):
+        ambient.set(replace(call, payload=None))  # in a task of its own, with an empty Context
+    before = due.set(call.deadline)
     try:
         return await function(*args, **kwargs)
     finally:
         try:
-            ambient.reset(before)
+            due.reset(before)
         except ValueError:
             pass  # thrown away by another Context, which never saw that value

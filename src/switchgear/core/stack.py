@@ -6,15 +6,21 @@ retry that stand together into one frame. A layer is only what must wrap.
 
 from collections.abc import Iterable
 from enum import Enum
+from math import inf
 from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import asdict
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.frames import Frame, Kit, Retry, Terms, Timeout
-from switchgear.core.handler import Handler, Judge, Layer
+from switchgear.core.handler import Handler, Judge, Layer, Translate
 from switchgear.core.observe import Observer
+from switchgear.core.tally import Tally
 from switchgear.policy.gate import Gate
+from switchgear.policy.observing import Observing
 
-__all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Stack", "describe", "stack"]
+__all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Setting", "Stack", "describe", "shown", "stack"]
 
 
 class Place(Enum):
@@ -32,10 +38,14 @@ class Place(Enum):
     IDEMPOTENCY = "a repeated key answers from the record, before any effect"
     TRANSACTION = "commits before the response; all effects are inside"
     FALLBACK = "outside everything that can fail, and not an attempt itself"
+    COALESCE = "inside the fallback, which is each caller's own; the rest is done once for all"
     SERVICE_BREAKER = "outside the retry: an open one costs no attempt and no budget"
     RETRY = "outside the breaker below, so that each attempt is recorded"
+    HEDGE = "inside the retry, from the same budget: two that race are one try"
     BALANCE = "inside the retry: another attempt picks another endpoint"
+    HURRY = "before the breaker: a caller without time must not take a probe's place"
     BREAKER = "outside the timeout, so that slowness counts as failure"
+    RATE = "before the queue: nobody waits there for what a limit then refuses"
     BULKHEAD = "inside the breaker: nobody queues for what is known to be down"
     TIMEOUT = "the time of the work alone, not that of a queue before it"
     DRILL = "innermost: an injected fault meets every protection"
@@ -58,21 +68,37 @@ INBOUND: Final = (
 OUTBOUND: Final = (
     Place.OBSERVE,
     Place.FALLBACK,
+    Place.COALESCE,
     Place.SERVICE_BREAKER,
     Place.RETRY,
+    Place.HEDGE,
     Place.BALANCE,
+    Place.HURRY,
     Place.BREAKER,
+    Place.RATE,
     Place.BULKHEAD,
     Place.TIMEOUT,
     Place.DRILL,
 )
 
 
+class Setting(NamedTuple):
+    """One effective setting of a part: what it is called, its value, and where that came from."""
+
+    name: str
+    value: object
+    origin: str
+
+
 class Part(NamedTuple):
-    """One protection at its place: a gate, a retry, a timeout, or a layer that wraps."""
+    """One protection at its place: a gate, a retry, a timeout, or a layer that wraps.
+
+    `settings` are what it was made with, for `describe` to tell.
+    """
 
     place: Place
     what: Gate | Retry | Timeout | Layer
+    settings: tuple[Setting, ...] = ()
 
 
 class Stack:
@@ -85,12 +111,19 @@ class Stack:
         parts: list[Part],
         run: Handler[Any, Any],
         frames: list[Frame],
+        kit: Kit,
     ) -> None:
         self.name = name
         self.order = order
         self.parts = parts
         self.run = run
         self.frames = frames  # the innermost first
+        self.kit = kit
+        self.tally = next((one.tally for one in frames if one.ends), Tally())
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how the calls ended that its outermost frame has seen."""
+        return self.tally.statistics()
 
     @property
     def sole(self) -> Frame | None:
@@ -99,19 +132,42 @@ class Stack:
         return self.frames[0] if len(self.frames) == 1 and not layered else None
 
     def describe(self) -> str:
-        """Draw the stack, outermost first: the place, what stands there, and the reason."""
-        return _draw(self.name, [(part.place, _words(part.what)) for part in self.parts])
+        """Draw the stack, outermost first: the place, what stands there, and the reason.
+
+        Below each part stand its settings, with where each came from.
+        """
+        rows = [(part.place, _words(part.what)) for part in self.parts]
+        lines = _draw(self.name, rows).splitlines()
+        drawn = lines[:1]
+        for part, line in zip(self.parts, lines[1:], strict=True):
+            drawn.append(line)
+            for name, value, origin in part.settings:
+                drawn.append(f"      {name} = {shown(value)}  ({origin})")
+        return "\n".join(drawn)
 
 
 def _words(what: object) -> str:
     if isinstance(what, Retry):
         return _words(what.schedule)
     if isinstance(what, Timeout):
-        return f"at most {what.limit:g} s and {what.share:.0%} of what remains"
+        limit = "" if what.limit == inf else f"{what.limit:g} s and "
+        return f"at most {limit}{what.share:.0%} of what remains"
+    if isinstance(what, Observing):
+        return f"{_words(what.gate)}, observed only"
     kind = type(what).__name__.lower()
     if isinstance(name := getattr(what, "name", None), str):
         return f"{kind} {name!r}"
     return str(getattr(what, "__name__", kind))
+
+
+def shown(value: object) -> str:
+    """Write a setting's value as one would write it: numbers without a needless fraction."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, msgspec.Struct):
+        fields = (f"{name}={shown(one)}" for name, one in asdict(value).items())
+        return f"{type(value).__name__}({', '.join(fields)})"
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 def _draw(title: str, rows: list[tuple[Place, str]]) -> str:
@@ -138,6 +194,7 @@ def stack(
     judge: Judge | None = None,
     clock: Clock = FINE,
     terms: Terms | None = None,
+    translate: Translate | None = None,
 ) -> Stack:
     """Put `parts` before `handler` in `order` and compile them.
 
@@ -155,9 +212,9 @@ def stack(
     for kind in (Retry, Timeout):
         if sum(isinstance(part.what, kind) for part in parts) > 1:
             raise ValueError(f"stack {name!r}: more than one {kind.__name__.lower()}")
-    kit = Kit(name, observe, judge, clock)
+    kit = Kit(name, observe, judge, clock, translate)
     run, frames = _compile(kit, parts, handler, terms)
-    return Stack(name, order, parts, run, frames)
+    return Stack(name, order, parts, run, frames, kit)
 
 
 class _Plan:
@@ -198,7 +255,10 @@ def _compile(
         elif not (steps and isinstance(steps[-1], _Plan) and steps[-1].takes(part.what)):
             steps.append(plan := _Plan())
             plan.takes(part.what)
-    teller = _teller(one for one in steps if isinstance(one, _Plan))
+    plans = [one for one in steps if isinstance(one, _Plan)]
+    teller = _teller(plans)
+    # The one that tells how calls ended: where there is a retry, it does.
+    outermost = plans[-1] if plans and not any(one.retry for one in plans[:-1]) else None
     for one in steps:
         if isinstance(one, _Plan):
             frame = Frame(
@@ -209,7 +269,7 @@ def _compile(
                 retry=one.retry,
                 outer=one.outer,
                 tells=one is teller,
-                terms=terms,
+                terms=terms if one is outermost else None,
             )
             frames.append(frame)
             handler = frame.run

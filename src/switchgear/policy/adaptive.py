@@ -36,8 +36,7 @@ class AdaptiveSettings(msgspec.Struct, frozen=True):
         ranges.at_least(self, "most", self.least)
         ranges.between(self, "initial", self.least, self.most)
         ranges.at_least(self, "tolerance", 1)
-        ranges.above(self, "smoothing", 0)
-        ranges.between(self, "smoothing", 0, 1)
+        ranges.between(self, "smoothing", 0.01, 1)
         ranges.above(self, "window", 0)
         ranges.at_least(self, "samples", 1)
         ranges.above(self, "memory", 0)
@@ -76,6 +75,8 @@ class AdaptiveLimit:
 
     Source: Netflix, concurrency-limits (Gradient2).
     """
+
+    bounds: Final = True  # a place is taken until the work has really ended
 
     def __init__(self, name: str, settings: AdaptiveSettings = _DEFAULTS) -> None:
         self.name = name

@@ -66,6 +66,8 @@ class Bulkhead:
     ending, and counts its overdue work in `overrun` itself.
     """
 
+    bounds: Final = True  # a place is taken until the work has really ended
+
     def __init__(self, name: str, settings: BulkheadSettings = _DEFAULTS) -> None:
         self.name = name
         self._settings = settings

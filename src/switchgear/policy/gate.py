@@ -6,7 +6,7 @@ another attempt may start. Neither reads a clock, draws a random number nor perf
 time and randomness are arguments.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -51,6 +51,12 @@ class Permit(msgspec.Struct, eq=False, gc=False):
     answered: float | None = None
 
 
+_CODES: Final = {
+    Refusal.LIMITED: Code.RESOURCE_EXHAUSTED,
+    Refusal.HURRIED: Code.DEADLINE_EXCEEDED,
+}
+
+
 class Refused(NamedTuple):
     """A refusal as a value: what stood in the way, in words for a tired operator."""
 
@@ -60,9 +66,8 @@ class Refused(NamedTuple):
 
     def fault(self) -> Fault:
         """Turn the refusal into the fault that the floors above raise: surely no effect."""
-        limited = self.refusal is Refusal.LIMITED
         return Fault(
-            Code.RESOURCE_EXHAUSTED if limited else Code.UNAVAILABLE,
+            _CODES.get(self.refusal, Code.UNAVAILABLE),
             self.detail,
             effect=Effect.NONE,
             refusal=self.refusal,

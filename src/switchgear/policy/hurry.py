@@ -42,6 +42,9 @@ class Hurry:
     It learns from good calls alone (a failure says nothing about how long an answer takes), and
     cannot lock itself out: with nobody let in nothing is observed, so the memory of a slow
     spell is gone after `span`, and then as many as `samples` go through to show how it is now.
+
+    A frame does not ask for calls that have all their time: it looks with `refuses` at those that
+    have less, and has it `observe` how long good ones took.
     """
 
     def __init__(self, name: str, settings: HurrySettings = _DEFAULTS) -> None:
@@ -53,15 +56,21 @@ class Hurry:
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let a call through, or refuse it because its time will not do."""
-        usual = self._latencies.quantile(self._quantile, now)
-        if usual is None:
-            self._usual = 0.0
-        else:
-            self._usual = usual
-            if ask.deadline - now < usual:
-                return self._refuse(ask.deadline - now)
+        refused = self.refuses(ask.deadline - now, now)
+        if refused is not None:
+            return refused
         self._admitted += 1
         return Permit(now, 0, ask.weight)
+
+    def refuses(self, left: float, now: float) -> Refused | None:
+        """Say whether a call that has `left` seconds would be refused, and count it if so."""
+        usual = self._latencies.quantile(self._quantile, now)
+        self._usual = 0.0 if usual is None else usual
+        return None if usual is None or left >= usual else self._refuse(left)
+
+    def observe(self, elapsed: float, now: float) -> None:
+        """Take in how long one good call took, in seconds."""
+        self._latencies.observe(elapsed, now)
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
         """Take back a permit, and learn how long a good call took. Nobody ever waits here.
@@ -75,7 +84,7 @@ class Hurry:
         self._settled += 1
         if verdict.health is _GOOD:
             ended = now if permit.answered is None else permit.answered
-            self._latencies.observe(ended - permit.at, now)
+            self.observe(ended - permit.at, now)
         return ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:

@@ -28,14 +28,15 @@ class Observing:
 
     def __init__(self, gate: Gate, tell: Callable[[Refused], None] | None = None) -> None:
         self.name = gate.name
-        self._gate = gate
+        self.gate = gate
+        self.bounds: bool = getattr(gate, "bounds", False)
         self._tell = tell
         self._ours: set[Permit] = set()  # of calls that the gate did not admit
         self._refused = self._waited = 0
 
     def admit(self, ask: Ask, now: float) -> Permit:
         """Let a call through, whatever the gate says of it."""
-        got = self._gate.admit(ask, now)
+        got = self.gate.admit(ask, now)
         if isinstance(got, Permit):
             return got
         if isinstance(got, Refused):
@@ -44,7 +45,7 @@ class Observing:
                 self._tell(got)
         else:
             self._waited += 1
-            self._gate.abandon(got, now)
+            self.gate.abandon(got, now)
         permit = Permit(now, 0, ask.weight)
         self._ours.add(permit)
         return permit
@@ -58,7 +59,7 @@ class Observing:
         if permit.spent:
             raise RuntimeError(f"a permit of '{self.name}', observed, was settled twice")
         if permit not in self._ours:
-            return self._gate.settle(permit, verdict, now)
+            return self.gate.settle(permit, verdict, now)
         self._ours.remove(permit)
         permit.spent = True
         return ()
@@ -81,7 +82,7 @@ class Observing:
         `unheld` are those of them that are under way.
         """
         return {
-            **self._gate.statistics(),
+            **self.gate.statistics(),
             "would_refuse": self._refused,
             "would_wait": self._waited,
             "unheld": len(self._ours),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
 import pytest
@@ -38,7 +39,8 @@ async def test_a_call_passes_arguments_in_and_the_result_out() -> None:
     assert await policy.call(double, 20, plus=2) == 42
     figures = policy.statistics()
     assert figures["breaker"]["settled"] == figures["bulkhead"]["settled"] == 1
-    assert set(figures) == {"breaker", "bulkhead", "budget"}
+    assert set(figures) == {"calls", "budget", "hurry", "breaker", "bulkhead"}
+    assert figures["calls"]["good"] == 1
 
 
 async def test_a_decorated_function_keeps_its_name_and_its_types() -> None:
@@ -62,12 +64,16 @@ async def _never_run(policy: Policy) -> None:
     await policy(double)(1, minus=1)  # type: ignore[call-arg]  # the point of it
 
 
-async def test_only_async_functions_are_decorated() -> None:
-    def blocking() -> None:
-        pass
+async def test_what_yields_is_not_decorated() -> None:
+    async def stream() -> AsyncIterator[int]:
+        yield 1
 
-    with pytest.raises(TypeError, match="policy 'mail' protects async functions"):
-        make()(blocking)  # type: ignore[arg-type]  # that is what is refused
+    def generate() -> Iterator[int]:
+        yield 1
+
+    for function in (stream, generate, 42):
+        with pytest.raises(TypeError, match="policy 'mail' protects functions that return, not"):
+            make()(function)  # type: ignore[call-overload]  # that is what is refused
 
 
 async def test_by_default_only_what_had_no_effect_is_tried_again() -> None:
@@ -137,7 +143,7 @@ async def test_gates_are_taken_away_and_added() -> None:
     policy = make(
         breaker=None, bulkhead=BulkheadSettings(permits=1, queue=0), rate=BucketSettings(1.0, 1.0)
     )
-    assert set(policy.statistics()) == {"bulkhead", "rate", "budget"}
+    assert set(policy.statistics()) == {"calls", "budget", "hurry", "rate", "bulkhead"}
     task = asyncio.create_task(policy.call(hang))
     await asyncio.sleep(0)
     with pytest.raises(Fault) as caught:
@@ -208,17 +214,21 @@ async def test_values_are_judged() -> None:
 
 def test_the_drawing_names_what_was_built() -> None:
     drawn = Policy("mail", rate=BucketSettings(10.0, 10.0)).describe().splitlines()
-    assert [line.split()[:3] for line in drawn] == [
+    assert [line.split()[:3] for line in drawn if not line.startswith("      ")] == [
         ["mail"],
         ["retry", "backoff", "outside"],
+        ["hurry", "hurry", "'mail'"],
         ["breaker", "breaker", "'mail'"],
-        ["bulkhead", "tokenbucket", "'mail'"],
+        ["rate", "tokenbucket", "'mail'"],
         ["bulkhead", "bulkhead", "'mail'"],
         ["timeout", "at", "most"],
     ]
+    assert "      attempts = 3  (default)" in drawn
+    assert "      rate = 10  (given)" in drawn
+    assert "      slow_after = 2.4  (derived: 80 % of an attempt's time)" in drawn
 
 
 @pytest.mark.parametrize("options", [{"deadline": 0.0}, {"timeout": -1.0}, {"attempts": 0}])
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="would be right"):
+    with pytest.raises(ValueError, match=r"policy 'mail': .*(would be right|must be more)"):
         Policy("mail", **options)

@@ -1,0 +1,293 @@
+"""What a policy is made of: its options, and the parts of the stack that they stand for."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from math import inf
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import fields, replace
+
+from switchgear.core.clock import Clock
+from switchgear.core.coalesce import coalescing
+from switchgear.core.fallback import Computed, Fallback, Stale, Static, computed, falling_back
+from switchgear.core.handler import Judge, Layer
+from switchgear.core.hedged import hedging
+from switchgear.core.observe import Observer, Refusing
+from switchgear.core.retry import Retry
+from switchgear.core.stack import Part, Place, Setting
+from switchgear.core.timeout import Timeout
+from switchgear.policy.adaptive import AdaptiveLimit, AdaptiveSettings
+from switchgear.policy.backoff import Backoff, BackoffSettings
+from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bucket import BucketSettings, Gcra, GcraSettings, TokenBucket
+from switchgear.policy.budget import BudgetSettings, RetryBudget
+from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.gate import Gate, Refused
+from switchgear.policy.hedge import Hedge, HedgeSettings
+from switchgear.policy.hurry import Hurry, HurrySettings
+from switchgear.policy.lint import Plan
+from switchgear.policy.observing import Observing
+
+__all__ = ["PARTS", "Builder", "Mode", "Options"]
+
+Mode = Literal["enforce", "observe", "off"]
+
+PARTS: Final = (
+    "fallback",
+    "coalesce",
+    "retry",
+    "hedge",
+    "hurry",
+    "breaker",
+    "rate",
+    "adaptive",
+    "bulkhead",
+    "timeout",
+)
+"""What has a mode of its own. Where others answer in its place, to observe means to leave out."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy was given, durations in seconds. None leaves a part out."""
+
+    deadline: float = 3.0
+    timeout: float = 1.0
+    repeatable: bool = False
+    retry: BackoffSettings | None = BackoffSettings()
+    budget: BudgetSettings = BudgetSettings()
+    hurry: HurrySettings | None = HurrySettings()
+    breaker: BreakerSettings | None = BreakerSettings()
+    bulkhead: BulkheadSettings | None = BulkheadSettings()
+    rate: BucketSettings | GcraSettings | None = None
+    adaptive: AdaptiveSettings | None = None
+    hedge: HedgeSettings | None = None
+    fallback: Fallback | Callable[..., Any] | None = None
+    coalesce: Callable[..., Hashable | None] | None = None
+    mode: Mode | Mapping[str, Mode] = "enforce"
+    chaos: Layer | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("deadline", "timeout"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}={getattr(self, name)!r}: more than 0 s would be right")
+        modes = self.mode.values() if isinstance(self.mode, Mapping) else (self.mode,)
+        for mode in modes:
+            if mode not in ("enforce", "observe", "off"):
+                raise ValueError(f"mode={mode!r}: 'enforce', 'observe' or 'off' would be right")
+        if isinstance(self.mode, Mapping) and (unknown := set(self.mode) - set(PARTS)):
+            raise ValueError(
+                f"mode names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
+            )
+        if self.hedge is not None and not self.repeatable:
+            raise ValueError("hedge: only a repeatable call may be sent twice at a time")
+
+    def mode_of(self, part: str) -> Mode:
+        """Say in which mode a part is."""
+        if isinstance(self.mode, Mapping):
+            return self.mode.get(part, "enforce")
+        return self.mode
+
+    def plan(self, name: str, rate: float | None) -> Plan:
+        """Tell what the linter has to know."""
+        limit = None
+        if isinstance(self.rate, BucketSettings):
+            limit = self.rate.rate
+        elif self.rate is not None:
+            limit = 1.0 / self.rate.interval
+        return Plan(
+            name=name,
+            deadline=self.deadline,
+            timeout=self.timeout,
+            repeatable=self.repeatable,
+            retry=self.retry,
+            budget=self.budget,
+            breaker=self.breaker,
+            bulkhead=self.bulkhead,
+            limit=limit,
+            rate=rate,
+        )
+
+
+_DEFAULTS: Final = Options()
+
+
+class Builder:
+    """Makes the parts of one policy. What it made can be asked for by name in `made`."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        observe: Observer,
+        judge: Judge | None,
+    ) -> None:
+        self.name = name
+        self.made: dict[str, Any] = {}
+        self.budget = RetryBudget(options.budget)
+        self._options = options
+        self._clock = clock
+        self._random = random
+        self._observe = observe
+        self._judge = judge
+
+    def parts(self) -> Iterator[Part]:
+        """Make every part that is not off."""
+        yield from self._layers()
+        yield from self._schedules()
+        yield from self._gates()
+        if self._options.chaos is not None:
+            yield Part(Place.DRILL, self._options.chaos)
+
+    def timeout(self) -> Timeout:
+        """Make the timeout of an attempt."""
+        options = self._options
+        enforce = options.mode_of("timeout") == "enforce"
+        if not options.repeatable:  # there is no time to be kept for another attempt
+            return Timeout(options.deadline, limit=inf, share=1.0, enforce=enforce)
+        return Timeout(options.deadline, limit=options.timeout, enforce=enforce)
+
+    def _layers(self) -> Iterator[Part]:
+        """Make what answers in the place of the dependency: observed, it is left out."""
+        options = self._options
+        name, clock, tell, judge = self.name, self._clock, self._observe, self._judge
+        if options.fallback is not None and options.mode_of("fallback") == "enforce":
+            fallback = _of_arguments(options.fallback)
+            layer: Any = falling_back(fallback, name=name, clock=clock, tell=tell, judge=judge)
+            yield Part(Place.FALLBACK, self._keep("fallback", layer))
+        if options.coalesce is not None and options.mode_of("coalesce") == "enforce":
+            layer = coalescing(_same_work(options.coalesce), name=name, clock=clock, tell=tell)
+            yield Part(Place.COALESCE, self._keep("coalesce", layer))
+        if options.hedge is not None and options.mode_of("hedge") == "enforce":
+            hedge = Hedge(options.hedge)
+            withdraw = self.budget.withdraw
+            layer = hedging(hedge, withdraw, name=name, clock=clock, tell=tell, judge=judge)
+            yield Part(Place.HEDGE, layer, _told(options.hedge, HedgeSettings()))
+
+    def _schedules(self) -> Iterator[Part]:
+        options = self._options
+        mode = options.mode_of("retry")
+        if options.retry is not None and mode != "off":
+            schedule = Backoff(options.retry, random=self._random)
+            told = (
+                *_told(options.retry, BackoffSettings()),
+                *_told(options.budget, BudgetSettings(), "budget."),
+            )
+            self.made["budget"] = self.budget
+            yield Part(Place.RETRY, Retry(schedule, self.budget, mode == "enforce"), told)
+        if options.mode_of("timeout") != "off":
+            timeout = self.timeout()
+            told = (
+                _setting("deadline", options.deadline, _DEFAULTS.deadline),
+                _setting("timeout", options.timeout, _DEFAULTS.timeout),
+                _setting("repeatable", options.repeatable, _DEFAULTS.repeatable),
+                Setting("fair", timeout.fair(repeatable=options.repeatable), "derived"),
+            )
+            yield Part(Place.TIMEOUT, timeout, told)
+
+    def _gates(self) -> Iterator[Part]:
+        options = self._options
+        if options.hurry is not None:
+            yield from self._gate(
+                "hurry",
+                Place.HURRY,
+                Hurry(self.name, options.hurry),
+                _told(options.hurry, HurrySettings()),
+            )
+        if options.breaker is not None:
+            settings, told = options.breaker, _told(options.breaker, BreakerSettings())
+            if settings.slow_after is None:
+                slow = self.timeout().fair(repeatable=options.repeatable)
+                settings = replace(settings, slow_after=slow)
+                told = tuple(
+                    Setting("slow_after", slow, "derived: 80 % of an attempt's time")
+                    if one.name == "slow_after"
+                    else one
+                    for one in told
+                )
+            breaker = Breaker(self.name, settings, jitter=self._random, on_transition=self._observe)
+            yield from self._gate("breaker", Place.BREAKER, breaker, told)
+        if isinstance(options.rate, BucketSettings):
+            limit: Gate = TokenBucket(self.name, options.rate)
+            yield from self._gate("rate", Place.RATE, limit, _told(options.rate, None))
+        elif options.rate is not None:
+            limit = Gcra(self.name, options.rate)
+            yield from self._gate("rate", Place.RATE, limit, _told(options.rate, None))
+        if options.adaptive is not None:
+            adaptive = AdaptiveLimit(self.name, options.adaptive)
+            told = _told(options.adaptive, AdaptiveSettings())
+            yield from self._gate("adaptive", Place.BULKHEAD, adaptive, told)
+        if options.bulkhead is not None:
+            bulkhead = Bulkhead(self.name, options.bulkhead)
+            told = _told(options.bulkhead, BulkheadSettings())
+            yield from self._gate("bulkhead", Place.BULKHEAD, bulkhead, told)
+
+    def _gate(
+        self, part: str, place: Place, gate: Gate, told: tuple[Setting, ...]
+    ) -> Iterator[Part]:
+        mode = self._options.mode_of(part)
+        if mode == "off":
+            return
+        if mode == "observe":
+            gate = Observing(gate, self._would_refuse(gate))
+        self.made[part] = gate
+        yield Part(place, gate, told)
+
+    def _would_refuse(self, gate: Gate) -> Callable[[Refused], None]:
+        def tell(refused: Refused) -> None:
+            self._observe(
+                Refusing(self.name, gate.name, refused.detail, refused.refusal, enforced=False)
+            )
+
+        return tell
+
+    def _keep(self, part: str, layer: Any) -> Any:
+        self.made[part] = layer
+        return layer
+
+
+def _told(
+    given: msgspec.Struct, default: msgspec.Struct | None, prefix: str = ""
+) -> tuple[Setting, ...]:
+    """List the settings of a part; those that have no default were given."""
+    return tuple(
+        _setting(
+            prefix + field.name,
+            getattr(given, field.name),
+            getattr(default, field.name, msgspec.UNSET) if default else field.default,
+        )
+        for field in fields(given)
+    )
+
+
+def _setting(name: str, value: object, default: object) -> Setting:
+    return Setting(name, value, "default" if value == default else "given")
+
+
+def _of_arguments(fallback: Fallback | Callable[..., Any]) -> Fallback:
+    """Make a fallback of calls of one that knows a function's arguments."""
+    if isinstance(fallback, Static):
+        return fallback
+    if isinstance(fallback, Stale):
+        key = fallback.key
+        return replace(fallback, key=_same_work(key))
+    function: Callable[..., Any] = fallback.function if isinstance(fallback, Computed) else fallback
+
+    def compute(call: Any, error: Exception) -> Any:
+        _, args, kwargs = call.payload
+        return function(error, *args, **kwargs)
+
+    return computed(compute)
+
+
+def _same_work(key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable | None]:
+    """Make a key of calls of one of arguments: the same question to another function is another."""
+
+    def asked(call: Any) -> Hashable | None:
+        function, args, kwargs = call.payload
+        made = key(*args, **kwargs)
+        return None if made is None else (function, made)
+
+    return asked
