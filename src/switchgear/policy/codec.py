@@ -35,13 +35,12 @@ _EXTRA: Final = 2048
 _HOPS: Final = 16
 _NEAREST: Final = 8  # of the hops that are kept: those nearest to the origin
 _GAP: Final = "..."
-_WIDEST: Final = 12  # characters that one may take: two escapes
 
 _encode: Final = msgspec.json.Encoder().encode
 _ODD: Final = re.compile(r"[^ -~]")
 _CODES: Final = {code.value: code for code in Code}
 _EFFECTS: Final = {effect.value: effect for effect in Effect}
-_REFUSALS: Final = {refusal.value: refusal for refusal in Refusal}
+_REFUSALS: Final[dict[str | None, Refusal]] = {refusal.value: refusal for refusal in Refusal}
 
 
 class _Whole(msgspec.Struct, omit_defaults=True):
@@ -76,7 +75,6 @@ def encode(fault: Fault) -> str:
     Surrogates that stand alone become question marks, a `retry_after` without end none.
     """
     ours = PUBLIC[fault.code]
-    retry_after = fault.retry_after
     return _ascii(
         _encode(
             _Whole(
@@ -84,11 +82,11 @@ def encode(fault: Fault) -> str:
                 "" if fault.detail == ours else _fit(fault.detail, _DETAIL),
                 fault.effect.value,
                 None if fault.refusal is None else fault.refusal.value,
-                retry_after if retry_after is not None and isfinite(retry_after) else None,
+                fault.retry_after,  # without end it is null in JSON, which is none
                 _fit(fault.origin, _NAME),
                 tuple(_fit(hop, _NAME) for hop in _few(fault.hops)),
                 None if fault.public == ours else _fit(fault.public, _SENTENCE),
-                _members(fault.extra) if fault.extra else {},
+                _members(fault.extra),
             )
         )
     )
@@ -160,7 +158,7 @@ def _fault(whole: _Whole) -> Fault:
         _CODES.get(whole.code, Code.UNKNOWN),
         whole.detail,
         effect=_EFFECTS.get(whole.effect, Effect.UNKNOWN),
-        refusal=_REFUSALS.get(whole.refusal or ""),
+        refusal=_REFUSALS.get(whole.refusal),
         retry_after=whole.retry_after,
         origin=whole.origin,
         hops=whole.hops,
@@ -199,9 +197,8 @@ def _members(extra: Mapping[str, object]) -> dict[str, Any]:
 
 def _fit(text: str, most: int) -> str:
     """Return the text as it can be written in at most so many characters."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()  # else a lone surrogate ends it all
-    if len(text) * _WIDEST <= most or _width(text) <= most:
+    text = text.encode(errors="replace").decode()  # else a lone surrogate ends it all
+    if _width(text) <= most:
         return text
     room, kept = most - len(CUT), 0
     while (width := _width(text[kept])) <= room:

@@ -7,7 +7,7 @@ none. What may be concluded is what holds for every one.
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, auto
 from typing import Final, NamedTuple
 
 from switchgear.policy.fault import Code, Fault, leaves
@@ -16,15 +16,15 @@ from switchgear.policy.verdict import Health, effect_of, joined_effect, judge
 __all__ = ["as_fault", "declared"]
 
 _TOLD: Final = 8  # failures whose words stand in the detail of one
-_RANK: Final = {Health.GOOD: 0, Health.NEUTRAL: 1, Health.BAD: 2}
+_ORDER: Final = (Health.GOOD, Health.NEUTRAL, Health.BAD)
 
 
 class _Kind(IntEnum):
     """What a failure in a group is, from what answers for the others least to most."""
 
-    CALLED_OFF = 0
-    FAULT = 1
-    DEFECT = 2
+    CALLED_OFF = auto()
+    FAULT = auto()
+    DEFECT = auto()
 
 
 class _Told(NamedTuple):
@@ -42,9 +42,9 @@ def as_fault(error: BaseException, origin: str = "") -> Fault:
 
     It speaks for what failed. What else succeeded beside it, only the caller knows.
     """
-    told = [_alone(leaf, origin) for leaf in leaves(error)]
-    if len(told) == 1:
-        return told[0].fault
+    first, *others = told = [_alone(leaf, origin) for leaf in leaves(error)]
+    if not others:
+        return first.fault
     worst = max(told, key=_weight).fault  # the first among equals
     waits = [one.fault.retry_after for one in told if one.fault.retry_after is not None]
     return Fault(
@@ -66,10 +66,6 @@ def declared(error: BaseException) -> Fault | None:
     A group declares one if there is a fault in it and nothing else but cancellations: those
     are how a group ends the work beside a failure.
     """
-    if isinstance(error, Fault):
-        return error
-    if not isinstance(error, BaseExceptionGroup):
-        return None
     faulty = False
     for leaf in leaves(error):
         if isinstance(leaf, Fault):
@@ -97,7 +93,7 @@ def _alone(leaf: BaseException, origin: str) -> _Told:
 
 def _weight(told: _Told) -> tuple[int, int, bool]:
     verdict = judge(told.fault)
-    return told.kind, _RANK[verdict.health], not verdict.again
+    return told.kind, _ORDER.index(verdict.health), not verdict.again
 
 
 def _words(worst: Fault, told: Sequence[_Told]) -> str:

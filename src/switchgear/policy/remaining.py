@@ -77,4 +77,4 @@ def shortened(longest: float, asked: float | None) -> float:
 
     Nothing left (0.0) is an answer, too: `asked or longest` would give it everything.
     """
-    return longest if asked is None or asked > longest else asked
+    return longest if asked is None else min(longest, asked)

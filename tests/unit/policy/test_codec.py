@@ -288,6 +288,11 @@ def test_a_stranger_cannot_send_us_to_sleep(wait: float, read: float | None) -> 
     assert fault.retry_after == read
 
 
+def test_a_stranger_may_say_no_more_than_a_code() -> None:
+    fault = fault_of_ack({"error": {"code": "aborted"}})
+    assert same(fault, Fault(Code.ABORTED))
+
+
 def test_a_strangers_sentence_is_bounded() -> None:
     fault = fault_of_ack({"error": {"code": "not yet known", "detail": "x" * 9999}})
     assert fault is not None

@@ -25,7 +25,9 @@ AWAY = Fault(Code.UNAVAILABLE, "db is away", retry_after=2.0, origin="db")
 OPEN = Fault(
     Code.UNAVAILABLE, "open", effect=Effect.NONE, refusal=Refusal.OPEN, retry_after=5.0, origin="m"
 )
-MISSING = Fault(Code.NOT_FOUND, "no row", effect=Effect.NONE, public="No such user.")
+MISSING = Fault(
+    Code.NOT_FOUND, "no row", effect=Effect.NONE, public="No such user.", extra={"id": 7}
+)
 DONE = Fault(Code.INTERNAL, "half", effect=Effect.DONE)
 PASSED_ON = Fault(Code.UNAVAILABLE, "far", origin="far", hops=("near",))
 DEFECT = ZeroDivisionError("division by zero")
@@ -228,6 +230,7 @@ def test_who_left_is_nobodys_failure_alone_or_in_a_group() -> None:
 def test_many_failures_are_told_in_bounded_words() -> None:
     faults = [Fault(Code.ABORTED, f"f{number}") for number in range(8)]
     assert as_fault(group(*faults)).detail == "8 failures: f0; f1; f2; f3; f4; f5; f6; f7"
+    assert as_fault(group(*faults, LEFT, MISSING)).detail.endswith("f6; and 1 more")
     faults += [AWAY, Fault(Code.ABORTED, "last")]
     assert as_fault(group(*faults)).detail == (
         "10 failures: db is away; f0; f1; f2; f3; f4; f5; f6; and 2 more"

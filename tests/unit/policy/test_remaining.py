@@ -20,8 +20,8 @@ GRPC, ENVOY = "grpc-timeout", "x-envoy-expected-rq-timeout-ms"
 NOTHING: Mapping[str, str] = {}
 
 
-def test_the_floor_is_what_the_defaults_say() -> None:
-    assert FLOOR == 0.1
+def test_the_names_and_figures_that_others_hold_us_to() -> None:
+    assert (FLOOR, HEADER) == (0.1, "switchgear-deadline-ms")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,7 @@ def test_nothing_left_is_not_everything() -> None:
         (-1.0, "0n"),
         (1e-9, "1n"),
         (0.0625, "62500000n"),
+        (0.09999999995, "99999999n"),
         (0.1, "100000u"),
         (0.25, "250000u"),
         (64.0, "64000000u"),
