@@ -102,18 +102,19 @@ class _Table:
 
     def _flight(self, key: Hashable, call: Call[Any], now: float) -> "_Flight":
         loop = asyncio.get_running_loop()
-        here = self.flights.get(loop)
-        if here is None:
-            for old in [one for one in self.flights if one.is_closed()]:
-                del self.flights[old]  # its flights never landed
-            here = self.flights[loop] = {}
+        here = self.flights.get(loop, {})
         flight = here.get(key)
         if flight is not None and flight.until - now >= SHARE * (call.deadline - now):
             self.joined += 1
             self.layer.tell(Coalesced(self.layer.origin))
             return flight
+        flight = _Flight(self, loop, key, call)
         self.begun += 1
-        here[key] = flight = _Flight(self, loop, key, call)
+        if not here:
+            for old in [one for one in self.flights if one.is_closed()]:
+                del self.flights[old]  # its flights never landed
+            self.flights[loop] = here
+        here[key] = flight
         return flight
 
     def drop(self, flight: "_Flight") -> None:

@@ -409,6 +409,23 @@ async def test_a_key_that_fails_fails_the_call() -> None:
         await coalescing(no_key, name="mail", clock=clock)(Work())(ask())
 
 
+async def test_what_fails_before_the_work_begins_leaves_no_entry() -> None:
+    work = Work()
+    layer = coalescing(lambda call: call.payload, name="mail", clock=clock)
+    run = layer(work)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="unhashable"):
+            await run(Call([], clock() + 3.0))
+    assert work.calls == []
+
+    def no_work(call: Call[Any]) -> Any:
+        raise KeyError("no work")
+
+    with pytest.raises(KeyError):
+        await layer(no_work)(ask())
+    assert layer.statistics() == {"flights": 0, "begun": 0, "joined": 0}
+
+
 async def test_it_works_under_a_stepper() -> None:
     shared = Shared(Work())
     answers: list[Any] = []
