@@ -29,7 +29,7 @@ def covers(error: BaseException) -> bool:
         return error.refusal is not None or judge(Fault(error.code)).health is Health.BAD
     if isinstance(error, ExceptionGroup):
         return any(covers(member) for member in error.exceptions)
-    return isinstance(error, Exception) and judge(error).health is Health.BAD
+    return isinstance(error, Exception)  # any other one is BAD to `judge`
 
 
 def covers_answer(verdict: Verdict) -> bool:

@@ -6,7 +6,16 @@ import pytest
 
 from switchgear.policy.fallback import Kept, LastGood, covers, covers_answer
 from switchgear.policy.fault import Code, Fault, Refusal
-from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL, NEUTRAL_AGAIN, Health, Verdict
+from switchgear.policy.verdict import (
+    BAD,
+    BAD_AGAIN,
+    GOOD,
+    NEUTRAL,
+    NEUTRAL_AGAIN,
+    Health,
+    Verdict,
+    judge,
+)
 
 NO_ANSWER = {
     Code.UNAVAILABLE,
@@ -59,6 +68,7 @@ def test_what_ends_the_work_from_outside_and_what_was_answered_is_not(error: Bas
 )
 def test_what_counts_against_the_dependency_is(error: BaseException) -> None:
     assert covers(error)
+    assert isinstance(error, ExceptionGroup) or judge(error).health is Health.BAD
 
 
 @pytest.mark.parametrize(
