@@ -195,9 +195,8 @@ def _no_retry(node: Node | None) -> Sequence[Contender]:
 
 
 def _retries() -> Sequence[Contender]:
-    more = "+ deadline, budget, timeout"
+    more = "+ budget, statistics"
     return (
-        Contender("Switchgear, the part alone", "+ budget", decorated(ours.part("retry"))),
         Contender("Switchgear, policy.call", more, called(ours.retrying)),
         Contender("Switchgear, decorated", more, decorated(by(ours.retrying))),
         Contender("tenacity", "", decorated(peers.by_tenacity)),
@@ -215,12 +214,10 @@ def _retries() -> Sequence[Contender]:
 
 
 def _breakers(node: Node | None) -> Sequence[Contender]:
-    more = "+ deadline, timeout"
+    more = "by rate, slowness, and in a row; statistics"
     rate = "by rate and slowness"
     row = "by failures in a row"
     return (
-        Contender("Switchgear, the part alone", f"{rate}, and in a row",
-                  decorated(ours.part("breaker"))),
         Contender("Switchgear, policy.call", more, called(ours.breaking)),
         Contender("Switchgear, decorated", more, decorated(by(ours.breaking))),
         Contender("pybreaker", f"{row}; tornado's coroutines", decorated(peers.by_pybreaker)),

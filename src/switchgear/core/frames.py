@@ -10,6 +10,7 @@ its end.
 
 from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from threading import get_ident
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -57,9 +58,9 @@ def _taken(gates: list[Gate], place: int, kind: type[Kind]) -> Kind | None:
 
 
 class Terms(NamedTuple):
-    """What holds where only a function is given: a call's `full` seconds, whether it may repeat."""
+    """What holds where only a function is given: its `full` seconds, if any; if it may repeat."""
 
-    full: float
+    full: float | None
     repeatable: bool
 
 
@@ -72,9 +73,9 @@ class Frame:
     """
 
     __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
-                 "_handler", "_hurry", "_judge", "_limit", "_name", "_observe", "_outer", "_plain",
-                 "_repeatable", "_share", "ends", "kit", "retry", "tally", "tells",
-                 "timeout")  # fmt: skip
+                 "_handler", "_hurry", "_judge", "_limit", "_name", "_observe", "_outer",
+                 "_passes_on", "_plain", "_repeatable", "_share", "ends", "kit", "retry", "tally",
+                 "tells", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -109,7 +110,11 @@ class Frame:
         budget = None if retry is None else retry.budget
         self._budget = budget if type(budget) is RetryBudget else None
         self._limit, self._share = (0.0, 0.0) if timeout is None else (timeout.limit, timeout.share)
-        self._full, self._repeatable = (0.0, False) if terms is None else terms
+        full, self._repeatable = (None, False) if terms is None else terms
+        self._full = inf if full is None else full
+        # Whether the function is to know of its deadline, which is not to be felt where it is only
+        # observed.
+        self._passes_on = (timeout is None and full is not None) or self.enforces
         self.ends = retry is not None or terms is not None
 
     async def run(
@@ -137,7 +142,6 @@ class Frame:
         bulkhead: Any = self._bulkhead
         work: Any = call
         now = clock()
-        earliest = None
         if call is not None:
             until = call.deadline
             repeatable = call.repeatable
@@ -224,8 +228,8 @@ class Frame:
                 if limit is not until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
                 answer = await self._handler(work)
-            else:
-                token = _set_due(limit if timeout is None or timeout.enforce else earliest)
+            elif self._passes_on:
+                token = _set_due(limit)
                 try:
                     answer = await (function(*args, **kwargs) if kwargs else function(*args))
                 finally:
@@ -233,6 +237,8 @@ class Frame:
                         _reset_due(token)
                     except ValueError:
                         pass  # thrown away by another Context, which never saw that value
+            else:
+                answer = await function(*args, **kwargs)
             verdict = GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
             if cut is not None:

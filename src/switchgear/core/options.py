@@ -50,8 +50,8 @@ PARTS: Final = (
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy was given, durations in seconds. None leaves a part out."""
 
-    deadline: float = 3.0
-    timeout: float = 1.0
+    deadline: float | None = 3.0
+    timeout: float | None = 1.0
     repeatable: bool = False
     retry: BackoffSettings | None = BackoffSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -67,9 +67,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     chaos: Layer | None = None
 
     def __post_init__(self) -> None:
-        for name in ("deadline", "timeout"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}={getattr(self, name)!r}: more than 0 s would be right")
         modes = self.mode.values() if isinstance(self.mode, Mapping) else (self.mode,)
         for mode in modes:
             if mode not in ("enforce", "observe", "off"):
@@ -80,6 +77,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.hedge is not None and not self.repeatable:
             raise ValueError("hedge: only a repeatable call may be sent twice at a time")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything bounds an attempt: else nothing has to be armed."""
+        limit = self.timeout is not None and self.repeatable
+        return limit or self.deadline is not None
 
     def mode_of(self, part: str) -> Mode:
         """Say in which mode a part is."""
@@ -96,8 +99,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             limit = 1.0 / self.rate.interval
         return Plan(
             name=name,
-            deadline=self.deadline,
-            timeout=self.timeout,
+            deadline=inf if self.deadline is None else self.deadline,
+            timeout=inf if self.timeout is None else self.timeout,
             repeatable=self.repeatable,
             retry=self.retry,
             budget=self.budget,
@@ -144,10 +147,11 @@ class Builder:
     def timeout(self) -> Timeout:
         """Make the timeout of an attempt."""
         options = self._options
+        full = inf if options.deadline is None else options.deadline
         enforce = options.mode_of("timeout") == "enforce"
-        if not options.repeatable:  # there is no time to be kept for another attempt
-            return Timeout(options.deadline, limit=inf, share=1.0, enforce=enforce)
-        return Timeout(options.deadline, limit=options.timeout, enforce=enforce)
+        if options.timeout is None or not options.repeatable:  # no time to be kept for another
+            return Timeout(full, limit=inf, share=1.0, enforce=enforce)
+        return Timeout(full, limit=options.timeout, enforce=enforce)
 
     def _layers(self) -> Iterator[Part]:
         """Make what answers in the place of the dependency: observed, it is left out."""
@@ -177,7 +181,7 @@ class Builder:
             )
             self.made["budget"] = self.budget
             yield Part(Place.RETRY, Retry(schedule, self.budget, mode == "enforce"), told)
-        if options.mode_of("timeout") != "off":
+        if options.mode_of("timeout") != "off" and options.bounded:
             timeout = self.timeout()
             told = (
                 _setting("deadline", options.deadline, _DEFAULTS.deadline),
@@ -198,7 +202,7 @@ class Builder:
             )
         if options.breaker is not None:
             settings, told = options.breaker, _told(options.breaker, BreakerSettings())
-            if settings.slow_after is None:
+            if settings.slow_after is None and options.bounded:
                 slow = self.timeout().fair(repeatable=options.repeatable)
                 settings = replace(settings, slow_after=slow)
                 told = tuple(

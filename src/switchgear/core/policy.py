@@ -17,6 +17,7 @@ import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from math import inf
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
 
@@ -67,7 +68,7 @@ class Policy:
     `deadline` bounds a whole call; inside another call, that one's deadline bounds this one, too.
     `timeout` bounds one attempt of a `repeatable` call: one that does no more when done twice.
     Another is tried again only after a failure that surely had no effect. `attempts` counts the
-    first one; `retry` says more about it.
+    first one; `retry` says more about it. Without a `deadline` (None) a call may take for ever.
 
     `breaker`, `bulkhead`, `hurry` and `retry` are on unless they are None; `rate`, `adaptive`,
     `hedge`, `fallback` and `coalesce` are off unless they are given. `fallback` is a `Stale`, a
@@ -87,8 +88,8 @@ class Policy:
         self,
         name: str,
         *,
-        deadline: float | str = 3.0,
-        timeout: float | str = 1.0,
+        deadline: float | str | None = 3.0,
+        timeout: float | str | None = 1.0,
         attempts: int | None = None,
         repeatable: bool = False,
         retry: BackoffSettings | None = _RETRY,
@@ -113,8 +114,8 @@ class Policy:
         self.name = name
         try:
             self._options = Options(
-                deadline=seconds(deadline),
-                timeout=seconds(timeout),
+                deadline=None if deadline is None else seconds(deadline),
+                timeout=None if timeout is None else seconds(timeout),
                 repeatable=repeatable,
                 retry=_tries(retry, attempts),
                 budget=budget,
@@ -318,7 +319,8 @@ class Policy:
         if self._off:
             return await function(*args, **kwargs)
         outer = ambient.get()
-        until = self._clock() + self._options.deadline
+        full = self._options.deadline
+        until = inf if full is None else self._clock() + full
         cut = due.get()
         if outer is not None:
             until = min(until, outer.deadline)
