@@ -49,7 +49,7 @@ class QuantileAgainstList(RuleBasedStateMachine):
             assert told is None
             return
         fresh = count - self.told_from
-        if self.half() != self.told_in or fresh >= max(1, self.told_from // 16):
+        if self.half() != self.told_in or fresh > self.told_from // 16:
             self.told, self.told_in, self.told_from = {}, self.half(), count
         exact = self.told.setdefault(share, remembered[max(1, ceil(share * count)) - 1])
         assert told == pytest.approx(exact, rel=CLOSE)

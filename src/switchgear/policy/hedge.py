@@ -58,7 +58,7 @@ class Hedge:
         They count from the start of the latest attempt.
         """
         usual = self._latencies.quantile(self._quantile, now)
-        return usual if usual is None or usual > self._least else self._least
+        return None if usual is None else max(usual, self._least)
 
     def observe(self, elapsed: float, now: float) -> None:
         """Take in how long one attempt took, in seconds.

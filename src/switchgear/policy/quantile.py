@@ -1,6 +1,7 @@
 """Quantiles: how long calls have taken of late, cheaply noted and cheaply asked for."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, exp, inf, log
 from operator import add
@@ -30,7 +31,8 @@ _LONGEST: Final = 1e4
 _STEPS: Final = 20.0  # buckets for each factor of e, so that each is 5 % wide
 _SHIFT: Final = -_STEPS * log(_SHORTEST)
 _LAST: Final = int(_STEPS * log(_LONGEST) + _SHIFT) + 1
-_FRESH: Final = 16  # a quantile is counted anew when one sample in so many is new
+_EMPTY: Final = (0,) * (_LAST + 1)
+_FRESH: Final = 16  # a quantile is counted anew when more than one sample in so many is new
 
 
 class Latencies:
@@ -44,8 +46,8 @@ class Latencies:
     A logarithmic histogram: what is told is within 2.6 % of the sample at the nearest rank,
     from 10 us to 10,000 s. It covers the present half of the span and the whole one before,
     so a memory of the past is gone after `span` at the latest. Observing adds one to an integer;
-    a quantile once told is told again until a sixteenth of the samples is new, or the
-    half is over. An instant before the newest one seen counts as the newest.
+    a quantile once told is told again until more than a sixteenth of the samples is new, or
+    the half is over. An instant before the newest one seen counts as the newest.
     """
 
     __slots__ = ("_due", "_ends", "_half", "_past", "_present", "_samples", "_seen", "_told")
@@ -53,11 +55,11 @@ class Latencies:
     def __init__(self, settings: LatencySettings = _DEFAULTS) -> None:
         self._half = settings.span / 2
         self._samples = settings.samples
-        self._ends = -inf  # the instant at which the present half is over
-        self._present = [0] * (_LAST + 1)
-        self._past = [0] * (_LAST + 1)
-        self._seen = 0  # how many samples both halves hold
-        self._due = 0  # from how many on quantiles are counted anew
+        self._ends = -inf  # the instant at which the present half is over: nothing is begun yet
+        self._present: list[int]
+        self._past: Sequence[int]
+        self._seen: int  # how many samples both halves hold
+        self._due: float  # from how many on quantiles are counted anew
         self._told: dict[float, float] = {}
 
     def observe(self, seconds: float, now: float) -> None:
@@ -86,7 +88,7 @@ class Latencies:
         told = self._told
         if seen >= self._due:
             told.clear()
-            self._due = seen + max(1, seen // _FRESH)
+            self._due = seen + seen // _FRESH + 1
         seconds = told.get(share)
         if seconds is None:
             seconds = told[share] = self._count(share)
@@ -107,8 +109,8 @@ class Latencies:
     def _turn(self, now: float) -> None:
         """Move on to the half of `now`, forgetting those before the last."""
         number = now // self._half
-        self._past = self._present if now < self._ends + self._half else [0] * (_LAST + 1)
-        self._present = [0] * (_LAST + 1)
+        self._past = self._present if now < self._ends + self._half else _EMPTY
+        self._present = list(_EMPTY)
         self._seen = sum(self._past)
-        self._due = 0
+        self._due = -inf
         self._ends = (number + 1) * self._half

@@ -225,8 +225,21 @@ def test_failures_count_as_long_as_they_took_where_that_is_longer() -> None:
     assert gate.statistics()["limit"] == pytest.approx(72 * 0.75 + sqrt(72)), "8 s in 4 calls"
 
 
-def test_nothing_but_failures_from_the_start_shrinks_it() -> None:
-    assert round_of(make(), 0.0, 0.001, BAD) == 16 + 0.5 * (-8 + 4)
+def test_each_failure_counts_with_its_own_time() -> None:
+    gate = make(AdaptiveSettings(initial=64, smoothing=1, samples=4, memory=1e12))
+    round_of(gate, 0.0, 1.0, count=40)
+    permits = admitted(gate, 2.0, 40)
+    for permit, verdict, seconds in zip(
+        permits, (GOOD, GOOD, BAD, BAD), (1.0, 1.0, 5.0, 4.0), strict=False
+    ):
+        gate.settle(permit, verdict, 2.0 + seconds)
+    shrunk = 72 * 1.5 / (11 / 4) + sqrt(72)
+    assert gate.statistics()["limit"] == pytest.approx(shrunk), "11 s in 4 calls"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 9.0])
+def test_nothing_but_failures_from_the_start_shrinks_it(seconds: float) -> None:
+    assert round_of(make(), 0.0, seconds, BAD) == 16 + 0.5 * (-8 + 4)
 
 
 def test_the_long_average_follows_slowly_when_crowded() -> None:
@@ -274,6 +287,17 @@ def test_slowness_that_stays_when_the_limit_was_halved_for_it_is_learnt_sooner()
     assert memories == [100.0, 100.0, 10.0]
 
 
+def test_a_limit_that_was_just_halved_is_still_taken_for_crowded() -> None:
+    gate = make(AdaptiveSettings(initial=64, least=36, smoothing=1, samples=4, memory=100))
+    assert round_of(gate, 0.0, 1.0, count=40) == 72.0
+    round_of(gate, 9.0, 9.0, count=72)
+    assert round_of(gate, 19.0, 9.0, count=44) == 36.0
+    before = float(gate.statistics()["long"])
+    round_of(gate, 29.0, 9.0, count=36)
+    slowly = 1 - exp(-10 / 100)
+    assert gate.statistics()["long"] == pytest.approx(before + slowly * (9 - before))
+
+
 def test_a_double_settle_raises_and_frees_no_second_place() -> None:
     gate = make()
     first, _ = admitted(gate, 0.0, 2)
@@ -299,7 +323,7 @@ def test_statistics() -> None:
     gate = make(AdaptiveSettings(initial=4))
     permits = admitted(gate, 3.0, 4)
     gate.admit(ANYONE, 3.0)
-    assert permits[0].at == 3.0
+    assert (permits[0].at, permits[0].generation) == (3.0, 0)
     gate.settle(permits[0], GOOD, 3.5)
     assert gate.statistics() == {
         "limit": 4.0,
@@ -343,10 +367,26 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "edge", [{"least": 1}, {"most": 20}, {"tolerance": 1}, {"smoothing": 1}, {"samples": 1}]
+    "edge",
+    [
+        {"least": 1},
+        {"most": 20},
+        {"tolerance": 1},
+        {"smoothing": 0.01},
+        {"smoothing": 1},
+        {"window": 0.01},
+        {"samples": 1},
+        {"memory": 0.5},
+    ],
 )
 def test_the_edges_of_the_ranges_are_right(edge: dict[str, float]) -> None:
     AdaptiveSettings(**edge)  # type: ignore[arg-type]  # numbers of both kinds
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = AdaptiveSettings()
+    with pytest.raises(AttributeError):
+        settings.least = 1  # type: ignore[misc]  # the point of the test
 
 
 # -- against a dependency that queues

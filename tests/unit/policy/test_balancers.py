@@ -301,6 +301,8 @@ def test_calls_without_a_key_go_to_each_in_turn() -> None:
 
 def test_defaults_and_ranges() -> None:
     assert (RendezvousSettings().bound, RendezvousSettings().slow_start) == (None, 10.0)
+    with pytest.raises(AttributeError):
+        RendezvousSettings().bound = 1.0  # type: ignore[misc]  # the point of the test
     with pytest.raises(ValueError, match=r"RendezvousSettings\.bound is .*at least 1"):
         RendezvousSettings(bound=0.9)
     with pytest.raises(ValueError, match=r"RendezvousSettings\.slow_start is .*at least 0"):

@@ -237,3 +237,10 @@ def test_wrong_spacings_say_what_where_and_what_would_be_right(wrong: dict[str, 
     field = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"GcraSettings\.{field} is .*would be right"):
         GcraSettings(**({"interval": 1.0} | wrong))  # type: ignore[arg-type]  # the point
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    with pytest.raises(AttributeError):
+        BucketSettings(rate=1.0, burst=1.0).rate = 2.0  # type: ignore[misc]  # the point
+    with pytest.raises(AttributeError):
+        GcraSettings(interval=1.0).interval = 2.0  # type: ignore[misc]  # the point of the test

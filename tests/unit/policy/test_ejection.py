@@ -99,3 +99,9 @@ def test_statistics_tell_of_the_last_roster_and_of_all_panics() -> None:
     assert figures() == (8, 3, 8, 0, 2)
     ejection.roster(processes(4), 0.0)
     assert figures() == (4, 4, 4, 0, 2)
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = EjectionSettings()
+    with pytest.raises(AttributeError):
+        settings.most = 1  # type: ignore[misc]  # the point of the test

@@ -77,7 +77,21 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "edge", [{"quantile": 0}, {"quantile": 1}, {"least": 0}, {"most_extra": 10}, {"samples": 1}]
+    "edge",
+    [
+        {"quantile": 0},
+        {"quantile": 1},
+        {"least": 0},
+        {"most_extra": 10},
+        {"samples": 1},
+        {"span": 0.1},
+    ],
 )
-def test_the_edges_of_the_ranges_are_right(edge: dict[str, int]) -> None:
-    HedgeSettings(**edge)
+def test_the_edges_of_the_ranges_are_right(edge: dict[str, float]) -> None:
+    HedgeSettings(**edge)  # type: ignore[arg-type]  # numbers of both kinds
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = HedgeSettings()
+    with pytest.raises(AttributeError):
+        settings.least = 1  # type: ignore[misc]  # the point of the test

@@ -30,6 +30,14 @@ def test_who_has_less_left_than_half_of_the_calls_take_is_refused() -> None:
     assert passes(hurry, 0.11)
 
 
+def test_who_has_just_as_long_as_it_usually_takes_may_go() -> None:
+    hurry = taught(*[0.1] * 20)
+    assert hurry.admit(ANYONE, 0.0)
+    usual = float(hurry.statistics()["usual"])
+    assert passes(hurry, usual)
+    assert not passes(hurry, usual * 0.999)
+
+
 def test_the_time_left_counts_from_now() -> None:
     hurry = taught(*[0.5] * 20)
     assert passes(hurry, 0.6, now=3.0)
@@ -102,6 +110,8 @@ def test_it_gives_out_no_waiting_places() -> None:
 
 
 def test_statistics() -> None:
+    fresh = Hurry("mail").statistics()
+    assert fresh == {"usual": 0.0, "admitted": 0, "settled": 0, "out": 0, "refused": 0}
     hurry = taught(*[0.1] * 20)
     permit = hurry.admit(Ask(weight=3), 0.0)
     assert isinstance(permit, Permit)
@@ -126,6 +136,12 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, 
         HurrySettings(**wrong)  # type: ignore[arg-type]  # the point of the test
 
 
-@pytest.mark.parametrize("edge", [{"quantile": 0}, {"quantile": 1}, {"samples": 1}])
-def test_the_edges_of_the_ranges_are_right(edge: dict[str, int]) -> None:
-    HurrySettings(**edge)
+@pytest.mark.parametrize("edge", [{"quantile": 0}, {"quantile": 1}, {"samples": 1}, {"span": 0.1}])
+def test_the_edges_of_the_ranges_are_right(edge: dict[str, float]) -> None:
+    HurrySettings(**edge)  # type: ignore[arg-type]  # numbers of both kinds
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = HurrySettings()
+    with pytest.raises(AttributeError):
+        settings.samples = 1  # type: ignore[misc]  # the point of the test

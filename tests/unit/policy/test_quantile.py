@@ -80,11 +80,19 @@ def test_an_instant_before_the_newest_counts_as_the_newest() -> None:
     assert latencies.seen(55.0) == 2
 
 
-def test_a_quantile_is_told_again_until_a_sixteenth_is_new() -> None:
-    latencies = seen(*[0.1] * 32)
+def test_buckets_are_five_per_cent_wide() -> None:
+    told = {seen(1.0 + number / 1000).quantile(0.5, 0.0) for number in range(1, 1001)}
+    assert len(told) == 15, "20 for each factor of e: 14 in a factor of 2, and one cut by the edges"
+    assert seen(1.0).quantile(0.5, 0.0) == pytest.approx(1.01215, rel=1e-5)
+
+
+@pytest.mark.parametrize("many", [32, 47])
+def test_a_quantile_is_told_again_until_more_than_a_sixteenth_is_new(many: int) -> None:
+    latencies = seen(*[0.1] * many)
     told = latencies.quantile(1.0, 0.0)
-    latencies.observe(1.0, 0.0)
-    assert latencies.quantile(1.0, 0.0) == told
+    for _ in range(2):
+        latencies.observe(1.0, 0.0)
+        assert latencies.quantile(1.0, 0.0) == told
     assert latencies.quantile(0.99, 0.0) == pytest.approx(1.0, rel=CLOSE), (
         "asked for the first time"
     )
@@ -118,8 +126,20 @@ def test_defaults() -> None:
     assert latencies.quantile(0.5, 30.0) is None
 
 
+def test_a_short_span_is_right_too() -> None:
+    latencies = seen(1.0, span=0.5)
+    assert latencies.seen(0.4) == 1
+    assert latencies.seen(0.5) == 0
+
+
 @pytest.mark.parametrize("wrong", [{"span": 0.0}, {"samples": 0}])
 def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
     field = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"LatencySettings\.{field} is .*would be right"):
         LatencySettings(**wrong)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = LatencySettings()
+    with pytest.raises(AttributeError):
+        settings.span = 1  # type: ignore[misc]  # the point of the test

@@ -311,3 +311,9 @@ def test_an_instant_from_the_past_weighs_nothing_and_makes_nothing_older() -> No
     shedder.observe_lag(9.0, 50.0)
     assert shedder.statistics()["lag"] == before
     assert passing(shedder, 105.0)[0] == 0
+
+
+def test_settings_do_not_change_under_whoever_shares_them() -> None:
+    settings = ShedderSettings()
+    with pytest.raises(AttributeError):
+        settings.begin = 1  # type: ignore[misc]  # the point of the test
