@@ -26,9 +26,6 @@ class EventRecorder:
     def __call__(self, event: Event) -> None:
         self.events.append(event)
 
-    def __len__(self) -> int:
-        return len(self.events)
-
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
 
@@ -58,7 +55,8 @@ class EventRecorder:
         """
         found = self.of(kind, **fields)
         if len(found) != 1:
-            raise AssertionError(f"{len(found)} of {kind.__name__} {fields or ''} in {self!r}")
+            which = f"{kind.__name__} {fields}" if fields else kind.__name__
+            raise AssertionError(f"{len(found)} of {which} in {self!r}")
         return found[0]
 
     def clear(self) -> None:

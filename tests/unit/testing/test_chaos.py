@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf
 from typing import Any, assert_type
 
@@ -102,6 +103,29 @@ async def test_a_fault_that_ends_the_call_spares_it_those_behind() -> None:
     chaos = Chaos(5, [Failure(rate=0.5), Latency(1.0)])
     assert set(await fates(chaos, 30)) == {"Fault", "well 1.0"}
     assert chaos.injected == 30
+
+
+@pytest.mark.parametrize("ending", [Failure(times=1), Answer("ours", times=1), Hang(times=1)])
+async def test_a_limit_is_not_spent_on_a_call_that_ended_before(ending: Injection) -> None:
+    chaos = Chaos(5, [ending, Answer("mine", times=1)])
+    function = chaos.around(same)
+    with suppress(Fault, TimeoutError):
+        async with asyncio.timeout(1):
+            await function()
+    assert await function() == "mine"
+
+
+async def test_a_fault_that_spares_a_call_leaves_it_to_the_next() -> None:
+    spared = [Failure(only=lambda _: False), Failure(since=1.0), Failure(rate=0.0)]
+    assert await fates(Chaos(5, [*spared, Latency(1.0, times=1)]), 1) == ["well 1.0"]
+
+
+@pytest.mark.parametrize(
+    "fault", [Latency(1.0), Failure(), Hang(), Answer(1), Altered(str), Injection()]
+)
+def test_a_fault_is_a_value_that_nobody_changes(fault: Injection) -> None:
+    with pytest.raises(AttributeError):
+        fault.rate = 0.5  # type: ignore[misc]  # that is what is refused
 
 
 async def test_two_faults_alike_do_not_strike_the_same_calls() -> None:
@@ -314,6 +338,7 @@ def test_the_seed_is_told_even_when_it_was_made_up() -> None:
     assert repr(Chaos(7, faults)) == f"Chaos(seed=7, faults=[{told}])"
     one, two = Chaos(faults=faults), Chaos(faults=faults)
     assert one.seed != two.seed
+    assert max(one.seed, two.seed) < 2**32  # short enough to be copied by hand
     assert repr(one) == f"Chaos(seed={one.seed}, faults=[{told}])"
 
 

@@ -86,17 +86,17 @@ class OpenTelemetryObserver:
             labels: Attributes = {_POLICY: event.name, **told.labels(event)}
             self._counters[kind].add(1, labels)
             if kind is AttemptEnded:
-                self._attempt(event, labels)
+                self._attempt(event, told, labels)
             else:
                 self._note(event, told, labels)
 
-    def _attempt(self, event: AttemptEnded, labels: Attributes) -> None:
+    def _attempt(self, event: AttemptEnded, told: "_Told", labels: Attributes) -> None:
         """Make the span of an attempt that has ended, below the current one where that is kept."""
         if self._tracer is None or not self._current().is_recording():
             return
         end = self._now()
         span = self._tracer.start_span(
-            f"{event.name} attempt",
+            f"{event.name} {told.event}",
             kind=self._client,
             attributes={**labels, "switchgear.attempt": event.attempt},
             start_time=end - round(event.elapsed * 1e9),
@@ -116,7 +116,7 @@ class OpenTelemetryObserver:
     def _move(self, event: Transition) -> None:
         """Count a breaker out of the state that it was last told to be in, and into the new one."""
         before = self._at.get(event.name)
-        if before is event.new or (before is None and len(self._at) >= _MOST_BREAKERS):
+        if before is None and len(self._at) >= _MOST_BREAKERS:
             return
         self._at[event.name] = event.new
         for state, step in ((before, -1), (event.new, 1)):
@@ -125,7 +125,7 @@ class OpenTelemetryObserver:
 
 
 class _Told(NamedTuple):
-    """How a kind is told: its counter, the event's name on a span, and the attributes of both.
+    """How a kind is told: its counter, its name in a trace, and the attributes of both.
 
     `labels` are few and repeat, for they tell series apart; `details` are for the span alone.
     """

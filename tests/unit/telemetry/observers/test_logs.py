@@ -159,6 +159,12 @@ TOLD = [
         {"kind": "coalesced"},
     ),
     (
+        Transition("mail", State.HALF_OPEN, State.CLOSED, 5.0, "3 probes"),
+        logging.WARNING,
+        "mail: the breaker went from half open to closed: 3 probes",
+        {"kind": "transition", "old": "half_open", "new": "closed", "why": "3 probes"},
+    ),
+    (
         Transition("mail", State.OPEN, State.HALF_OPEN, 5.0, "it was open for 5 s"),
         logging.WARNING,
         "mail: the breaker went from open to half open: it was open for 5 s",
@@ -263,13 +269,20 @@ def test_only_what_comes_in_crowds_is_throttled(kind: type) -> None:
 
 
 def test_its_memory_is_bounded_whatever_the_names() -> None:
+    now = [0.0]
     lines = Lines()
-    observer = LogObserver(lines.logger, most=1, clock=lambda: 0.0)
+    observer = LogObserver(lines.logger, most=1, clock=lambda: now[0])
     for number in range(3000):
         observer(refusing(name=f"policy {number}"))
     assert len(lines.texts()) == 1001  # the last one stands for all that were too many
-    observer(refusing(name="policy 0"))
-    assert len(lines.texts()) == 1001
+    now[0] = 1.0
+    for name in ("policy 0", "policy 1", "policy 2000", "policy 2001"):
+        observer(refusing(name=name))
+    assert lines.texts()[1001:] == [
+        "policy 0: breaker refused a call: no",
+        "policy 1: breaker refused a call: no",
+        "policy 2000: breaker refused a call: no (1999 more like it were left out)",
+    ]
 
 
 def test_a_throttle_of_nothing_is_refused() -> None:

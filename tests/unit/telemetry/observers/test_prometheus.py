@@ -153,6 +153,34 @@ def test_both_ways_expose_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kinds[0] == kinds[1]
 
 
+@pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
+def test_figures_that_are_shared_are_the_clients_own(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    plain, shared = CollectorRegistry(), CollectorRegistry()
+    observers = [PrometheusObserver(plain)]
+    monkeypatch.setenv(variable, "read when the client was imported")
+    observers.append(PrometheusObserver(shared))
+    for observer in observers:
+        observer(Hedging("mail", 0.1))
+    created = b"switchgear_hedges_created"  # only the client's own instruments tell when
+    assert created not in generate_latest(plain)
+    assert created in generate_latest(shared)
+
+
+def test_labels_are_bound_once(registry: CollectorRegistry) -> None:
+    observer = PrometheusObserver(registry)
+    events = [AttemptEnded("mail", 1, GOOD, 0.1), CallEnded("mail", 1, GOOD, 0.1)]
+    for event in events:
+        observer(event)
+    policy = observer._policies["mail"]
+    bound = observer._refusals("mail", "breaker", "open", "true")
+    for event in events:
+        observer(event)
+    assert observer._policies["mail"] is policy
+    assert observer._refusals("mail", "breaker", "open", "true") is bound
+
+
 def test_what_it_does_not_know_it_passes_over(registry: CollectorRegistry) -> None:
     observer = PrometheusObserver(registry)
     before = scraped(registry)
@@ -168,7 +196,9 @@ def test_names_without_end_share_one_series(registry: CollectorRegistry) -> None
         observer(AttemptEnded(name, 1, GOOD, 0.1))
         observer(CallEnded(name, 1, GOOD, 0.1))
         observer(Refusing(name, "breaker", "no"))
+    assert len(observer._policies) == 1000
     samples = scraped(registry)
+    assert sum(name == "refusals_total" for name, _ in samples) == 1001
     for family in ("attempts_total", "calls_total", "refusals_total"):
         series = {labels: count for (name, labels), count in samples.items() if name == family}
         assert len(series) <= 1001
@@ -203,6 +233,7 @@ def test_processes_that_share_their_figures_are_added_up(tmp_path: Path) -> None
         "from switchgear.telemetry.observers import PrometheusObserver\n"
         "observer = PrometheusObserver()\n"
         "observer(CallEnded('mail', 1, GOOD, 0.2))\n"
+        "observer(Transition('mail', State.CLOSED, State.OPEN, 1.0, 'why'))\n"
     )
     scrape = (
         "from prometheus_client import CollectorRegistry, generate_latest, multiprocess\n"
@@ -221,6 +252,7 @@ def test_processes_that_share_their_figures_are_added_up(tmp_path: Path) -> None
     run(program)
     text = run(scrape)
     assert 'switchgear_calls_total{outcome="ok",policy="mail"} 2.0' in text
+    assert 'switchgear_breaker_state{policy="mail",state="open"} 2.0' in text
     assert 'switchgear_call_duration_seconds_bucket{le="0.25",policy="mail"} 2.0' in text
 
 
