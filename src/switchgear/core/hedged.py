@@ -136,7 +136,7 @@ class Hedged:
         """
         due: float | None = tries[0].begun + delay
         while running := [one.task for one in tries if not one.task.done()]:
-            left = None if due is None else max(0.0, due - self._clock())
+            left = None if due is None else due - self._clock()
             ended, _ = await wait(running, timeout=left, return_when=FIRST_COMPLETED)
             now = self._clock()
             for one in tries:

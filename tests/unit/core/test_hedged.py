@@ -1,6 +1,7 @@
 """Hedging: the first good answer wins, the loser ends, and the machine learns what it saw."""
 
 import asyncio
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,6 +21,16 @@ from tests.support.core import Stream, call
 pytestmark = pytest.mark.virtual
 
 mine: ContextVar[str] = ContextVar("mine", default="nobody's")
+
+
+failures: list[dict[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_behind_the_back() -> Iterator[None]:
+    failures.clear()
+    yield
+    assert failures == []
 
 
 class Steady:
@@ -72,6 +83,7 @@ class Raced:
         self, *does: tuple[float, Any], hedge: Steady | None = None, budget: int = 9, **options: Any
     ) -> None:
         cleanup = options.pop("cleanup", 0.0)
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
         self.hedge = hedge or Steady()
         self.budget = budget
         self.dependency = Dependency(*does, cleanup=cleanup)
@@ -205,9 +217,18 @@ async def test_a_no_of_the_dependency_is_an_answer() -> None:
     assert raced.dependency.called_off == [1]
 
 
-async def test_a_lost_race_in_the_dependency_is_none() -> None:
-    raced = Raced((0.5, "answer"), (0.05, Fault(Code.ABORTED)))
+@pytest.mark.parametrize("code", [Code.ABORTED, Code.INTERNAL, Code.CANCELLED])
+async def test_what_says_neither_yes_nor_no_is_none(code: Code) -> None:
+    raced = Raced((0.5, "answer"), (0.05, Fault(code)))
     assert await raced.run(call(START + 9, repeatable=True)) == "answer"
+
+
+async def test_an_answer_that_counts_as_good_wins() -> None:
+    good = Stream(200)
+    raced = Raced((5.0, Stream(200)), (0.05, good), judge=status)
+    assert await raced.run(call(START + 9, repeatable=True)) is good
+    assert clock() == pytest.approx(START + 0.15)
+    assert raced.hedge.seen == [0.15, 0.05]
 
 
 async def test_work_that_was_called_off_by_itself_is_no_answer() -> None:
@@ -339,7 +360,9 @@ async def test_further_attempts_follow_each_other_by_the_delay() -> None:
     raced = Raced(
         (5.0, 1), (5.0, 2), (5.0, 3), (0.05, 4), hedge=Steady(0.1, most_extra=3), cleanup=0.001
     )
-    assert await raced.run(call(START + 9, repeatable=True)) == 4
+    asked = call(START + 9, repeatable=True)
+    assert await raced.run(asked) == 4
+    assert asked.trail.attempts == 3, "beside those that the frames below have counted"
     assert clock() == pytest.approx(START + 0.351)
     assert [event.after for event in raced.events] == [pytest.approx(0.1 * n) for n in (1, 2, 3)]
     assert [one.attempt for one in raced.dependency.calls] == [1, 2, 3, 4]
@@ -368,6 +391,16 @@ async def test_nothing_is_sent_once_the_deadline_has_passed() -> None:
     assert await raced.run(call(START + 0.15, repeatable=True)) == 1
     assert len(raced.events) == 1
     assert raced.budget == 8
+    raced = Raced((5.0, 1), (5.0, 2), (5.0, 3), hedge=Steady(0.25, most_extra=2))
+    began = clock()
+    await raced.run(call(began + 0.5, repeatable=True))  # the next is due at that very instant
+    assert (len(raced.events), raced.budget) == (1, 8)
+
+
+async def test_one_that_began_at_the_same_instant_was_not_overtaken() -> None:
+    raced = Raced((5.0, 1), (0.25, 2), hedge=Steady(0.0))
+    assert await raced.run(call(START + 9, repeatable=True)) == 2
+    assert raced.hedge.seen == [0.25]
 
 
 async def test_the_attempts_run_in_the_context_of_the_caller_and_keep_theirs() -> None:
