@@ -1,8 +1,8 @@
 """Logs: each event a sentence with structured fields, and an outage no flood.
 
 During an outage a policy may refuse ten thousand calls a second, and every one for the same reason.
-So kinds that come in crowds are throttled: `most` lines a second for each kind, policy and gate,
-and the next line that is written says how many like it were left out.
+So kinds that come in crowds are throttled: `most` lines a second for each kind and policy, for
+refusals also each gate and reason, and the next line says how many like it were left out.
 """
 
 import logging
@@ -28,7 +28,7 @@ __all__ = ["LogObserver"]
 Words = tuple[str, dict[str, Any]]
 
 _MOST_KEYS: Final = 1000
-_REST: Final = ("other", "", "")
+_REST: Final = ("other",)
 
 
 class LogObserver:
@@ -61,8 +61,8 @@ class LogObserver:
             return
         left_out = 0
         if throttled:
-            gate = event.gate if isinstance(event, Refusing) else ""
-            left = self._throttle.left_out((kind, event.name, gate))
+            gate = (event.gate, event.refusal) if isinstance(event, Refusing) else ()
+            left = self._throttle.left_out((kind, event.name, *gate))
             if left is None:
                 return
             left_out = left
@@ -91,9 +91,9 @@ class _Throttle:
         self._most = most
         self._clock = clock
         # Of each key: the start of its second, the lines written in it, and what was left out.
-        self._keys: dict[tuple[str, str, str], tuple[float, int, int]] = {}
+        self._keys: dict[tuple[str, ...], tuple[float, int, int]] = {}
 
-    def left_out(self, key: tuple[str, str, str]) -> int | None:
+    def left_out(self, key: tuple[str, ...]) -> int | None:
         """Return how many lines were left out before this one, or None to leave it out too."""
         now = self._clock()
         if key not in self._keys and len(self._keys) >= _MOST_KEYS:
@@ -126,9 +126,9 @@ def _call_ended(event: CallEnded) -> Words:
 
 
 def _refusing(event: Refusing) -> Words:
-    does = "refused a call" if event.enforced else "would have refused a call"
+    was = "was refused" if event.enforced else "would have been refused"
     return (
-        f"{event.name}: {event.gate} {does}: {event.detail}",
+        f"{event.name}: a call {was}: {event.detail}",
         {
             "gate": event.gate,
             "reason": event.refusal.value,

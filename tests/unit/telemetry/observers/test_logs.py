@@ -89,7 +89,7 @@ TOLD = [
     (
         Refusing("mail", "breaker", "breaker 'mail' is open", Refusal.OPEN),
         logging.INFO,
-        "mail: breaker refused a call: breaker 'mail' is open",
+        "mail: a call was refused: breaker 'mail' is open",
         {
             "kind": "refusing",
             "gate": "breaker",
@@ -101,7 +101,7 @@ TOLD = [
     (
         Refusing("mail", "bulkhead", "it is full: 64 %s", enforced=False),
         logging.INFO,
-        "mail: bulkhead would have refused a call: it is full: 64 %s",
+        "mail: a call would have been refused: it is full: 64 %s",
         {
             "kind": "refusing",
             "gate": "bulkhead",
@@ -198,7 +198,7 @@ def test_by_default_it_writes_to_the_logger_of_the_project(
     with caplog.at_level(logging.INFO, "switchgear"):
         LogObserver()(Refusing("mail", "breaker", "it is open"))
     assert caplog.record_tuples == [
-        ("switchgear", logging.INFO, "mail: breaker refused a call: it is open")
+        ("switchgear", logging.INFO, "mail: a call was refused: it is open")
     ]
 
 
@@ -232,14 +232,14 @@ def test_an_outage_is_no_flood_and_what_was_left_out_is_counted() -> None:
         observer(refusing())
     now[0] += 0.999
     observer(refusing())
-    assert lines.texts() == ["mail: breaker refused a call: no"] * 3
+    assert lines.texts() == ["mail: a call was refused: no"] * 3
     now[0] = 101.0
     for _ in range(4):
         observer(refusing())
     assert lines.texts()[3:] == [
-        "mail: breaker refused a call: no (998 more like it were left out)",
-        "mail: breaker refused a call: no",
-        "mail: breaker refused a call: no",
+        "mail: a call was refused: no (998 more like it were left out)",
+        "mail: a call was refused: no",
+        "mail: a call was refused: no",
     ]
     assert [fields.get("left_out") for fields in lines.fields()[2:]] == [None, 998, None, None]
     now[0] = 500.0
@@ -247,15 +247,16 @@ def test_an_outage_is_no_flood_and_what_was_left_out_is_counted() -> None:
     assert lines.fields()[-1]["left_out"] == 1
 
 
-def test_each_kind_policy_and_gate_has_lines_of_its_own() -> None:
+def test_each_kind_policy_gate_and_reason_has_lines_of_its_own() -> None:
     lines = Lines()
     observer = LogObserver(lines.logger, most=1, clock=lambda: 0.0)
     for _ in range(2):
         observer(refusing())
         observer(refusing("bulkhead"))
+        observer(Refusing("mail", "breaker", "no", Refusal.OPEN))
         observer(refusing(name="search"))
         observer(FellBack("mail", "static", "unavailable"))
-    assert len(lines.texts()) == 4
+    assert len(lines.texts()) == 5
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -279,9 +280,9 @@ def test_its_memory_is_bounded_whatever_the_names() -> None:
     for name in ("policy 0", "policy 1", "policy 2000", "policy 2001"):
         observer(refusing(name=name))
     assert lines.texts()[1001:] == [
-        "policy 0: breaker refused a call: no",
-        "policy 1: breaker refused a call: no",
-        "policy 2000: breaker refused a call: no (1999 more like it were left out)",
+        "policy 0: a call was refused: no",
+        "policy 1: a call was refused: no",
+        "policy 2000: a call was refused: no (1999 more like it were left out)",
     ]
 
 
