@@ -145,13 +145,14 @@ class Candidates:
 
     def share(self, endpoint: Endpoint, now: float) -> float:
         """Return the share of an ordinary endpoint's calls that this one should get, up to 1."""
-        age: float = now - getattr(endpoint, "since", -inf)
+        age: float = max(0.0, now - getattr(endpoint, "since", -inf))
         return 1.0 if age >= self._slow_start else max(_LEAST_SHARE, age / self._slow_start)
 
     def drawn(self, usable: Sequence[E], now: float, random: Callable[[], float]) -> Sequence[E]:
         """Return those that stand for this choice: a new one by lot, by its share."""
-        if not self._slow_start:
-            return usable
+        before = now - self._slow_start
+        if not [each for each in usable if getattr(each, "since", -inf) > before]:
+            return usable  # nearly always: 0.1 us for each endpoint less
         standing = []
         for each in usable:
             share = self.share(each, now)

@@ -183,6 +183,13 @@ def test_without_a_slow_start_the_new_get_their_full_share_at_once() -> None:
     assert balancer.pick(endpoints, 100.0) == (endpoints[0], False)
 
 
+def test_one_that_came_after_the_clock_was_read_is_new_and_no_defect() -> None:
+    (endpoint,) = processes(1)
+    endpoint.since = 100.5
+    assert Candidates(None, BalanceSettings()).share(endpoint, 100.0) == 0.1
+    assert Candidates(None, BalanceSettings(slow_start=0)).share(endpoint, 100.0) == 1.0
+
+
 def test_an_endpoint_that_does_not_say_since_when_is_old() -> None:
     candidates = Candidates(None, BalanceSettings())
 
