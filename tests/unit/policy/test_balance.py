@@ -251,6 +251,34 @@ def test_a_quicker_answer_weighs_by_the_time_since_the_last() -> None:
     assert ewma.at(10.0) == pytest.approx(1.0 * third + 0.1 * (1 - third))
 
 
+def test_an_answer_that_took_what_was_expected_is_what_is_expected() -> None:
+    ewma = PeakEwma()
+    ewma.observe(1.0, 10.0)
+    expected = ewma.at(13.0)
+    assert expected == pytest.approx(0.74082, rel=1e-4), "exp(-0.3)"
+    ewma.observe(expected, 13.0)
+    assert ewma.at(13.0) == expected
+
+
+def test_a_quicker_answer_weighs_by_the_time_passed_whatever_the_clock_shows() -> None:
+    ewma = PeakEwma(stale=60.0)
+    ewma.observe(1.0, 1000.0)
+    ewma.observe(0.1, 1010.0)
+    third = 1 / 2.718281828
+    assert ewma.at(1010.0) == pytest.approx(1.0 * third + 0.1 * (1 - third))
+
+
+def test_an_answer_from_the_past_makes_nothing_older_and_weighs_nothing() -> None:
+    ewma = PeakEwma()
+    ewma.observe(1.0, 10.0)
+    ewma.observe(0.5, 7.0)
+    assert ewma.at(10.0) == 1.0
+    assert ewma.at(9.5) == 1.0
+    assert ewma.at(10.5) == pytest.approx(0.951229), "exp(-0.05)"
+    ewma.observe(2.0, 7.0)
+    assert ewma.at(15.0) > 0, "known since 10, not since 7"
+
+
 def test_quick_answers_bring_it_down_by_and_by() -> None:
     ewma = PeakEwma(decay=10.0)
     ewma.observe(1.0, 0.0)
