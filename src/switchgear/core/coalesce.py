@@ -199,8 +199,11 @@ class _Flight:
         if not self.landed:
             if not self._waiting:
                 self._table.drop(self)
-                self._task.cancel()
-        elif future.done() and not future.cancelled() and future.result() and streams(self.answer):
+                if self.loop.is_closed():  # a coroutine thrown away after it: nothing runs any more
+                    _flying.discard(self._task)
+                else:
+                    self._task.cancel()
+        elif not future.cancelled() and future.result() and streams(self.answer):
             self.answer.abandon()  # given to one who was called off in the same turn
 
     def _land(self, task: "Task[Any]") -> None:

@@ -1,14 +1,14 @@
 """Coalescing: one run for all who ask the same at the same time, and nobody pays for another."""
 
 import asyncio
-import gc
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from switchgear.core.ambient import ambient
-from switchgear.core.coalesce import coalescing
+from switchgear.core.coalesce import _flying, coalescing
 from switchgear.core.drivers import step
 from switchgear.core.observe import Coalesced
 from switchgear.core.sweep import TICK, sweep_of
@@ -22,6 +22,17 @@ from tests.support.core import Stream
 pytestmark = pytest.mark.virtual
 
 mine: ContextVar[str] = ContextVar("mine", default="nobody's")
+
+
+failures: list[dict[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_behind_the_back() -> Iterator[None]:
+    failures.clear()
+    yield
+    assert failures == []
+    assert not _flying
 
 
 def ask(key: str | None = "key", left: float = 3.0) -> Call[Any]:
@@ -59,6 +70,7 @@ class Shared:
     """Work behind the layer, with the events that it told."""
 
     def __init__(self, work: Any) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
         self.events: list[Any] = []
         self.layer = coalescing(
             lambda call: call.payload, name="mail", clock=clock, tell=self.events.append
@@ -71,6 +83,7 @@ class Shared:
     def over(self, begun: int, joined: int) -> None:
         assert self.layer.statistics() == {"flights": 0, "begun": begun, "joined": joined}
         assert self.events == [Coalesced("mail")] * joined
+        assert [table.flights for table in self.layer._tables] == [{}] * len(self.layer._tables)
 
 
 async def test_calls_at_the_same_time_share_one_run() -> None:
@@ -227,7 +240,9 @@ async def test_a_flight_with_too_little_time_is_not_joined_and_gives_its_place()
     third = shared.ask(left=1.9)
     await turns()
     assert shared.layer.statistics() == {"flights": 1, "begun": 2, "joined": 1}
-    assert await asyncio.gather(first, second, third) == ["answer 1", "answer 2", "answer 2"]
+    assert await first == "answer 1"
+    assert shared.layer.statistics()["flights"] == 1, "it was not its place that it left"
+    assert await asyncio.gather(second, third) == ["answer 2", "answer 2"]
     shared.over(2, 1)
 
 
@@ -281,6 +296,11 @@ async def test_work_that_fails_past_the_deadline_of_all_is_not_asked_again() -> 
     asked = [shared.ask(left=1.0), shared.ask(left=1.004)]
     assert await asyncio.gather(*asked, return_exceptions=True) == [error, error]
     assert len(work.calls) == 1
+    work = Work(seconds=1.25, answer=lambda number: error)
+    shared = Shared(work)
+    asked = [shared.ask(left=1.0), shared.ask(left=clock() + 1.25 - clock())]  # to the instant
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert len(work.calls) == 1
 
 
 async def test_a_call_whose_deadline_has_passed_is_the_handlers_to_refuse() -> None:
@@ -325,6 +345,42 @@ async def test_a_stream_goes_to_the_first_who_is_still_there() -> None:
     await asyncio.sleep(0.5)
     asked.pop(0).cancel()
     assert await asyncio.gather(*asked) == streams
+
+
+async def test_a_stream_outlives_one_who_did_not_get_it() -> None:
+    loop = asyncio.get_running_loop()
+    stream = Stream()
+    asked: list[asyncio.Task[Any]] = []
+
+    async def answer(call: Call[Any]) -> Stream:
+        await asyncio.sleep(0.5)
+        loop.call_soon(loop.call_soon, asked[1].cancel)  # between the landing and the waking
+        return stream
+
+    shared = Shared(answer)
+    asked += [shared.ask(), shared.ask()]
+    assert await asked[0] is stream
+    with pytest.raises(asyncio.CancelledError):
+        await asked[1]
+    assert stream.ended is None
+
+
+async def test_work_that_was_called_off_is_held_until_it_has_ended() -> None:
+    async def slowly(call: Call[Any]) -> None:
+        try:
+            await asyncio.sleep(5.0)
+        finally:
+            await asyncio.sleep(1.0)
+
+    shared = Shared(slowly)
+    task = shared.ask()
+    await turns()
+    task.cancel()
+    await turns()
+    assert task.done()
+    assert len(_flying) == 1, "the loop would forget it"
+    shared.over(1, 0)
+    await asyncio.sleep(1.1)
 
 
 async def test_a_stream_that_nobody_takes_is_ended() -> None:
@@ -440,29 +496,37 @@ async def test_it_works_under_a_stepper() -> None:
     shared.over(1, 1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_loop_that_was_closed_over_a_flight_is_forgotten() -> None:
+@pytest.mark.parametrize("collected", ["before", "after"])
+def test_a_loop_that_was_closed_over_a_flight_is_forgotten_and_no_other(collected: str) -> None:
     layer = coalescing(lambda call: "key", name="mail")
     run = layer(Work(seconds=30.0))
-    loops = [asyncio.new_event_loop() for _ in range(2)]
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    waiting: list[Any] = []
 
     async def begin() -> None:
-        step(_quiet(run(Call(None, float("inf")))))
-
-    async def _quiet(work: Any) -> None:
-        await work
+        waiting.append(run(Call(None, float("inf"))))
+        step(waiting[-1])
 
     loops[0].run_until_complete(begin())
+    (lost,) = _flying
+    lost._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does
     loops[0].close()
-    assert layer.statistics()["flights"] == 1
+    if collected == "before":
+        waiting[0].close()
+    assert layer.statistics()["flights"] == (collected == "after")
     loops[1].run_until_complete(begin())
-    assert layer.statistics() == {"flights": 1, "begun": 2, "joined": 0}
-    for task in asyncio.all_tasks(loops[1]):
-        task.cancel()
-    loops[1].run_until_complete(asyncio.sleep(0.01))
-    loops[1].close()
-    assert layer.statistics()["flights"] == 0
-    gc.collect()
+    loops[2].run_until_complete(begin())
+    assert layer.statistics() == {"flights": 2, "begun": 3, "joined": 0}
+    assert set(layer._tables[0].flights) == set(loops[1:])
+    waiting[0].close()
+    lost.get_coro().close()  # type: ignore[union-attr]  # a coroutine is one
+    for loop in loops[1:]:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+    assert layer._tables[0].flights == {}
 
 
 def test_the_layer_says_what_it_is() -> None:
