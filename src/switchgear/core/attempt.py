@@ -5,12 +5,15 @@ or when its answer streams on. What every call does stands in `frames.py`.
 """
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.endings import drop, follow, streams
+from switchgear.core.handler import Translate
+from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
+from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering
 from switchgear.core.timeout import Cut, overdue
 from switchgear.policy.call import Call
@@ -20,7 +23,9 @@ from switchgear.policy.verdict import NEUTRAL, Verdict, judge, worse
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "code_of", "passed_on"]
+
+_TRIED: Final = "_switchgear_tried_by"  # on an exception: the first policy that gave up on it
 
 
 class Attempt:
@@ -66,7 +71,8 @@ class Attempt:
         """
         if cut is None or not cut.rings or not cut.enforced:
             error = self._translated(error)
-            return error, judge(error)
+            first = getattr(error, _TRIED, None)
+            return error, judge(error) if first in (None, self.frame.kit.name) else NEUTRAL
         fault = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
@@ -75,10 +81,7 @@ class Attempt:
 
     def _translated(self, error: BaseException) -> BaseException:
         """Make a fault of what a library raised, where somebody knows how."""
-        translate = self.frame.kit.translate
-        if translate is None or isinstance(error, Fault) or not isinstance(error, Exception):
-            return error
-        return translate(error) or error
+        return translated(self.frame.kit.translate, error)
 
     def late(self, verdict: Verdict) -> Verdict:
         """Judge an answer of work that swallowed being called off: late is not well."""
@@ -126,7 +129,7 @@ class Attempt:
         """
         frame = self.frame
         now = frame.kit.clock()
-        self._settle(verdict, now, None, left)
+        bring_home(frame.kit, frame.tally, self.held, verdict, now, left=left)
         frame.tally.count(verdict)
         if frame.kit.observe is not None:
             code = "" if failure is None else code_of(failure)
@@ -137,23 +140,9 @@ class Attempt:
         """End this attempt, which another one follows."""
         frame = self.frame
         now = frame.kit.clock()
-        self._settle(verdict, now, self.whole, left)
+        bring_home(frame.kit, frame.tally, self.held, verdict, now, self.whole, left)
         if frame.tells:
             frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
-
-    def _settle(self, verdict: Verdict, now: float, rest: Held, left: Lingering | None) -> None:
-        """Give the permits back down to `rest`.
-
-        Where the work goes on in a thread, those that bound how much goes on at once stay out until
-        its end; the others learn now, else a dependency that hangs would never open its breaker.
-        """
-        if left is None or left.ended:
-            settle(self.held, verdict, now, rest)
-            return
-        learn, bound = split(self.held, rest)
-        zombie = _Zombie(self.frame, bound)
-        left.on_end(zombie.end)
-        settle(learn, verdict, now)
 
     async def rest(
         self, answer: Any, verdict: Verdict, wait: float, left: Lingering | None
@@ -176,22 +165,71 @@ class Attempt:
         return following
 
 
+def passed_on(error: BaseException, failure: BaseException, by: str) -> BaseException:
+    """Mark what a policy raises as tried again already, so that no policy around it does so, too.
+
+    `failure` is what was made of `error`, or that itself. A fault is copied, because who raised it
+    may raise the same one again; another exception cannot be, and keeps the name of the first.
+    """
+    if not isinstance(failure, Fault):
+        if isinstance(failure, Exception) and not hasattr(failure, _TRIED):
+            setattr(failure, _TRIED, by)
+        return failure
+    other = failure.passed_on(by)
+    if failure is error:
+        other.__cause__, other.__suppress_context__ = error.__cause__, error.__suppress_context__
+        return other.with_traceback(error.__traceback__)
+    other.__cause__ = failure.__cause__ or (None if isinstance(error, CancelledError) else error)
+    return other
+
+
 class _Zombie:
     """Work in a thread that its caller has left, and the places that it still holds."""
 
-    __slots__ = ("_frame", "_held")
+    __slots__ = ("_clock", "_held", "_tally")
 
-    def __init__(self, frame: "Frame", held: Held) -> None:
-        self._frame = frame
+    def __init__(self, kit: Kit, tally: Tally, held: Held) -> None:
+        self._clock = kit.clock
+        self._tally = tally
         self._held = held
-        frame.tally.zombies += 1
-        frame.tally.overran += 1
-        frame.kit.tell(Overran(frame.kit.name, 0.0))
+        tally.zombies += 1
+        tally.overran += 1
+        kit.tell(Overran(kit.name, 0.0))
 
     def end(self, verdict: Verdict) -> None:
         """Give the places back, whatever came of the work: its caller was told already."""
-        self._frame.tally.zombies -= 1
-        settle(self._held, NEUTRAL, self._frame.kit.clock())
+        self._tally.zombies -= 1
+        settle(self._held, NEUTRAL, self._clock())
+
+
+def bring_home(
+    kit: Kit, tally: Tally, held: Held, verdict: Verdict, now: float, rest: Held = None,
+    left: Lingering | None = None,
+) -> None:  # fmt: skip
+    """Give permits back down to `rest`.
+
+    Where the work goes on in a thread, those that bound how much goes on at once stay out until
+    its end; the others learn now, else a dependency that hangs would never open its breaker.
+    """
+    if left is None or left.ended:
+        settle(held, verdict, now, rest)
+        return
+    learn, bound = split(held, rest)
+    left.on_end(_Zombie(kit, tally, bound).end)
+    settle(learn, verdict, now)
+
+
+def translated(translate: Translate | None, error: BaseException) -> BaseException:
+    """Make a fault of an exception, where `translate` knows it; its own defect is the failure.
+
+    (Raised from here, it would keep the permits.)
+    """
+    if translate is None or isinstance(error, Fault) or not isinstance(error, Exception):
+        return error
+    try:
+        return translate(error) or error
+    except Exception as defect:  # noqa: BLE001 - see above
+        return defect
 
 
 def code_of(failure: BaseException) -> str:

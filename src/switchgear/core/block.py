@@ -5,23 +5,24 @@ gates, the timeout and the deadline of the policy hold, and its retry, hedge, fa
 coalescing do not.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, Task
 from contextvars import Token
 from typing import Any, Final
 
 from switchgear.core.ambient import ambient, deadline, due
-from switchgear.core.attempt import code_of
+from switchgear.core.attempt import bring_home, code_of, translated
 from switchgear.core.drivers import Work, working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran
-from switchgear.core.permits import Held, let_in, settle
+from switchgear.core.permits import Held, let_in, refresh
 from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
+from switchgear.core.threads import lingering
 from switchgear.core.timeout import GRACE, Cut, Timeout, expired, overdue
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.fault import Fault
 from switchgear.policy.gate import Ask, Gate, Permit
-from switchgear.policy.verdict import GOOD, judge
+from switchgear.policy.verdict import GOOD, Verdict, judge
 
 __all__ = ["Blocks"]
 
@@ -31,11 +32,12 @@ _CALM: Final = 5  # the priority of a block outside any call
 class _Block:
     """One block under way."""
 
-    __slots__ = ("at", "cut", "driver", "held", "limit", "slot", "token")
+    __slots__ = ("at", "begun", "cut", "driver", "held", "limit", "slot", "token")
 
     def __init__(self, driver: Work, at: float, limit: float) -> None:
         self.driver = driver
-        self.at = at
+        self.begun = at
+        self.at = at  # of its end of the queue
         self.limit = limit
         self.held: Held = None
         self.cut: Cut | None = None
@@ -76,7 +78,7 @@ class Blocks:
             if timeout is not None:
                 self._arm(block, timeout)
         except BaseException as error:
-            settle(block.held, judge(error), kit.clock())
+            self._over(block, judge(error), error)
             raise
         self._open.setdefault(block.driver, []).append(block)
 
@@ -88,21 +90,8 @@ class Blocks:
                 due.reset(block.token)
             except ValueError:
                 pass  # thrown away by another Context, which never saw that value
-        failure = error
-        cut, timeout = block.cut, self._timeout
-        if cut is not None:
-            block.slot.discard(cut)
-            if cut.rings:
-                cut.off()
-                if cut.enforced and timeout is not None:
-                    failure = self._late(error, cut, timeout, block)
-        verdict = GOOD if failure is None else judge(failure)
-        now = self._kit.clock()
-        settle(block.held, verdict, now)
-        self._tally.count(verdict)
-        code = "" if failure is None else code_of(failure)
-        self._kit.tell(AttemptEnded(self._kit.name, 1, verdict, now - block.at))
-        self._kit.tell(CallEnded(self._kit.name, 1, verdict, now - block.at, code))
+        failure, verdict = self._meaning(error, block)
+        self._over(block, verdict, failure)
         if failure is not None and failure is not error:
             raise failure from (None if isinstance(error, CancelledError) else error)
 
@@ -116,6 +105,7 @@ class Blocks:
             if got.__class__ is not Permit:
                 got = await let_in(kit, gate, got)
                 block.at = kit.clock()
+                refresh(block.held, block.at)
             block.held = (gate, got, block.held)
 
     def _arm(self, block: _Block, timeout: Timeout) -> None:
@@ -140,9 +130,9 @@ class Blocks:
             driver = working()
         except RuntimeError:
             driver = None
-        if driver not in self._open and isinstance(error, GeneratorExit):
-            driver = next(iter(self._open), None)
-        if driver is None or driver not in self._open:
+        if driver not in self._open:
+            driver = self._lost(thrown_away=isinstance(error, GeneratorExit))
+        if driver is None:
             raise RuntimeError(
                 f"a block of policy {self._kit.name!r} is left by another task than entered it"
             )
@@ -152,13 +142,44 @@ class Blocks:
             del self._open[driver]
         return block
 
-    def _late(
-        self, error: BaseException | None, cut: Cut, timeout: Timeout, block: _Block
-    ) -> BaseException | None:
-        """Say what a block raises whose time was over."""
+    def _lost(self, *, thrown_away: bool) -> Work | None:
+        """Find whose block it is that somebody else leaves: of a task that has ended, if any has.
+
+        (A generator may be entered by one task and run on by another.)
+        """
+        ended = (one for one in self._open if isinstance(one, Task) and one.done())
+        return next(ended, next(iter(self._open), None) if thrown_away else None)
+
+    def _meaning(
+        self, error: BaseException | None, block: _Block
+    ) -> tuple[BaseException | None, Verdict]:
+        """Say what a block raises that ends by `error`, and what that means.
+
+        Where its time was over, that is what it means, as it is for an attempt.
+        """
+        cut, timeout = block.cut, self._timeout
+        if cut is not None:
+            block.slot.discard(cut)
+            if cut.rings:
+                cut.off()
+        if cut is None or timeout is None or not cut.rings or not cut.enforced:
+            failure = error if error is None else translated(self._kit.translate, error)
+            return failure, GOOD if failure is None else judge(failure)
         fault = overdue(self._kit.name, timeout, block.limit - block.at, repeatable=False)
         ours = error is None or (isinstance(error, Exception) and not isinstance(error, Fault))
-        return fault if cut.alone() and (ours or isinstance(error, CancelledError)) else error
+        late = cut.alone() and (ours or isinstance(error, CancelledError))
+        return fault if late else error, judge(fault)
+
+    def _over(self, block: _Block, verdict: Verdict, failure: BaseException | None) -> None:
+        """Give the permits back, and tell how it ended."""
+        kit = self._kit
+        now = kit.clock()
+        left = None if failure is None else lingering(failure)
+        bring_home(kit, self._tally, block.held, verdict, now, left=left)
+        self._tally.count(verdict)
+        code = "" if failure is None else code_of(failure)
+        kit.tell(AttemptEnded(kit.name, 1, verdict, now - block.at))
+        kit.tell(CallEnded(kit.name, 1, verdict, now - block.begun, code))
 
     # -- what its alarms tell
 

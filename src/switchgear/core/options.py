@@ -7,12 +7,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import fields, replace
 
+from switchgear.core import checks
 from switchgear.core.clock import Clock
 from switchgear.core.coalesce import coalescing
-from switchgear.core.fallback import Computed, Fallback, Stale, Static, computed, falling_back
+from switchgear.core.fallback import Fallback, Stale, falling_back
 from switchgear.core.handler import Judge, Layer
 from switchgear.core.hedged import hedging
-from switchgear.core.observe import Observer, Refusing
+from switchgear.core.invocation import answer_of, of_arguments, same_work
+from switchgear.core.observe import Observer, Refusing, fan_out
 from switchgear.core.retry import Retry
 from switchgear.core.stack import Part, Place, Setting
 from switchgear.core.timeout import Timeout
@@ -63,18 +65,26 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hedge: HedgeSettings | None = None
     fallback: Fallback | Callable[..., Any] | None = None
     coalesce: Callable[..., Hashable | None] | None = None
+    key: Callable[..., str] | None = None
     mode: Mode | Mapping[str, Mode] = "enforce"
     chaos: Layer | None = None
 
     def __post_init__(self) -> None:
-        modes = self.mode.values() if isinstance(self.mode, Mapping) else (self.mode,)
-        for mode in modes:
-            if mode not in ("enforce", "observe", "off"):
-                raise ValueError(f"mode={mode!r}: 'enforce', 'observe' or 'off' would be right")
-        if isinstance(self.mode, Mapping) and (unknown := set(self.mode) - set(PARTS)):
-            raise ValueError(
-                f"mode names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
+        for option, kinds in _KINDS.items():
+            checks.kind(option, getattr(self, option), *kinds)
+        checks.kind("budget", self.budget, BudgetSettings, optional=False)
+        if not isinstance(self.repeatable, bool):
+            raise TypeError(f"repeatable={self.repeatable!r}: True or False would be right")
+        for option in ("coalesce", "key", "chaos"):
+            checks.function(option, getattr(self, option))
+        if not isinstance(self.fallback, Fallback | None) and not callable(self.fallback):
+            raise TypeError(
+                f"fallback={self.fallback!r}: static(a value), a Stale(...), or a function of the"
+                " error and the call's arguments would be right"
             )
+        if isinstance(self.fallback, Stale):
+            checks.function("fallback.key", self.fallback.key, optional=False)
+        checks.modes(self.mode, PARTS)
         if self.hedge is not None and not self.repeatable:
             raise ValueError("hedge: only a repeatable call may be sent twice at a time")
 
@@ -82,7 +92,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def bounded(self) -> bool:
         """Whether anything bounds an attempt: else nothing has to be armed."""
         limit = self.timeout is not None and self.repeatable
-        return limit or self.deadline is not None
+        return self.mode_of("timeout") != "off" and (limit or self.deadline is not None)
+
+    @property
+    def full(self) -> float | None:
+        """The seconds that a call has in all; None where nothing says so."""
+        return None if self.mode_of("timeout") == "off" else self.deadline
 
     def mode_of(self, part: str) -> Mode:
         """Say in which mode a part is."""
@@ -91,27 +106,41 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return self.mode
 
     def plan(self, name: str, rate: float | None) -> Plan:
-        """Tell what the linter has to know."""
-        limit = None
-        if isinstance(self.rate, BucketSettings):
-            limit = self.rate.rate
-        elif self.rate is not None:
-            limit = 1.0 / self.rate.interval
+        """Tell what the linter has to know: nothing of what is off."""
+        off = {part for part in PARTS if self.mode_of(part) == "off"}
+        full = self.full
         return Plan(
             name=name,
-            deadline=inf if self.deadline is None else self.deadline,
-            timeout=inf if self.timeout is None else self.timeout,
+            deadline=inf if full is None else full,
+            timeout=inf if self.timeout is None or "timeout" in off else self.timeout,
             repeatable=self.repeatable,
-            retry=self.retry,
+            retry=None if "retry" in off else self.retry,
             budget=self.budget,
-            breaker=self.breaker,
-            bulkhead=self.bulkhead,
-            limit=limit,
+            breaker=None if "breaker" in off else self.breaker,
+            bulkhead=None if "bulkhead" in off else self.bulkhead,
+            limit=None if "rate" in off else self._limit,
             rate=rate,
         )
 
+    @property
+    def _limit(self) -> float | None:
+        """The calls a second that the rate limit lets in; not known where it counts by key."""
+        if self.rate is None or self.key is not None:
+            return None
+        return self.rate.rate if isinstance(self.rate, BucketSettings) else 1.0 / self.rate.interval
 
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "retry": (BackoffSettings,),
+    "hurry": (HurrySettings,),
+    "breaker": (BreakerSettings,),
+    "bulkhead": (BulkheadSettings,),
+    "rate": (BucketSettings, GcraSettings),
+    "adaptive": (AdaptiveSettings,),
+    "hedge": (HedgeSettings,),
+}
 _DEFAULTS: Final = Options()
+_ONCE: Final = BackoffSettings(attempts=1)
 
 
 class Builder:
@@ -133,7 +162,7 @@ class Builder:
         self._options = options
         self._clock = clock
         self._random = random
-        self._observe = observe
+        self._observe = fan_out(observe)  # machines and layers tell it, and take no defect of it
         self._judge = judge
 
     def parts(self) -> Iterator[Part]:
@@ -158,12 +187,14 @@ class Builder:
         options = self._options
         name, clock, tell, judge = self.name, self._clock, self._observe, self._judge
         if options.fallback is not None and options.mode_of("fallback") == "enforce":
-            fallback = _of_arguments(options.fallback)
+            fallback = of_arguments(options.fallback)
             layer: Any = falling_back(fallback, name=name, clock=clock, tell=tell, judge=judge)
-            yield Part(Place.FALLBACK, self._keep("fallback", layer))
+            told = (Setting("answer", answer_of(options.fallback), "given"),)
+            yield Part(Place.FALLBACK, self._keep("fallback", layer), told)
         if options.coalesce is not None and options.mode_of("coalesce") == "enforce":
-            layer = coalescing(_same_work(options.coalesce), name=name, clock=clock, tell=tell)
-            yield Part(Place.COALESCE, self._keep("coalesce", layer))
+            layer = coalescing(same_work(options.coalesce), name=name, clock=clock, tell=tell)
+            told = (Setting("key", options.coalesce, "given"),)
+            yield Part(Place.COALESCE, self._keep("coalesce", layer), told)
         if options.hedge is not None and options.mode_of("hedge") == "enforce":
             hedge = Hedge(options.hedge)
             withdraw = self.budget.withdraw
@@ -172,16 +203,22 @@ class Builder:
 
     def _schedules(self) -> Iterator[Part]:
         options = self._options
-        mode = options.mode_of("retry")
-        if options.retry is not None and mode != "off":
-            schedule = Backoff(options.retry, random=self._random)
+        mode, retry = options.mode_of("retry"), options.retry
+        if mode == "off" or (retry is not None and retry.attempts == 1):
+            retry = None
+        if retry is None and options.hedge is not None and options.mode_of("hedge") == "enforce":
+            # The budget that pays for hedges has to know of the calls; and two attempts that race
+            # are one call, to be told by somebody outside.
+            retry, mode = _ONCE, "enforce"
+        if retry is not None:
+            schedule = Backoff(retry, random=self._random)
             told = (
-                *_told(options.retry, BackoffSettings()),
+                *_told(retry, BackoffSettings()),
                 *_told(options.budget, BudgetSettings(), "budget."),
             )
             self.made["budget"] = self.budget
             yield Part(Place.RETRY, Retry(schedule, self.budget, mode == "enforce"), told)
-        if options.mode_of("timeout") != "off" and options.bounded:
+        if options.bounded:
             timeout = self.timeout()
             told = (
                 _setting("deadline", options.deadline, _DEFAULTS.deadline),
@@ -215,10 +252,10 @@ class Builder:
             yield from self._gate("breaker", Place.BREAKER, breaker, told)
         if isinstance(options.rate, BucketSettings):
             limit: Gate = TokenBucket(self.name, options.rate)
-            yield from self._gate("rate", Place.RATE, limit, _told(options.rate, None))
+            yield from self._gate("rate", Place.RATE, limit, self._rate_told(options.rate))
         elif options.rate is not None:
             limit = Gcra(self.name, options.rate)
-            yield from self._gate("rate", Place.RATE, limit, _told(options.rate, None))
+            yield from self._gate("rate", Place.RATE, limit, self._rate_told(options.rate))
         if options.adaptive is not None:
             adaptive = AdaptiveLimit(self.name, options.adaptive)
             told = _told(options.adaptive, AdaptiveSettings())
@@ -238,6 +275,9 @@ class Builder:
             gate = Observing(gate, self._would_refuse(gate))
         self.made[part] = gate
         yield Part(place, gate, told)
+
+    def _rate_told(self, rate: msgspec.Struct) -> tuple[Setting, ...]:
+        return (*_told(rate, None), _setting("key", self._options.key, None))
 
     def _would_refuse(self, gate: Gate) -> Callable[[Refused], None]:
         def tell(refused: Refused) -> None:
@@ -268,30 +308,3 @@ def _told(
 
 def _setting(name: str, value: object, default: object) -> Setting:
     return Setting(name, value, "default" if value == default else "given")
-
-
-def _of_arguments(fallback: Fallback | Callable[..., Any]) -> Fallback:
-    """Make a fallback of calls of one that knows a function's arguments."""
-    if isinstance(fallback, Static):
-        return fallback
-    if isinstance(fallback, Stale):
-        key = fallback.key
-        return replace(fallback, key=_same_work(key))
-    function: Callable[..., Any] = fallback.function if isinstance(fallback, Computed) else fallback
-
-    def compute(call: Any, error: Exception) -> Any:
-        _, args, kwargs = call.payload
-        return function(error, *args, **kwargs)
-
-    return computed(compute)
-
-
-def _same_work(key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable | None]:
-    """Make a key of calls of one of arguments: the same question to another function is another."""
-
-    def asked(call: Any) -> Hashable | None:
-        function, args, kwargs = call.payload
-        made = key(*args, **kwargs)
-        return None if made is None else (function, made)
-
-    return asked

@@ -23,17 +23,19 @@ from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
 
 from msgspec.structs import replace
 
+from switchgear.core import checks
 from switchgear.core.ambient import ambient, due
 from switchgear.core.block import Blocks
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
+from switchgear.core.invocation import InThread, Invocation, invoking
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options
 from switchgear.core.portal import run
 from switchgear.core.stack import OUTBOUND, stack
-from switchgear.core.threads import Threads, in_thread
+from switchgear.core.threads import Threads
 from switchgear.policy.adaptive import AdaptiveSettings
 from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker import Breaker, BreakerSettings
@@ -41,7 +43,6 @@ from switchgear.policy.bucket import BucketSettings, GcraSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.call import Call
-from switchgear.policy.duration import seconds
 from switchgear.policy.gate import Gate
 from switchgear.policy.hedge import HedgeSettings
 from switchgear.policy.hurry import HurrySettings
@@ -111,11 +112,15 @@ class Policy:
         clock: Clock = FINE,
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        self.name = name
+        self.name = checks.name(name)
         try:
+            for option, given in (("judge", judge), ("translate", translate), ("observe", observe)):
+                checks.function(option, given)
+            checks.function("clock", clock, optional=False)
+            checks.function("random", random, optional=False)
             self._options = Options(
-                deadline=None if deadline is None else seconds(deadline),
-                timeout=None if timeout is None else seconds(timeout),
+                deadline=checks.duration("deadline", deadline),
+                timeout=checks.duration("timeout", timeout),
                 repeatable=repeatable,
                 retry=_tries(retry, attempts),
                 budget=budget,
@@ -127,11 +132,12 @@ class Policy:
                 hedge=hedge,
                 fallback=fallback,
                 coalesce=coalesce,
+                key=key,
                 mode=mode,
                 chaos=chaos,
             )
-        except ValueError as error:
-            raise ValueError(f"policy {name!r}: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"policy {name!r}: {error}") from None
         self._clock = clock
         self._key = key
         self._off = mode == "off"
@@ -142,11 +148,11 @@ class Policy:
             name,
             OUTBOUND,
             builder.parts(),
-            _invoke,
+            invoking(bounded=self._options.mode_of("timeout") == "enforce"),
             observe=observe,
             judge=judge,
             clock=clock,
-            terms=Terms(self._options.deadline, repeatable),
+            terms=Terms(self._options.full, repeatable),
             translate=translate,
         )
         self._made = builder.made
@@ -190,7 +196,7 @@ class Policy:
         the function goes on to its end, which is when its permit comes home. Give what it waits
         for a timeout of its own; `switchgear.remaining()` tells how long.
         """
-        return self.call(self._pool().run, function, *args, **kwargs)
+        return self.call(self._threaded(function), *args, **kwargs)
 
     def run(
         self,
@@ -227,7 +233,7 @@ class Policy:
                 f"policy {self.name!r} protects functions that return, not {function!r}:"
                 " protect what it calls, or use 'async with'"
             )
-        work = function if iscoroutinefunction(function) else self._threaded(function)
+        work = function if _is_async(function) else self._threaded(function)
 
         @wraps(function)
         async def protected(*args: Any, **kwargs: Any) -> Any:
@@ -239,7 +245,8 @@ class Policy:
 
     async def __aenter__(self) -> None:
         """Enter a block of statements that is one attempt: nothing can run it twice."""
-        await self._blocks.enter()
+        if not self._off:
+            await self._blocks.enter()
 
     async def __aexit__(
         self,
@@ -248,7 +255,8 @@ class Policy:
         trace: TracebackType | None,
     ) -> None:
         """Leave the block. Raises a `Fault` where its time was over."""
-        self._blocks.leave(error)
+        if not self._off:
+            self._blocks.leave(error)
 
     # -- what is known of it
 
@@ -319,13 +327,13 @@ class Policy:
         if self._off:
             return await function(*args, **kwargs)
         outer = ambient.get()
-        full = self._options.deadline
+        full = self._options.full
         until = inf if full is None else self._clock() + full
         cut = due.get()
         if outer is not None:
             until = min(until, outer.deadline)
         call: Call[Any] = Call(
-            (function, args, kwargs),
+            Invocation(function, args, kwargs, outer, cut),
             until if cut is None else min(until, cut),
             repeatable=self._options.repeatable,
             key="" if self._key is None else self._key(*args, **kwargs),
@@ -335,8 +343,8 @@ class Policy:
         )
         return await self._stack.run(call)
 
-    def _threaded(self, function: Callable[..., Result]) -> Callable[..., Awaitable[Result]]:
-        return in_thread(function, self._pool())
+    def _threaded(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        return InThread(function, self._pool())
 
     def _pool(self) -> Threads:
         if self._threads is None:
@@ -351,28 +359,16 @@ def _tries(retry: BackoffSettings | None, attempts: int | None) -> BackoffSettin
         return retry
     if retry is None:
         raise ValueError(f"attempts={attempts} contradicts retry=None: give one of them")
-    return BackoffSettings(
-        attempts=attempts,
-        base=retry.base,
-        cap=retry.cap,
-        longest_retry_after=retry.longest_retry_after,
-    )
+    if isinstance(attempts, bool) or not isinstance(attempts, int):
+        raise TypeError(f"attempts={attempts!r}: a whole number of at least 1 would be right")
+    checks.kind("retry", retry, BackoffSettings)
+    return replace(retry, attempts=attempts)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Say whether a call of it makes a coroutine: a function, or an object that is called."""
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
 def _is_gate(what: object) -> TypeGuard[Gate]:
     return hasattr(what, "admit")
-
-
-async def _invoke(call: Call[Any]) -> Any:
-    """Run the function of a call below layers, which may have put it into another task."""
-    function, args, kwargs = call.payload
-    if ambient.get() is None and (call.principal or call.trace):
-        ambient.set(replace(call, payload=None))  # in a task of its own, with an empty Context
-    before = due.set(call.deadline)
-    try:
-        return await function(*args, **kwargs)
-    finally:
-        try:
-            due.reset(before)
-        except ValueError:
-            pass  # thrown away by another Context, which never saw that value

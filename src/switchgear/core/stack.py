@@ -122,8 +122,12 @@ class Stack:
         self.tally = next((one.tally for one in frames if one.ends), Tally())
 
     def statistics(self) -> dict[str, float | str]:
-        """Return how the calls ended that its outermost frame has seen."""
-        return self.tally.statistics()
+        """Return how the calls ended that its outermost frame has seen, and what overran in any."""
+        figures = self.tally.statistics()
+        others = [one.tally for one in self.frames if one.tally is not self.tally]
+        figures["zombies"] = self.tally.zombies + sum(one.zombies for one in others)
+        figures["overran"] = self.tally.overran + sum(one.overran for one in others)
+        return figures
 
     @property
     def sole(self) -> Frame | None:
@@ -148,16 +152,20 @@ class Stack:
 
 def _words(what: object) -> str:
     if isinstance(what, Retry):
-        return _words(what.schedule)
+        return _words(what.schedule) + _observed(enforce=what.enforce)
     if isinstance(what, Timeout):
         limit = "" if what.limit == inf else f"{what.limit:g} s and "
-        return f"at most {limit}{what.share:.0%} of what remains"
+        return f"at most {limit}{what.share:.0%} of what remains" + _observed(enforce=what.enforce)
     if isinstance(what, Observing):
-        return f"{_words(what.gate)}, observed only"
+        return _words(what.gate) + _observed(enforce=False)
     kind = type(what).__name__.lower()
     if isinstance(name := getattr(what, "name", None), str):
         return f"{kind} {name!r}"
     return str(getattr(what, "__name__", kind))
+
+
+def _observed(*, enforce: bool) -> str:
+    return "" if enforce else ", observed only"
 
 
 def shown(value: object) -> str:
