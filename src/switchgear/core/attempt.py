@@ -23,7 +23,7 @@ from switchgear.policy.verdict import NEUTRAL, Verdict, judge, worse
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
 
-__all__ = ["Attempt", "code_of", "passed_on"]
+__all__ = ["Attempt", "bring_home", "code_of", "passed_on", "translated"]
 
 _TRIED: Final = "_switchgear_tried_by"  # on an exception: the first policy that gave up on it
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient, due
-from switchgear.core.attempt import Attempt
+from switchgear.core.attempt import Attempt, passed_on
 from switchgear.core.drivers import working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
@@ -73,9 +73,9 @@ class Frame:
     """
 
     __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
-                 "_handler", "_hurry", "_judge", "_limit", "_name", "_observe", "_outer",
-                 "_passes_on", "_plain", "_repeatable", "_share", "ends", "kit", "retry", "tally",
-                 "tells", "timeout")  # fmt: skip
+                 "_handler", "_hurry", "_is_policy", "_judge", "_limit", "_name", "_observe",
+                 "_outer", "_passes_on", "_plain", "_repeatable", "_share", "ends", "kit", "retry",
+                 "tally", "tells", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -116,6 +116,7 @@ class Frame:
         # observed.
         self._passes_on = (timeout is None and full is not None) or self.enforces
         self.ends = retry is not None or terms is not None
+        self._is_policy = terms is not None
 
     async def run(
         self,
@@ -253,6 +254,10 @@ class Frame:
             wait = attempt.pause(verdict, failure)
             if wait is None:
                 attempt.over(verdict, failure, lingering(error))
+                if self._is_policy and self.retry is not None:
+                    failure = passed_on(error, failure, self._name)
+                    if failure is not error:
+                        raise failure from failure.__cause__
                 if failure is error:
                     raise
                 raise failure from (None if isinstance(error, CancelledError) else error)

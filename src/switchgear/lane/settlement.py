@@ -15,7 +15,7 @@ import msgspec
 
 from switchgear.core.delivery import Failed, Outcome
 from switchgear.policy.crossing import as_fault, declared
-from switchgear.policy.verdict import judge
+from switchgear.policy.verdict import transient
 
 __all__ = ["Bury", "Finish", "Release", "Retry", "Rules", "Settlement", "decide", "told"]
 
@@ -80,7 +80,7 @@ def decide(outcome: Outcome[Any], attempts: int, rules: Rules, chance: float) ->
     if fault is None and not isinstance(error, Exception):
         return Release()
     cause = told(error)
-    again = fault is None or judge(fault).again
+    again = fault is None or transient(fault)
     asked = min(fault.retry_after or 0.0, PATIENCE) if fault is not None else 0.0
     if fault is not None and fault.refusal is not None and again:
         return Retry(asked + rules.wait(attempts + 1, chance), counted=False, cause=cause)

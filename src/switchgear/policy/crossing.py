@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum, auto
 from typing import Final, NamedTuple
 
-from switchgear.policy.fault import Code, Fault, leaves
+from switchgear.policy.fault import Code, Effect, Fault, leaves
 from switchgear.policy.verdict import Health, effect_of, joined_effect, judge
 
 __all__ = ["as_fault", "declared"]
@@ -35,15 +35,14 @@ class _Told(NamedTuple):
 def as_fault(error: BaseException, origin: str = "") -> Fault:
     """Return the fault by which `error` crosses a boundary. `origin` is where it arose.
 
-    A fault is itself, and so is the only one in a group. Of several: the worst one's code, words
-    and hops; effect NONE only if it is so for all, DONE if it is for any; the longest
-    `retry_after`. Connection and timeout errors of the standard library are the dependency's,
-    what ended the work from outside is `cancelled`, anything else a defect: `internal`.
-
-    It speaks for what failed. What else succeeded beside it, only the caller knows.
+    A fault is itself. Of a group: the worst one's code, words and hops; effect DONE if it is so
+    for any, else unknown, because what succeeded beside is not in it; the longest `retry_after`.
+    Connection and timeout errors of the standard library are the dependency's, what ended the
+    work from outside is `cancelled`, anything else a defect: `internal`.
     """
     first, *others = told = [_alone(leaf, origin) for leaf in leaves(error)]
-    if not others:
+    grouped = isinstance(error, BaseExceptionGroup)
+    if not others and not (grouped and first.fault.effect is Effect.NONE):
         return first.fault
     worst = max(told, key=_weight).fault  # the first among equals
     waits = [one.fault.retry_after for one in told if one.fault.retry_after is not None]

@@ -6,8 +6,9 @@ is raised is a defect: no retry, a traceback, a 500.
 """
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 __all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal", "leaves"]
 
@@ -108,6 +109,17 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
         self.hops = hops
         self.public = public or PUBLIC[code]
         self.extra: Mapping[str, object] = extra or {}
+
+    def passed_on(self, by: str) -> Self:
+        """Return a copy that `by` has passed on: whoever gets it shall not try what `by` has tried.
+
+        A copy, because who raised it may raise the same one again. It arose there, if nobody
+        said where.
+        """
+        other = copy(self)
+        other.hops = (*self.hops, by)
+        other.origin = self.origin or by
+        return other
 
     def __repr__(self) -> str:
         parts = [self.code.value, repr(self.detail), f"effect={self.effect.value}"]

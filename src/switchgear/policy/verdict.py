@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
-from switchgear.policy.fault import Code, Effect, Fault, leaves
+from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
 
 __all__ = [
     "BAD",
@@ -17,6 +17,7 @@ __all__ = [
     "effect_of",
     "joined_effect",
     "judge",
+    "transient",
     "worse",
 ]
 
@@ -68,6 +69,8 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(error, Fault):
         if error.hops:
             return NEUTRAL
+        if error.refusal is Refusal.HURRIED and error.effect is Effect.NONE:
+            return NEUTRAL  # the next one would have even less time
         verdict = NEUTRAL_AGAIN if error.refusal is not None else _BY_CODE.get(error.code, GOOD)
         if error.retry_after is not None:
             return verdict._replace(after=error.retry_after)
@@ -95,8 +98,20 @@ def _judge_group(group: BaseExceptionGroup[BaseException]) -> Verdict:
     return Verdict(worst.health, all(verdict.again for verdict in verdicts), after)
 
 
+def transient(fault: Fault) -> bool:
+    """Say whether the same work may succeed later, whoever passed the fault on.
+
+    `judge` says whether another attempt may help now, of which only the hop nearest to the origin
+    makes any; this is for who waits longer than all of them, as a queue does.
+    """
+    return fault.refusal is not None or _BY_CODE.get(fault.code, GOOD).again
+
+
 def effect_of(error: BaseException) -> Effect:
-    """Say whether work that ended by `error` may have taken effect; in a group, by all of them."""
+    """Say whether work that ended by `error` may have taken effect.
+
+    Of a group nobody can be sure that it did nothing: what succeeded beside is not in it.
+    """
     if isinstance(error, Fault):
         return error.effect
     if isinstance(error, BaseExceptionGroup):
@@ -107,11 +122,8 @@ def effect_of(error: BaseException) -> Effect:
 
 
 def joined_effect(effects: Iterable[Effect]) -> Effect:
-    """Join the effects of several failures: NONE only if all are, DONE if any is."""
-    met = set(effects)
-    if Effect.DONE in met:
-        return Effect.DONE
-    return Effect.NONE if met == {Effect.NONE} else Effect.UNKNOWN
+    """Join the effects of what failed in a group: DONE if any is so, else nobody knows."""
+    return Effect.DONE if Effect.DONE in effects else Effect.UNKNOWN
 
 
 def worse(first: Verdict, second: Verdict) -> Verdict:

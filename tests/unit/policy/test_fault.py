@@ -127,3 +127,15 @@ def test_however_deep_groups_are_nested() -> None:
     assert [type(leaf) for leaf in leaves(error)] == [ValueError]
     while isinstance(error, ExceptionGroup):  # taken apart by hand: nor must the end recurse
         error = error.exceptions[0]
+
+
+def test_who_passes_a_fault_on_changes_a_copy_of_it() -> None:
+    class Missing(Fault):
+        """An application's own."""
+
+    fault = Missing(Code.NOT_FOUND, "no such letter", effect=Effect.NONE, extra={"id": 7})
+    other = fault.passed_on("mail").passed_on("orders")
+    assert type(other) is Missing
+    assert (other.origin, other.hops) == ("mail", ("mail", "orders"))
+    assert (other.code, other.detail, other.extra) == (fault.code, fault.detail, fault.extra)
+    assert (fault.origin, fault.hops) == ("", ())

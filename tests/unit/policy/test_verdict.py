@@ -16,6 +16,7 @@ from switchgear.policy.verdict import (
     effect_of,
     joined_effect,
     judge,
+    transient,
     worse,
 )
 
@@ -129,8 +130,8 @@ def test_only_a_refused_connection_surely_took_no_effect() -> None:
 @pytest.mark.parametrize(
     ("effects", "joined"),
     [
-        ((Effect.NONE,), Effect.NONE),
-        ((Effect.NONE, Effect.NONE), Effect.NONE),
+        ((Effect.NONE,), Effect.UNKNOWN),  # what succeeded beside it, nobody knows
+        ((Effect.NONE, Effect.NONE), Effect.UNKNOWN),
         ((Effect.NONE, Effect.UNKNOWN), Effect.UNKNOWN),
         ((Effect.UNKNOWN,), Effect.UNKNOWN),
         ((Effect.NONE, Effect.UNKNOWN, Effect.DONE), Effect.DONE),
@@ -164,3 +165,20 @@ def test_several_failures_took_effect_if_any_did(
 )
 def test_of_two_verdicts_the_worse_counts(first: Verdict, second: Verdict, joined: int) -> None:
     assert worse(first, second) == (first, second)[joined]
+
+
+@pytest.mark.parametrize("code", Code)
+@pytest.mark.parametrize("hops", [(), ("orders",)])
+def test_what_may_succeed_later_does_not_depend_on_who_passed_it_on(
+    code: Code, hops: tuple[str, ...]
+) -> None:
+    """A queue that asked `judge` would bury what another service's database kept from working."""
+    passing = {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.ABORTED}
+    assert transient(Fault(code, hops=hops)) is (code in passing)
+    assert transient(Fault(code, hops=hops, refusal=Refusal.OPEN))
+
+
+def test_who_had_too_little_time_would_have_less_the_next_time() -> None:
+    late = Fault(Code.DEADLINE_EXCEEDED, refusal=Refusal.HURRIED, effect=Effect.NONE)
+    assert judge(late) == NEUTRAL
+    assert judge(Fault(Code.DEADLINE_EXCEEDED, refusal=Refusal.HURRIED)) == NEUTRAL_AGAIN

@@ -1,0 +1,98 @@
+"""Policies around policies: who tries again, and what the outer ones make of it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from switchgear import Code, Fault, Policy
+from switchgear.policy.breaker import BreakerSettings
+from switchgear.policy.fault import Effect, Refusal
+from switchgear.testing.virtual import clock
+
+pytestmark = pytest.mark.virtual
+
+
+def make(name: str, **options: Any) -> Policy:
+    return Policy(name, clock=clock, random=lambda: 0.5, repeatable=True, **options)
+
+
+class Broken:
+    """A dependency that raises the same kind of thing each time."""
+
+    def __init__(self, raises: Any) -> None:
+        self.raises = raises
+        self.calls = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        raise self.raises() if callable(self.raises) else self.raises
+
+
+CONSTANT = Fault(Code.UNAVAILABLE, "down", effect=Effect.NONE)
+
+
+@pytest.mark.parametrize(
+    "raises",
+    [ConnectionResetError, TimeoutError, lambda: Fault(Code.UNAVAILABLE), CONSTANT],
+    ids=["reset", "timeout", "fault", "the same fault each time"],
+)
+async def test_only_the_policy_nearest_to_the_failure_tries_again(raises: Any) -> None:
+    broken = Broken(raises)
+    patient = BreakerSettings(consecutive=99)
+    inner, middle, outer = (make(name, breaker=patient) for name in ("inner", "middle", "outer"))
+    for number in range(1, 3):
+        with pytest.raises((Fault, ConnectionResetError, TimeoutError)):
+            await outer.call(middle.call, inner.call, broken)
+        assert broken.calls == 3 * number, "not 27"
+    assert inner.statistics()["calls"]["failed"] == 2
+    assert outer.statistics()["calls"]["neutral"] == 2, "who passed it on is well"
+    assert outer.statistics()["breaker"]["consecutive"] == 0
+
+
+async def test_where_the_inner_one_does_not_try_again_the_outer_one_does() -> None:
+    broken = Broken(ConnectionResetError)
+    inner, outer = make("inner", retry=None), make("outer")
+    with pytest.raises(ConnectionResetError):
+        await outer.call(inner.call, broken)
+    assert broken.calls == 3
+
+
+async def test_a_fault_leaves_a_policy_with_the_policy_in_its_chain_and_its_traceback() -> None:
+    broken = Broken(CONSTANT)
+    with pytest.raises(Fault) as caught:
+        await make("mail").call(broken)
+    fault = caught.value
+    assert (fault.code, fault.detail, fault.effect) == (Code.UNAVAILABLE, "down", Effect.NONE)
+    assert (fault.origin, fault.hops) == ("mail", ("mail",))
+    assert "__call__" in [entry.name for entry in caught.traceback]
+    assert (CONSTANT.origin, CONSTANT.hops) == ("", ()), "what was raised stays as it was"
+
+
+async def test_what_an_open_inner_breaker_refuses_is_not_asked_for_again() -> None:
+    broken = Broken(ConnectionResetError)
+    inner, outer = make("inner", breaker=BreakerSettings(consecutive=1)), make("outer")
+    with pytest.raises(Fault, match="is open"):  # so it refused the second attempt
+        await inner.call(broken)
+    refused, began = inner.statistics()["breaker"]["refused"], clock()
+    with pytest.raises(Fault) as caught:
+        await outer.call(inner.call, broken)
+    assert (caught.value.refusal, clock()) == (Refusal.OPEN, began)
+    assert inner.statistics()["breaker"]["refused"] == float(refused) + 1
+
+
+async def test_a_timeout_keeps_what_the_work_made_of_it_as_its_cause() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("half done") from None
+
+    with pytest.raises(Fault) as caught:
+        await make("mail", attempts=2).call(stubborn)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(Fault) as caught:
+        await make("mail", attempts=2).call(asyncio.sleep, 60)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
