@@ -1,0 +1,128 @@
+"""What wraps, in a stack with real gates: each at its place, and every permit comes home."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from switchgear.core.coalesce import coalescing
+from switchgear.core.fallback import Stale, falling_back, static
+from switchgear.core.frames import Timeout
+from switchgear.core.hedged import hedging
+from switchgear.core.observe import Coalesced, FellBack, Hedging
+from switchgear.core.stack import OUTBOUND, Part, Place, stack
+from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault
+from switchgear.testing.virtual import START, clock
+from tests.support.core import Plain, call, retry
+
+pytestmark = pytest.mark.virtual
+
+
+class Steady:
+    most_extra = 1
+
+    def delay(self, now: float) -> float | None:
+        return 0.1
+
+    def observe(self, elapsed: float, now: float) -> None:
+        pass
+
+
+class Whole:
+    """Every layer and gate around a dependency whose attempts take so long, or fail."""
+
+    def __init__(self, *does: float | Exception) -> None:
+        self.does = list(does)
+        self.events: list[Any] = []
+        tell = self.events.append
+        self.breaker = Breaker(
+            "mail", BreakerSettings(consecutive=2, calls=99), jitter=lambda: 0.5, on_transition=None
+        )
+        self.bulkhead = Bulkhead("mail", BulkheadSettings(permits=2, queue=0))
+        stale = Stale(age=60.0, key=lambda call: call.key or None)
+        plain = Plain([])
+        self.stack = stack(
+            "mail",
+            OUTBOUND,
+            [
+                Part(Place.FALLBACK, falling_back(static("static"), name="mail", tell=tell)),
+                Part(Place.FALLBACK, falling_back(stale, name="mail", clock=clock, tell=tell)),
+                Part(
+                    Place.FALLBACK,
+                    coalescing(lambda call: call.key or None, name="mail", clock=clock, tell=tell),
+                ),
+                Part(Place.RETRY, retry(plain)),
+                Part(
+                    Place.BALANCE,
+                    hedging(Steady(), plain.withdraw, name="mail", clock=clock, tell=tell),
+                ),
+                Part(Place.BREAKER, self.breaker),
+                Part(Place.BULKHEAD, self.bulkhead),
+                Part(Place.TIMEOUT, Timeout(3.0)),
+            ],
+            self.answer,
+            clock=clock,
+        )
+
+    async def answer(self, call: Call[Any]) -> str:
+        what = self.does.pop(0)
+        if isinstance(what, Exception):
+            raise what
+        await asyncio.sleep(what)
+        return f"after {what:g} s"
+
+    def home(self) -> bool:
+        return self.breaker.statistics()["out"] == self.bulkhead.statistics()["out"] == 0
+
+
+async def test_a_slow_attempt_is_overtaken_and_both_permits_come_home() -> None:
+    whole = Whole(5.0, 0.05)
+    assert await whole.stack.run(call(START + 3, repeatable=True)) == "after 0.05 s"
+    assert [type(event) for event in whole.events] == [Hedging]
+    assert whole.home()
+    assert whole.bulkhead.statistics()["settled"] == 2
+
+
+async def test_callers_share_one_run_and_its_permits() -> None:
+    whole = Whole(0.05)
+    asked = [
+        asyncio.create_task(whole.stack.run(call(START + 3, repeatable=True, key="k")))
+        for _ in range(10)
+    ]
+    assert await asyncio.gather(*asked) == ["after 0.05 s"] * 10
+    assert whole.events == [Coalesced("mail")] * 9
+    assert whole.bulkhead.statistics()["settled"] == 1
+    assert whole.home()
+
+
+async def test_an_open_breaker_is_covered_as_the_failures_that_opened_it_are() -> None:
+    down = Fault(Code.UNAVAILABLE)
+    whole = Whole(0.0, down, down)
+    for _ in range(5):
+        assert await whole.stack.run(call(clock() + 3, key="k")) == "after 0 s"
+        await asyncio.sleep(0.5)
+    assert await whole.stack.run(call(clock() + 3, key="another")) == "static"
+    assert whole.does == [], "the breaker stood open after two"
+    hows = [(event.how, event.age) for event in whole.events if isinstance(event, FellBack)]
+    assert hows == [
+        ("stale", 0.5),
+        ("stale", 1.0),
+        ("stale", 1.5),
+        ("stale", 2.0),
+        ("static", None),
+    ]
+    assert whole.home()
+
+
+def test_the_stack_says_what_wraps() -> None:
+    words = Whole().stack.describe()
+    for line in (
+        "fallback         a static value",
+        "fallback         the last good answer, at most 60 s old",
+        "fallback         one run for all who ask the same",
+        "balance          a second attempt beside a slow one",
+    ):
+        assert line in words
