@@ -86,13 +86,16 @@ def lingering(error: BaseException) -> Lingering | None:
     gets a GeneratorExit of its own.
     """
     seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
+    causes: list[BaseException | None] = [error]
+    while causes:
+        cause = causes.pop()
+        if cause is None or id(cause) in seen:
+            continue
         found = getattr(cause, _MARK, None)
         if isinstance(found, Lingering):
             return found
         seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
+        causes += [cause.__context__, cause.__cause__]
     return None
 
 
@@ -108,6 +111,7 @@ class Threads:
             raise ValueError(f"threads of {name!r}: {workers} workers, where at least 1 is right")
         self.name = name
         self.workers = workers
+        self._closed = False
         self._reset()
         _pools.add(self)
 
@@ -116,7 +120,6 @@ class Threads:
         self._change = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._count = self._idle = self._lingering = self._made = 0
-        self._closed = False
 
     async def run(
         self, function: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs

@@ -225,13 +225,13 @@ async def test_the_work_is_found_behind_what_was_made_of_the_cancellation(
     gateway = Gateway()
     error, left = await left_in(pool, gateway)
     gateway.go.set()
-    for shown in (True, False):
+    for why in (error, None, ValueError("beside it")):
         with pytest.raises(KeyError) as last:
             try:
                 raise error
-            except BaseException as caught:
+            except BaseException:
                 try:
-                    raise Fault(Code.DEADLINE_EXCEEDED) from (caught if shown else None)
+                    raise Fault(Code.DEADLINE_EXCEEDED) from why
                 except Fault as fault:
                     raise KeyError("of user code") from fault
         assert lingering(last.value) is left
@@ -344,6 +344,10 @@ async def test_a_forked_child_begins_without_threads(loop_factory: Loops, pool: 
     module._after_fork()
     assert pool.statistics() == {"threads": 0, "idle": 0, "queued": 0, "lingering": 0}
     assert await pool.run(lambda: "in the child") == "in the child"
+    pool.close()
+    module._after_fork()
+    with pytest.raises(RuntimeError, match="are closed"):
+        await pool.run(lambda: None)
 
 
 SCRIPT = """
