@@ -143,7 +143,7 @@ class BalancersAgainstLists(RuleBasedStateMachine):
         line = sorted(usable, key=lambda each: last.get(each.name, -1))
         for each in line:
             self.turns.append(each.name)
-            if panic or self.share(each) == 1:
+            if panic:
                 assert got is each
                 return
             saved = self.saved.get(each.name, 0.0) + self.share(each)

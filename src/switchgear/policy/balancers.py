@@ -64,7 +64,7 @@ class RoundRobin:
         self._candidates = Candidates(ejection, settings)
         self._turn = 0
         self._last: dict[str, int] = {}  # by name: when it last had, or passed on, its turn
-        self._saved: dict[str, float] = {}  # by name: the fractions of turns that a new one saved
+        self._saved: dict[str, float] = {}  # by name: the fractions of turns that it did not take
 
     def pick(
         self, endpoints: Sequence[E], now: float, tried: Collection[str] = (), key: str = ""
@@ -89,10 +89,7 @@ class RoundRobin:
 
     def _takes(self, endpoint: Endpoint, now: float) -> bool:
         """Say whether an endpoint takes its turn, or is too new for it."""
-        share = self._candidates.share(endpoint, now)
-        if share == 1.0:
-            return True
-        saved = self._saved.get(endpoint.name, 0.0) + share
+        saved = self._saved.get(endpoint.name, 0.0) + self._candidates.share(endpoint, now)
         takes = saved >= 1.0
         self._saved[endpoint.name] = saved - takes
         return takes
@@ -168,6 +165,9 @@ class Rendezvous:
 
 def _score(name: str, key: str, share: float) -> float:
     """Return a score above 0 by which an endpoint is the highest for `share` of the keys."""
-    digest = blake2b(f"{name} {key}".encode(), digest_size=_BYTES).digest()
-    drawn = (int.from_bytes(digest, "big") + 0.5) / 256**_BYTES
-    return -share / log(drawn)
+    return -share / log(_drawn(blake2b(f"{name} {key}".encode(), digest_size=_BYTES).digest()))
+
+
+def _drawn(digest: bytes) -> float:
+    """Return a hash as a number between 0 and 1, neither of them included."""
+    return (int.from_bytes(digest, "big") + 0.5) / 256**_BYTES

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from switchgear.policy.balance import Balancer, BalanceSettings, PeakEwma
-from switchgear.policy.balancers import LeastLoaded, Rendezvous, RendezvousSettings, RoundRobin
+from switchgear.policy.balancers import (
+    LeastLoaded,
+    Rendezvous,
+    RendezvousSettings,
+    RoundRobin,
+    _drawn,
+)
 from switchgear.policy.ejection import Ejection, EjectionSettings
 
 
@@ -223,7 +229,37 @@ def test_names_that_are_gone_are_forgotten() -> None:
     assert [picked(balancer, endpoints) for _ in range(3)] == ["p1", "p2", "p0"]
 
 
+def after(*picks: str) -> RoundRobin:
+    """Return a balancer after picks from such endpoints, each named by a letter."""
+    balancer = RoundRobin()
+    for names in picks:
+        picked(balancer, [Process(name) for name in names])
+    return balancer
+
+
+@pytest.mark.parametrize("picks", [("b", "a", "c"), ("b", "a", "cd")])
+def test_who_is_not_there_for_a_while_is_remembered(picks: tuple[str, ...]) -> None:
+    assert picked(after(*picks), [Process(name) for name in "abc"]) == "b"
+
+
+def test_who_is_still_there_keeps_its_turn_when_others_are_forgotten() -> None:
+    balancer = after("b", "a", "vwxyz", "wxyz", "xyz")
+    assert picked(balancer, [Process("a"), Process("b")]) == "b"
+    assert set(balancer._last) == {"a", "b"}
+
+
 # -- where a key belongs
+
+
+def test_a_hash_never_draws_nothing_nor_everything() -> None:
+    assert 0.0 < _drawn(bytes(6)) < 1e-14
+    assert 1.0 - 1e-14 < _drawn(b"\xff" * 6) < 1.0
+
+
+def test_a_key_need_not_be_given() -> None:
+    balancer, endpoints = Rendezvous(), processes(2)
+    got = [balancer.pick(endpoints, 0.0) for _ in range(3)]
+    assert [pick and pick.endpoint.name for pick in got] == ["p0", "p1", "p0"]
 
 
 def test_a_key_belongs_to_the_same_endpoint_in_every_process() -> None:
