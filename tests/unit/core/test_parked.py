@@ -219,6 +219,27 @@ async def test_close_while_running_calls_the_work_off(loop_factory: Loops) -> No
     assert seen == ["request", "request called off"]
 
 
+async def test_work_that_takes_its_cancellation_back_ends_a_closed_task_all_the_same(
+    loop_factory: Loops,
+) -> None:
+    parked, seen = make(), list[Any]()
+
+    async def request() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append(task)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            task.uncancel()
+
+    parked.run(request())
+    await turns()
+    await ended(parked)
+    assert seen[0].done()
+    assert not seen[0].cancelled()
+
+
 async def test_close_before_the_first_step_still_runs_and_tells(loop_factory: Loops) -> None:
     parked, seen = make(), list[str]()
     parked.run(told_of(parked, seen, "request"))

@@ -291,3 +291,19 @@ async def test_a_failing_future_raises_where_it_is_awaited(loop_factory: Loops) 
     future.set_exception(ValueError("gone"))
     await turns()
     assert seen == ["gone"]
+
+
+async def test_a_callback_of_the_loop_is_driven_by_nothing(loop_factory: Loops) -> None:
+    loop = asyncio.get_running_loop()
+    told: Future[str] = loop.create_future()
+
+    def callback() -> None:
+        try:
+            working()
+        except RuntimeError as error:
+            told.set_result(str(error))
+        else:
+            told.set_result("something drives it")
+
+    loop.call_soon(callback)
+    assert await told == "nothing drives this code: call it from a task or by step()"

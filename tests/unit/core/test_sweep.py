@@ -40,6 +40,17 @@ async def test_alarms_ring_within_a_tick_after_their_instant_and_never_early() -
     assert sweep.armed == 0
 
 
+@pytest.mark.parametrize("hundredths", [29, 58, 117, 205])
+async def test_an_instant_that_a_quotient_rounds_to_the_tick_before(hundredths: int) -> None:
+    at = hundredths * TICK
+    assert (int(at / TICK) + 1) * TICK <= at  # the trap: this tick would ring it early
+    sweep = make()
+    slot = sweep.slot_of(at)
+    assert sweep.start <= at < sweep.end
+    assert sweep.arm(at, Alarm()) is slot
+    await asyncio.sleep(TICK * 2)
+
+
 async def test_a_disarmed_alarm_never_rings() -> None:
     sweep = make()
     alarm, other = Alarm(), Alarm()
