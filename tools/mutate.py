@@ -138,6 +138,7 @@ def start(module: Module, code: CodeType, seconds: int, output: Path | None = No
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.alarm(10 * seconds)
         sink = os.open(output or os.devnull, os.O_WRONLY | os.O_CREAT)
         os.dup2(sink, 1)
@@ -340,6 +341,7 @@ def main() -> int:
         database=None,
         phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the copy and the workers go, too
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         modules = prepare(copy(root, Path(folder).resolve()), chosen.modules)
         try:
