@@ -32,6 +32,15 @@ class BudgetAgainstList(RuleBasedStateMachine):
             self.budget.deposit(self.now)
             self.requests.append(self.now)
 
+    @rule(count=st.integers(1, 10))
+    def requests_come_and_are_counted_by_hand(self, count: int) -> None:
+        for _ in range(count):
+            if self.now < self.budget.edge:
+                self.budget.fresh += 1
+            else:
+                self.budget.deposit(self.now)
+            self.requests.append(self.now)
+
     @rule(count=st.integers(1, 5))
     def retries_are_wanted(self, count: int) -> None:
         for _ in range(count):

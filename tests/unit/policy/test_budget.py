@@ -3,6 +3,7 @@
 import pytest
 
 from switchgear.policy.budget import BudgetSettings, RetryBudget
+from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def spend_all(budget: RetryBudget, now: float) -> int:
@@ -61,8 +62,35 @@ def test_the_budget_comes_back_as_the_window_moves_on() -> None:
     assert spend_all(budget, 10.0) == 30
 
 
-@pytest.mark.parametrize("wrong", [{"ratio": 1.1}, {"floor": -1.0}])
+def test_what_is_counted_by_hand_falls_into_the_bucket_of_the_last_deposit() -> None:
+    budget = RetryBudget(BudgetSettings(ratio=1.0, floor=0.0))
+    assert budget.edge == float("-inf")
+    budget.deposit(100.5)
+    assert budget.edge == 101.0
+    budget.fresh += 3
+    budget.deposit(105.0)
+    assert (budget.fresh, budget.edge) == (0, 106.0)
+    budget.fresh += 2
+    assert spend_all(budget, 109.9) == 7
+    assert budget.fresh == 0
+    assert spend_all(budget, 110.0) == 0  # the four of 100 are forgotten, and seven were spent
+    assert spend_all(budget, 120.0) == 0
+
+
+def test_a_fresh_budget_has_granted_and_denied_nothing() -> None:
+    budget = RetryBudget()
+    assert budget.statistics() == {"granted": 0, "denied": 0}
+    assert budget.fresh == 0
+
+
+@pytest.mark.parametrize(
+    "right", [{"ratio": 0}, {"ratio": 1}, {"floor": 0}, {"floor": 0.5, "ratio": 0.5}]
+)
+def test_settings_at_their_bounds(right: dict[str, float]) -> None:
+    accepts(BudgetSettings, **right)
+    stays(BudgetSettings(**right))
+
+
+@pytest.mark.parametrize("wrong", [{"ratio": 1.1}, {"ratio": -0.1}, {"floor": -1.0}])
 def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    field = next(iter(wrong))
-    with pytest.raises(ValueError, match=rf"BudgetSettings\.{field} is .*would be right"):
-        BudgetSettings(**wrong)
+    refuses(BudgetSettings, **wrong)
