@@ -23,7 +23,7 @@ from switchgear.policy.verdict import NEUTRAL, Verdict, judge, worse
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
 
-__all__ = ["Attempt", "bring_home", "code_of", "passed_on", "translated"]
+__all__ = ["Attempt", "bring_home", "code_of", "meaning", "passed_on", "translated"]
 
 _TRIED: Final = "_switchgear_tried_by"  # on an exception: the first policy that gave up on it
 
@@ -70,18 +70,13 @@ class Attempt:
         off, and even if the caller left in the same turn.
         """
         if cut is None or not cut.rings or not cut.enforced:
-            error = self._translated(error)
-            first = getattr(error, _TRIED, None)
-            return error, judge(error) if first in (None, self.frame.kit.name) else NEUTRAL
+            error = translated(self.frame.kit.translate, error)
+            return error, meaning(error, self.frame.kit.name)
         fault = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
             return fault, judge(fault)
         return error, judge(fault)
-
-    def _translated(self, error: BaseException) -> BaseException:
-        """Make a fault of what a library raised, where somebody knows how."""
-        return translated(self.frame.kit.translate, error)
 
     def late(self, verdict: Verdict) -> Verdict:
         """Judge an answer of work that swallowed being called off: late is not well."""
@@ -90,8 +85,8 @@ class Attempt:
     def _overdue(self) -> Fault:
         frame = self.frame
         assert frame.timeout is not None  # noqa: S101 - for the type checker
-        allowed = self.limit - self.at
-        return overdue(frame.kit.name, frame.timeout, allowed, repeatable=self.repeatable)
+        allowed, whole = self.limit - self.at, self.until - self.begun
+        return overdue(frame.kit.name, frame.timeout, allowed, whole, repeatable=self.repeatable)
 
     def pause(self, verdict: Verdict, error: BaseException | None = None) -> float | None:
         """Return the seconds until the next attempt, or None when there must not be one."""
@@ -99,6 +94,8 @@ class Attempt:
         if retry is None or not self.tries:  # an outer gate has refused the call as a whole
             return None
         now = frame.kit.clock()
+        if verdict.again and frame.hurry is not None and frame.hurry.refuses(self.until - now, now):
+            return None  # what has failed says more than that there is no time for another
         wait = retry.pause(
             self.tries, verdict, error, now, until=self.until, repeatable=self.repeatable
         )
@@ -230,6 +227,11 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
         return translate(error) or error
     except Exception as defect:  # noqa: BLE001 - see above
         return defect
+
+
+def meaning(error: BaseException, name: str) -> Verdict:
+    """Judge an error of what the policy `name` called: what another has tried again is NEUTRAL."""
+    return judge(error) if getattr(error, _TRIED, None) in (None, name) else NEUTRAL
 
 
 def code_of(failure: BaseException) -> str:

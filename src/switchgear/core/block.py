@@ -10,7 +10,7 @@ from contextvars import Token
 from typing import Any, Final
 
 from switchgear.core.ambient import ambient, deadline, due
-from switchgear.core.attempt import bring_home, code_of, translated
+from switchgear.core.attempt import bring_home, code_of, meaning, translated
 from switchgear.core.drivers import Work, working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran
@@ -164,8 +164,9 @@ class Blocks:
                 cut.off()
         if cut is None or timeout is None or not cut.rings or not cut.enforced:
             failure = error if error is None else translated(self._kit.translate, error)
-            return failure, GOOD if failure is None else judge(failure)
-        fault = overdue(self._kit.name, timeout, block.limit - block.at, repeatable=False)
+            return failure, GOOD if failure is None else meaning(failure, self._kit.name)
+        allowed = block.limit - block.at
+        fault = overdue(self._kit.name, timeout, allowed, allowed, repeatable=False)
         ours = error is None or (isinstance(error, Exception) and not isinstance(error, Fault))
         late = cut.alone() and (ours or isinstance(error, CancelledError))
         return fault if late else error, judge(fault)
