@@ -141,7 +141,7 @@ class Told:
         """Ask every gate, time the work, and tell every gate."""
         loop = asyncio.get_running_loop()
         sweep = sweep_of(loop, clock)
-        until = clock() + act.deadline
+        until, whole = clock() + act.deadline, act.deadline
         held: list[tuple[Gate, Permit]] = []
         limit, alarm = until, Alarm()
         try:
@@ -169,7 +169,7 @@ class Told:
             verdict = verdict_of(value)
             if alarm.rang:
                 verdict = worse(
-                    verdict, judge(overdue("x", self.timeout, limit - now, repeatable=True))
+                    verdict, judge(overdue("x", self.timeout, limit - now, whole, repeatable=True))
                 )
             self.tell(held, verdict)
             return value
@@ -177,7 +177,7 @@ class Told:
             if not alarm.rang:
                 self.tell(held, judge(error))
                 raise
-            fault = overdue("x", self.timeout, limit - now, repeatable=True)
+            fault = overdue("x", self.timeout, limit - now, whole, repeatable=True)
             self.tell(held, judge(fault))
             left = alarm.rings.cancelling()
             if left or isinstance(error, Fault):

@@ -23,7 +23,7 @@ from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
 from switchgear.core.kit import NOWHERE, Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Event, Overran, report
-from switchgear.core.permits import Held, let_in, refresh, refusing, settle
+from switchgear.core.permits import Held, admit, refusing, settle
 from switchgear.core.retry import Retry
 from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
@@ -35,7 +35,7 @@ from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.gate import Ask, Gate, Permit
 from switchgear.policy.hurry import Hurry
-from switchgear.policy.verdict import GOOD, Verdict, judge
+from switchgear.policy.verdict import GOOD, Verdict
 
 __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 
@@ -73,8 +73,8 @@ class Frame:
     """
 
     __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
-                 "_handler", "_hurry", "_is_policy", "_judge", "_limit", "_name", "_observe",
-                 "_outer", "_passes_on", "_plain", "_repeatable", "_share", "ends", "kit", "retry",
+                 "_handler", "_is_policy", "_judge", "_limit", "_name", "_observe", "_outer",
+                 "_passes_on", "_plain", "_repeatable", "_share", "ends", "hurry", "kit", "retry",
                  "tally", "tells", "timeout")  # fmt: skip
 
     def __init__(
@@ -100,7 +100,7 @@ class Frame:
         self._outer = tuple(outer)
         # The gates that nearly every frame has are passed by hand, as long as they let it.
         between = list(gates)
-        self._hurry = _taken(between, 0, Hurry)
+        self.hurry = _taken(between, 0, Hurry)
         self._breaker = _taken(between, 0, Breaker)
         self._bulkhead = _taken(between, -1, Bulkhead)
         self._between = tuple(between)
@@ -138,7 +138,7 @@ class Frame:
         `bench/ground` hold the figures.)
         """
         clock, timeout = self._clock, self.timeout
-        hurry: Any = self._hurry
+        hurry: Any = self.hurry
         breaker: Any = self._breaker
         bulkhead: Any = self._bulkhead
         work: Any = call
@@ -146,7 +146,11 @@ class Frame:
         if call is not None:
             until = call.deadline
             repeatable = call.repeatable
-            short = hurry is not None
+            short = hurry is not None and attempt is None
+        elif attempt is not None:
+            until = attempt.until
+            repeatable = self._repeatable
+            short = False
         else:
             until = now + self._full
             repeatable = self._repeatable
@@ -254,7 +258,7 @@ class Frame:
             wait = attempt.pause(verdict, failure)
             if wait is None:
                 attempt.over(verdict, failure, lingering(error))
-                if self._is_policy and self.retry is not None:
+                if self._is_policy and self.retry is not None and self.retry.enforce:
                     failure = passed_on(error, failure, self._name)
                     if failure is not error:
                         raise failure from failure.__cause__
@@ -319,20 +323,11 @@ class Frame:
         self, gates: Sequence[Gate], call: Call[Any] | None, until: float, held: Held, now: float
     ) -> tuple[Held, float]:
         """Pass gates that have to be asked, outermost first; return permits and the instant."""
-        rest, who = held, ambient.get() if call is None else call
-        ask = Ask(deadline=until) if who is None else Ask(who.key, 1, who.priority, until)
-        try:
-            for gate in gates:
-                got = gate.admit(ask, now)
-                if got.__class__ is not Permit:
-                    got = await let_in(self.kit, gate, got)
-                    now = self._clock()
-                    refresh(held, now)
-                held = (gate, got, held)
-        except BaseException as error:
-            settle(held, judge(error), self._clock(), rest)
-            raise
-        return held, now
+        who = ambient.get() if call is None else call
+        # An ambient call's key is that of what called, which is nobody's business here.
+        key = "" if call is None else call.key
+        ask = Ask(deadline=until) if who is None else Ask(key, 1, who.priority, until)
+        return await admit(self.kit, gates, ask, held, now)
 
     def _streams(self, answer: object) -> bool:
         """Say whether an answer streams; remember its type where it does not."""

@@ -47,13 +47,17 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusing(msgspec.Struct, frozen=True):
-    """A gate refused a call; where `enforced` is not set, it would have, and the call went on."""
+    """A gate refused a call; where `enforced` is not set, it would have, and the call went on.
+
+    `gate` is its name, `kind` what it is: breaker, bulkhead, rate, adaptive, hurry.
+    """
 
     name: str
     gate: str
     detail: str
     refusal: Refusal = Refusal.FULL
     enforced: bool = True
+    kind: str = "gate"
 
 
 class Retrying(msgspec.Struct, frozen=True):

@@ -282,7 +282,14 @@ class Builder:
     def _would_refuse(self, gate: Gate) -> Callable[[Refused], None]:
         def tell(refused: Refused) -> None:
             self._observe(
-                Refusing(self.name, gate.name, refused.detail, refused.refusal, enforced=False)
+                Refusing(
+                    self.name,
+                    gate.name,
+                    refused.detail,
+                    refused.refusal,
+                    enforced=False,
+                    kind=getattr(gate, "kind", "gate"),
+                )
             )
 
         return tell

@@ -1,15 +1,16 @@
 """Permits: how a call gets them from its gates, waits for them, and brings them home."""
 
 from asyncio import Future
+from collections.abc import Iterable
 
 from switchgear.core.drivers import working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Refusing
 from switchgear.policy.fault import Fault, Refusal
-from switchgear.policy.gate import Gate, Permit, Refused, Waiting
-from switchgear.policy.verdict import NEUTRAL, Verdict
+from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
+from switchgear.policy.verdict import NEUTRAL, Verdict, judge
 
-__all__ = ["Held", "answered", "let_in", "refresh", "refusing", "settle", "split", "wake"]
+__all__ = ["Held", "admit", "answered", "let_in", "refresh", "refusing", "settle", "split", "wake"]
 
 Held = tuple[Gate, Permit, "Held"] | None
 """The permits that a call holds, the innermost first: a chain, because it costs no list."""
@@ -79,6 +80,28 @@ def refresh(held: Held, now: float) -> None:
         permit.at = now
 
 
+async def admit(
+    kit: Kit, gates: Iterable[Gate], ask: Ask, held: Held, now: float
+) -> tuple[Held, float]:
+    """Pass gates by asking them, outermost first; return all permits, and the instant.
+
+    Where one of them refuses, the others have theirs back.
+    """
+    rest = held
+    try:
+        for gate in gates:
+            got = gate.admit(ask, now)
+            if got.__class__ is not Permit:
+                got = await let_in(kit, gate, got)
+                now = kit.clock()
+                refresh(held, now)
+            held = (gate, got, held)
+    except BaseException as error:
+        settle(held, judge(error), kit.clock(), rest)
+        raise
+    return held, now
+
+
 async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permit:
     """Make a permit of what a gate said: sleep in its queue until it answers, or raise."""
     answer = await _queue(kit, gate, got) if isinstance(got, Waiting) else got
@@ -89,7 +112,8 @@ async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permi
 
 def refusing(kit: Kit, gate: Gate, refused: Refused) -> Fault:
     """Tell of a refusal, and return the fault that the caller gets."""
-    kit.tell(Refusing(kit.name, gate.name, refused.detail, refused.refusal))
+    kind = getattr(gate, "kind", "gate")
+    kit.tell(Refusing(kit.name, gate.name, refused.detail, refused.refusal, kind=kind))
     return refused.fault()
 
 

@@ -112,6 +112,7 @@ class Policy:
         clock: Clock = FINE,
         random: Callable[[], float] = randomness.random,
     ) -> None:
+        self._given = {option: value for option, value in locals().items() if option != "self"}
         self.name = checks.name(name)
         try:
             for option, given in (("judge", judge), ("translate", translate), ("observe", observe)):
@@ -140,9 +141,14 @@ class Policy:
             raise type(error)(f"policy {name!r}: {error}") from None
         self._clock = clock
         self._key = key
-        self._off = mode == "off"
+        self._off = mode == "off" and chaos is None
         builder = Builder(
-            name, self._options, clock=clock, random=random, observe=observe or quiet, judge=judge
+            name,
+            self._options,
+            clock=clock,
+            random=random,
+            observe=quiet if observe is None else observe,
+            judge=judge,
         )
         self._stack = stack(
             name,
@@ -292,6 +298,13 @@ class Policy:
     def plan(self, rate: float | None = None) -> Plan:
         """Tell what is known of it before its first call, at so many calls a second."""
         return self._options.plan(self.name, rate)
+
+    def anew(self, **options: Any) -> "Policy":
+        """Make a policy of the same options that has seen nothing yet, but for those given here.
+
+        `switchgear.testing.overridden` puts one in the place of this for a test.
+        """
+        return Policy(**{**self._given, **options})
 
     # -- the operator
 

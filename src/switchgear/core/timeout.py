@@ -88,10 +88,16 @@ class Cut(msgspec.Struct, eq=False):
         return self.work.cancelling() <= self.asked
 
 
-def overdue(name: str, timeout: Timeout, allowed: float, *, repeatable: bool) -> Fault:
-    """Make the fault of an attempt whose time is over. A caller's hurry is no one's failure."""
+def overdue(
+    name: str, timeout: Timeout, allowed: float, whole: float, *, repeatable: bool
+) -> Fault:
+    """Make the fault of an attempt whose time is over. A caller's hurry is no one's failure.
+
+    `whole` is what the call had in all: where that was the usual time, a late attempt had less of
+    it for no other reason than that earlier ones had taken theirs.
+    """
     fair = timeout.fair(repeatable=repeatable)
-    short = allowed < fair
+    short = allowed < fair and whole < FAIR * timeout.full
     note = f"; the caller left less than the usual {fair:.3f} s" if short else ""
     return Fault(
         Code.DEADLINE_EXCEEDED,

@@ -76,6 +76,7 @@ class AdaptiveLimit:
     Source: Netflix, concurrency-limits (Gradient2).
     """
 
+    kind: Final = "adaptive"
     bounds: Final = True  # a place is taken until the work has really ended
 
     def __init__(self, name: str, settings: AdaptiveSettings = _DEFAULTS) -> None:

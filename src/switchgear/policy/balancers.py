@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
-from math import ceil, log
+from itertools import count
+from math import ceil, inf, log
 from typing import Final, TypeVar
 
 import msgspec
@@ -62,8 +63,8 @@ class RoundRobin:
         self, settings: BalanceSettings = _DEFAULTS, *, ejection: Ejection | None = None
     ) -> None:
         self._candidates = Candidates(ejection, settings)
-        self._turn = 0
-        self._last: dict[str, int] = {}  # by name: when it last had, or passed on, its turn
+        self._count = count()
+        self._last: dict[str, int] = {}  # by name: the turn that it last had, or passed on
         self._saved: dict[str, float] = {}  # by name: the fractions of turns that it did not take
 
     def pick(
@@ -75,17 +76,13 @@ class RoundRobin:
             return None
         if len(self._last) > 2 * len(endpoints):
             self._forget(endpoints)
-        line = sorted(usable, key=lambda each: self._last.get(each.name, 0))
+        line = sorted(usable, key=lambda each: self._last.get(each.name, -inf))
         for each in line:
-            self._turns(each)
+            self._last[each.name] = next(self._count)
             if panic or self._takes(each, now):
                 return Pick(each, panic)
-        self._turns(line[0])  # all are new, and somebody has to
+        self._last[line[0].name] = next(self._count)  # all are new, and somebody has to
         return Pick(line[0], panic)
-
-    def _turns(self, endpoint: Endpoint) -> None:
-        self._turn += 1
-        self._last[endpoint.name] = self._turn
 
     def _takes(self, endpoint: Endpoint, now: float) -> bool:
         """Say whether an endpoint takes its turn, or is too new for it."""

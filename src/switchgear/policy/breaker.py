@@ -56,6 +56,8 @@ class Breaker:
     every change of state, and must not raise. Not for use by several threads at once.
     """
 
+    kind: Final = "breaker"
+
     def __init__(
         self,
         name: str,

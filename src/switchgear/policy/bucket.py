@@ -79,6 +79,8 @@ class _Cells:
     Source: the generic cell rate algorithm, ITU-T I.371.
     """
 
+    kind: Final = "rate"
+
     def __init__(self, name: str, terms: _Terms) -> None:
         self.name = name
         self._terms = terms

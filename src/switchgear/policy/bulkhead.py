@@ -66,6 +66,7 @@ class Bulkhead:
     ending, and counts its overdue work in `overrun` itself.
     """
 
+    kind: Final = "bulkhead"
     bounds: Final = True  # a place is taken until the work has really ended
 
     def __init__(self, name: str, settings: BulkheadSettings = _DEFAULTS) -> None:

@@ -47,6 +47,8 @@ class Hurry:
     have less, and has it `observe` how long good ones took.
     """
 
+    kind: Final = "hurry"
+
     def __init__(self, name: str, settings: HurrySettings = _DEFAULTS) -> None:
         self.name = name
         self._quantile = settings.quantile

@@ -92,6 +92,8 @@ class Shedder:
     as 0.
     """
 
+    kind: Final = "shedder"
+
     def __init__(self, name: str, settings: ShedderSettings = _DEFAULTS) -> None:
         self.name = name
         self._settings = settings

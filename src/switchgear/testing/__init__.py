@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from switchgear.testing.injections import Hang as Hang
     from switchgear.testing.injections import Injection as Injection
     from switchgear.testing.injections import Latency as Latency
+    from switchgear.testing.override import overridden as overridden
     from switchgear.testing.recorder import EventRecorder as EventRecorder
     from switchgear.testing.virtual import START as START
     from switchgear.testing.virtual import Stuck as Stuck
@@ -48,6 +49,7 @@ _HOMES = {
     "VirtualLoop": "switchgear.testing.virtual",
     "advance": "switchgear.testing.virtual",
     "clock": "switchgear.testing.virtual",
+    "overridden": "switchgear.testing.override",
     "run": "switchgear.testing.virtual",
 }
 

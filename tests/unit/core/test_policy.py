@@ -114,6 +114,22 @@ async def test_the_deadline_bounds_the_call_and_the_timeout_each_attempt_that_is
     assert [type(event) for event in events] == [AttemptEnded, Retrying, AttemptEnded, CallEnded]
 
 
+async def test_all_attempts_together_have_the_deadline_of_the_call() -> None:
+    seen: list[float] = []
+
+    async def look_and_hang() -> None:
+        seen.append(deadline())
+        await hang()
+
+    policy = make(deadline=2.0, repeatable=True, breaker=None)
+    with pytest.raises(Fault):
+        await policy.call(look_and_hang)
+    assert START + 1.5 < clock() < START + 2.0
+    assert seen[0] == START + 1.0, "an attempt may take the timeout"
+    assert seen == sorted(seen), "and half of what then remains"
+    assert seen[-1] < START + 2.0
+
+
 async def test_a_hung_dependency_opens_the_breaker_and_is_then_refused_at_once() -> None:
     events: list[Any] = []
     policy = make(deadline=1.0, observe=events.append, attempts=1)

@@ -61,7 +61,7 @@ class LogObserver:
             return
         left_out = 0
         if throttled:
-            gate = (event.gate, event.refusal) if isinstance(event, Refusing) else ()
+            gate = (event.gate, event.kind, event.refusal) if isinstance(event, Refusing) else ()
             left = self._throttle.left_out((kind, event.name, *gate))
             if left is None:
                 return
@@ -130,7 +130,7 @@ def _refusing(event: Refusing) -> Words:
     return (
         f"{event.name}: a call {was}: {event.detail}",
         {
-            "gate": event.gate,
+            "gate": event.kind,
             "reason": event.refusal.value,
             "detail": event.detail,
             "enforced": event.enforced,

@@ -156,7 +156,7 @@ def _after(event: Hedging | Overran) -> Attributes:
 
 def _refusal(event: Refusing) -> Attributes:
     return {
-        "switchgear.gate": event.gate,
+        "switchgear.gate": event.kind,
         "switchgear.refusal": event.refusal.value,
         _ENFORCED: event.enforced,
     }

@@ -124,7 +124,7 @@ class PrometheusObserver:
 
     def _refusing(self, event: Refusing) -> None:
         reason, enforced = event.refusal.value, _word(event.enforced)
-        self._refusals(event.name, event.gate, reason, enforced)()
+        self._refusals(event.name, event.kind, reason, enforced)()
 
     def _transition(self, event: Transition) -> None:
         self._transitions(event.name, event.new.value)()

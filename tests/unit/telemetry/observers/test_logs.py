@@ -87,7 +87,7 @@ TOLD = [
         {"kind": "call_ended", "attempts": 0, "code": "unavailable", "elapsed": 0.0},
     ),
     (
-        Refusing("mail", "breaker", "breaker 'mail' is open", Refusal.OPEN),
+        Refusing("mail", "mail", "breaker 'mail' is open", Refusal.OPEN, kind="breaker"),
         logging.INFO,
         "mail: a call was refused: breaker 'mail' is open",
         {
@@ -99,7 +99,7 @@ TOLD = [
         },
     ),
     (
-        Refusing("mail", "bulkhead", "it is full: 64 %s", enforced=False),
+        Refusing("mail", "mail", "it is full: 64 %s", enforced=False, kind="bulkhead"),
         logging.INFO,
         "mail: a call would have been refused: it is full: 64 %s",
         {
@@ -253,7 +253,7 @@ def test_each_kind_policy_gate_and_reason_has_lines_of_its_own() -> None:
     for _ in range(2):
         observer(refusing())
         observer(refusing("bulkhead"))
-        observer(Refusing("mail", "breaker", "no", Refusal.OPEN))
+        observer(Refusing("mail", "mail", "no", Refusal.OPEN, kind="breaker"))
         observer(refusing(name="search"))
         observer(FellBack("mail", "static", "unavailable"))
     assert len(lines.texts()) == 5

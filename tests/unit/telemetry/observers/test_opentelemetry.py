@@ -139,7 +139,7 @@ TOLD = [
         ("overrun", {"policy": "mail", "enforced": False, "after": 0.5}),
     ),
     (
-        Refusing("mail", "breaker", "it is open", Refusal.OPEN),
+        Refusing("mail", "mail", "it is open", Refusal.OPEN, kind="breaker"),
         (
             "refusals",
             "{call}",

@@ -1,0 +1,34 @@
+"""Policies of an app under test: for a while as good as new, in another time, or with chaos."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from switchgear.core.policy import Policy
+from switchgear.testing.virtual import clock
+
+__all__ = ["overridden"]
+
+
+@contextmanager
+def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
+    """Put policies of the same options, which have seen nothing yet, in the place of `policies`.
+
+    ::
+
+        with overridden(app.mail, chaos=Chaos(7, [Failure(Code.UNAVAILABLE, rate=0.5)])):
+            run(app.welcome("ada"))          # in virtual time
+
+    For whoever holds one (a module, a decorated function) it is the same object as before. They
+    live in virtual time unless `clock` is given; `options` are those of `Policy`. At the end
+    each is again what it was.
+    """
+    before = [dict(vars(policy)) for policy in policies]
+    for policy in policies:
+        vars(policy).update(vars(policy.anew(**{"clock": clock, **options})))
+    try:
+        yield
+    finally:
+        for policy, was in zip(policies, before, strict=True):
+            vars(policy).clear()
+            vars(policy).update(was)

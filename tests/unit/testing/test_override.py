@@ -1,0 +1,49 @@
+"""Policies of an app under test: as good as new, in virtual time, and afterwards as they were."""
+
+import asyncio
+
+import pytest
+
+from switchgear import Code, Fault, Policy
+from switchgear.testing import Chaos, Failure, clock, overridden, run
+
+mail = Policy("mail", repeatable=True, deadline="2s")
+
+
+@mail
+async def send(letter: str) -> str:
+    await asyncio.sleep(0.5)
+    return f"sent {letter}"
+
+
+async def hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def test_a_policy_of_a_module_is_tested_in_virtual_time_and_with_chaos() -> None:
+    chaos = Chaos(7, [Failure(Code.UNAVAILABLE)])
+
+    async def main() -> float:
+        assert await send("hello") == "sent hello"
+        began = clock()
+        with pytest.raises(Fault):
+            await mail.call(hang)
+        return clock() - began
+
+    with overridden(mail):
+        assert run(main()) == pytest.approx(1.8, abs=0.1)
+        assert mail.statistics()["calls"]["failed"] == 1
+    with overridden(mail, chaos=chaos), pytest.raises(Fault):
+        run(send("hello"))
+    assert chaos.injected == 3
+
+
+def test_afterwards_it_is_what_it_was() -> None:
+    mail.force_open()
+    before = mail.statistics()
+    with pytest.raises(KeyError), overridden(mail):
+        assert mail.statistics()["breaker"]["state"] == "closed"
+        raise KeyError
+    assert mail.statistics() == before
+    assert before["breaker"]["state"] == "open"
+    mail.reset()
