@@ -54,7 +54,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"breaker": False}, TypeError, "breaker=False: BreakerSettings(...) or None would be right"),
     ({"breaker": {"calls": 5}}, TypeError,
      "breaker={'calls': 5}: BreakerSettings(...) or None would be right"),
-    ({"breaker": BreakerSettings}, TypeError, f"breaker={BreakerSettings!r}: BreakerSettings(...) or"),
+    ({"breaker": BreakerSettings}, TypeError, f"breaker={BreakerSettings!r}: BreakerSettings("),
     ({"bulkhead": 64}, TypeError, "bulkhead=64: BulkheadSettings(...) or None would be right"),
     ({"bulkhead": BreakerSettings()}, TypeError, "bulkhead=BreakerSettings("),
     ({"rate": "10/s"}, TypeError,

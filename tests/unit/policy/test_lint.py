@@ -1,130 +1,123 @@
-"""Contradictions between settings, each by the sentence that tells of it, and where it ends."""
+"""Contradictions: each is found, says both numbers, and is silent where the numbers just agree."""
 
+from math import inf
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from switchgear import Policy
 from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker_settings import BreakerSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.lint import Finding, Plan, lint, lint_nested
 from switchgear.policy.window import WindowSettings
-from tests.unit.policy.settings import stays
+
+QUIET = Plan(name="mail", deadline=3.0, timeout=1.0)
 
 
-def plan(name: str = "mail", deadline: float = 4.0, timeout: float = 1.0, **more: Any) -> Plan:
-    return Plan(name=name, deadline=deadline, timeout=timeout, **more)
+def found(**changes: Any) -> list[tuple[str, str]]:
+    return [(one.setting, one.why) for one in lint(replace(QUIET, **changes))]
 
 
-def told(**settings: Any) -> list[str]:
-    return [str(finding) for finding in lint(plan(**settings))]
+def only(setting: str, **changes: Any) -> str:
+    """Return why the one finding says that a setting contradicts."""
+    findings = found(**changes)
+    assert [name for name, _ in findings] == [setting]
+    return findings[0][1]
 
 
-def test_what_is_not_said_contradicts_nothing() -> None:
-    assert lint(plan()) == ()
-    assert lint(plan(repeatable=True, retry=BackoffSettings())) == ()
-    full = plan(
-        repeatable=True,
-        retry=BackoffSettings(),
-        breaker=BreakerSettings(slow_after=0.8),
-        bulkhead=BulkheadSettings(),
-        rate=10.0,
-        limit=20.0,
-    )
-    assert lint(full) == ()
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_the_defaults_contradict_nothing(repeatable: bool) -> None:
+    policy = Policy("mail", repeatable=repeatable)
+    assert policy.lint() == ()
+    assert policy.lint(rate=10.0) == ()
+    assert lint_nested([policy.plan()]) == ()
     assert lint_nested([]) == ()
-    assert lint_nested([full]) == ()
 
 
-def test_what_is_known_of_a_plan() -> None:
-    assert plan().share == 0.5
-    assert plan().budget == BudgetSettings()
-    assert plan().attempts == 1
-    assert plan(retry=BackoffSettings(attempts=4)).attempts == 4
-    assert plan().attempt == 4.0
-    assert plan(repeatable=True).attempt == 1.0
-    assert plan(repeatable=True, timeout=3.0).attempt == 2.0
-    assert plan(repeatable=True, timeout=3.0, share=0.25).attempt == 1.0
-    stays(plan())
+def test_a_finding_is_a_sentence_after_its_setting() -> None:
+    assert str(Finding("timeout", "it is too long")) == "timeout: it is too long"
 
 
-@pytest.mark.parametrize(
-    ("limit", "rate", "traffic"),
-    [(None, None, None), (3.0, None, 3.0), (None, 2.0, 2.0), (3.0, 2.0, 2.0), (1.0, 2.0, 1.0)],
-)
-def test_what_can_come_is_the_least_of_what_is_let_in_and_what_is_expected(
-    limit: float | None, rate: float | None, traffic: float | None
-) -> None:
-    assert plan(limit=limit, rate=rate).traffic == traffic
+# -- what a plan knows
 
 
-def test_a_finding_is_a_setting_and_a_sentence() -> None:
-    finding = Finding("timeout", "it never ends")
-    assert str(finding) == "timeout: it never ends"
-    stays(finding)
+def test_a_plan_knows_what_an_attempt_gets_at_most() -> None:
+    assert QUIET.attempt == 3.0
+    assert replace(QUIET, repeatable=True).attempt == 1.0
+    assert replace(QUIET, repeatable=True, timeout=2.0).attempt == 1.5
+    assert replace(QUIET, repeatable=True, timeout=2.0, share=0.1).attempt == pytest.approx(0.3)
 
 
-# -- times
+def test_a_plan_knows_how_often_and_how_many() -> None:
+    assert QUIET.attempts == 1
+    assert replace(QUIET, retry=BackoffSettings(attempts=4)).attempts == 4
+    assert QUIET.traffic is None
+    assert replace(QUIET, rate=5.0).traffic == 5.0
+    assert replace(QUIET, limit=7.0).traffic == 7.0
+    assert replace(QUIET, rate=5.0, limit=7.0).traffic == 5.0
+    assert replace(QUIET, rate=9.0, limit=7.0).traffic == 7.0
+    assert replace(QUIET, rate=0.0).traffic == 0.0
 
 
-def test_a_timeout_beyond_the_share_of_the_deadline_is_never_reached() -> None:
-    assert told(repeatable=True, timeout=2.5) == [
-        (
-            "timeout: 2.5 s are never reached: an attempt gets 50% of what remains of 4 s,"
-            " so at most 2 s"
-        )
-    ]
-    assert told(repeatable=True, timeout=2.0) == []
-    assert told(timeout=2.5) == [], "an attempt that is not repeatable gets all that remains"
+# -- time
 
 
-def test_an_attempt_that_has_next_to_nothing_left_is_none() -> None:
-    retry = BackoffSettings(attempts=4, base=0.1, cap=1.0)
-    assert told(repeatable=True, deadline=0.9, timeout=0.25, retry=retry) == [
-        (
-            "attempts: where each takes all its time, attempt 3 of 4 has 0.05 s left of a timeout of"
-            " 0.25 s: 2 attempts fit into 0.9 s"
-        )
-    ]
-    assert told(deadline=0.9, timeout=0.25, retry=retry) == []
-    assert told(repeatable=True, deadline=0.9, timeout=0.25) == []
+def test_a_timeout_that_no_attempt_ever_reaches() -> None:
+    assert only("timeout", repeatable=True, timeout=2.0) == (
+        "2 s are never reached: an attempt gets 50% of what remains of 3 s, so at most 1.5 s"
+    )
+    assert not found(repeatable=True, timeout=1.5)
+    assert not found(repeatable=False, timeout=2.0), "it has all the time there is"
 
 
-def test_a_quarter_of_its_time_is_just_an_attempt() -> None:
-    third = BackoffSettings(attempts=3, base=0.0, cap=0.0)
-    assert told(repeatable=True, deadline=1.0, timeout=0.5, retry=third) == []
-    fourth = BackoffSettings(attempts=4, base=0.0, cap=0.0)
-    assert told(repeatable=True, deadline=1.0, timeout=0.5, retry=fourth) == [
-        (
-            "attempts: where each takes all its time, attempt 4 of 4 has 0.0625 s left of a timeout of"
-            " 0.5 s: 3 attempts fit into 1 s"
-        )
-    ]
+def test_attempts_for_which_no_time_is_left() -> None:
+    retry = BackoffSettings(attempts=10, base=0.0, cap=0.0)
+    # Each gets half of what remains where that is less than 1 s: 1, 1, 0.5, 0.25, 0.125, ...
+    assert only("attempts", repeatable=True, retry=retry) == (
+        "where each takes all its time, attempt 5 of 10 has 0.125 s left of a timeout of 1 s:"
+        " 4 attempts fit into 3 s"
+    )
+    assert not found(repeatable=True, retry=replace(retry, attempts=4)), "a quarter is enough"
+    assert not found(repeatable=False, retry=retry), "one that hangs takes it all anyway"
+    assert not found(repeatable=True, retry=None)
 
 
-def test_a_quarter_of_what_an_attempt_can_get_not_of_a_timeout_that_is_never_reached() -> None:
-    third = BackoffSettings(attempts=3, base=0.0, cap=0.0)
-    (finding,) = told(repeatable=True, deadline=1.0, timeout=0.6, retry=third)
-    assert finding.startswith("timeout: 0.6 s are never reached")
+def test_the_longest_waits_between_attempts_count() -> None:
+    waits = BackoffSettings(attempts=3, base=0.4, cap=9.0)
+    # 1 s, a wait of 0.4, 0.8 of the 1.6 that remain, a wait of 0.8, and nothing.
+    why = only("attempts", repeatable=True, retry=waits)
+    assert why.startswith("where each takes all its time, attempt 3 of 3 has 0 s left")
+    assert why.endswith(": 2 attempts fit into 3 s")
+    assert "has 0.2 s left" in only("attempts", repeatable=True, retry=replace(waits, cap=0.4))
+    assert not found(repeatable=True, retry=replace(waits, base=0.3, cap=0.3))
+    assert not found(repeatable=True, retry=replace(waits, attempts=2))
+    assert not found(repeatable=True, retry=replace(waits, base=0.2))
 
 
-def test_what_is_left_is_never_less_than_nothing_and_waits_end_at_their_cap() -> None:
-    capped = BackoffSettings(attempts=5, base=0.5, cap=0.75)
-    assert told(repeatable=True, deadline=4.0, timeout=1.0, share=1.0, retry=capped) == [
-        (
-            "attempts: where each takes all its time, attempt 4 of 5 has 0 s left of a timeout of"
-            " 1 s: 3 attempts fit into 4 s"
-        )
-    ]
-    longer = BackoffSettings(attempts=3, base=0.5, cap=0.75)
-    assert told(repeatable=True, deadline=3.5, timeout=1.0, share=1.0, retry=longer) == []
-    assert told(repeatable=True, deadline=3.45, timeout=1.0, share=1.0, retry=longer) == [
-        (
-            "attempts: where each takes all its time, attempt 3 of 3 has 0.2 s left of a timeout of"
-            " 1 s: 2 attempts fit into 3.45 s"
-        )
-    ]
+def test_a_wait_that_leaves_less_than_nothing_leaves_nothing() -> None:
+    retry = BackoffSettings(attempts=2, base=2.5, cap=2.5)
+    why = only("attempts", repeatable=True, retry=retry)
+    assert "attempt 2 of 2 has 0 s left" in why
+    assert "1 attempts fit" in why
+
+
+def test_the_share_of_the_timeout_is_measured_by_what_the_first_attempt_gets() -> None:
+    """Where the timeout is never reached, it is no measure."""
+    retry = BackoffSettings(attempts=2, base=0.0, cap=0.0)
+    assert only("timeout", repeatable=True, timeout=9.0, retry=retry)
+    many = replace(retry, attempts=4)
+    findings = found(repeatable=True, timeout=9.0, retry=many)  # 1.5, 0.75, 0.375, 0.1875
+    assert [name for name, _ in findings] == ["timeout", "attempts"]
+    assert "attempt 4 of 4 has 0.188 s left of a timeout of 9 s" in findings[1][1]
+
+
+def test_no_deadline_leaves_time_for_everything() -> None:
+    retry = BackoffSettings(attempts=100)
+    assert not found(deadline=inf, repeatable=True, retry=retry)
+    assert not found(deadline=inf, timeout=inf, repeatable=True, retry=retry)
 
 
 # -- retries
@@ -132,137 +125,162 @@ def test_what_is_left_is_never_less_than_nothing_and_waits_end_at_their_cap() ->
 
 def test_a_budget_of_nothing_pays_for_no_retry() -> None:
     nothing = BudgetSettings(ratio=0.0, floor=0.0)
-    assert told(retry=BackoffSettings(), budget=nothing) == [
-        "budget: a ratio of 0 and a floor of 0 pay for nothing: 3 attempts are always 1"
-    ]
-    assert told(retry=BackoffSettings(attempts=1), budget=nothing) == []
-    assert told(budget=nothing) == []
-    assert told(retry=BackoffSettings(), budget=BudgetSettings(ratio=0.0)) == []
-    assert told(retry=BackoffSettings(), budget=BudgetSettings(floor=0.0)) == []
+    assert only("budget", retry=BackoffSettings(), budget=nothing) == (
+        "a ratio of 0 and a floor of 0 pay for nothing: 3 attempts are always 1"
+    )
+    assert not found(retry=BackoffSettings(), budget=BudgetSettings(ratio=0.0, floor=0.1))
+    assert not found(retry=BackoffSettings(), budget=BudgetSettings(ratio=0.1, floor=0.0))
+    assert not found(retry=BackoffSettings(attempts=1), budget=nothing)
+    assert not found(retry=None, budget=nothing)
 
 
-def test_a_first_wait_as_long_as_the_call_is_no_wait_for_it() -> None:
-    assert told(retry=BackoffSettings(base=4.0, cap=4.0)) == [
-        "retry: the first wait may take 4 s, as long as the whole call (4 s)"
-    ]
-    assert told(retry=BackoffSettings(base=3.9, cap=4.0)) == []
-    assert told(retry=BackoffSettings(attempts=1, base=4.0, cap=4.0)) == []
+def test_a_wait_as_long_as_the_call() -> None:
+    retry = BackoffSettings(base=3.0, cap=3.0)
+    assert only("retry", retry=retry) == (
+        "the first wait may take 3 s, as long as the whole call (3 s)"
+    )
+    assert not found(retry=BackoffSettings(base=2.99, cap=3.0))
+    assert not found(retry=replace(retry, attempts=1))
 
 
 # -- the breaker
 
 
-def test_a_window_that_never_holds_as_many_calls_as_it_judges_from() -> None:
-    breaker = BreakerSettings(calls=10, window=WindowSettings(span=4.0))
-    assert told(breaker=breaker, rate=2.0) == [
-        (
-            "breaker: at 2 calls a second its window of 4 s holds 8, and it judges from 10 on:"
-            " only 5 failures in a row open it, after 2.5 s"
-        )
-    ]
-    assert told(breaker=breaker, rate=2.5) == []
-    assert told(breaker=breaker) == []
+def test_a_window_in_which_there_are_never_enough_calls() -> None:
+    breaker = BreakerSettings(calls=10, consecutive=5, window=WindowSettings(10.0))
+    assert only("breaker", breaker=breaker, rate=0.5) == (
+        "at 0.5 calls a second its window of 10 s holds 5, and it judges from 10 on: only 5"
+        " failures in a row open it, after 10 s"
+    )
+    assert not found(breaker=breaker, rate=1.0), "just enough"
+    assert not found(breaker=breaker)
+    assert not found(breaker=None, rate=0.5)
+    assert "holds 9" in only("breaker", breaker=breaker, rate=5.0, limit=0.9)
 
 
-def test_a_call_that_ends_before_it_is_slow() -> None:
-    assert told(breaker=BreakerSettings(slow_after=4.0)) == [
-        (
-            "breaker.slow_after: no call is ever slow: an attempt ends after 4 s,"
-            " and is slow from 4 s on"
-        )
-    ]
-    assert told(breaker=BreakerSettings(slow_after=3.9)) == []
+def test_calls_that_can_never_be_slow() -> None:
+    assert only("breaker.slow_after", breaker=BreakerSettings(slow_after=3.0)) == (
+        "no call is ever slow: an attempt ends after 3 s, and is slow from 3 s on"
+    )
+    assert not found(breaker=BreakerSettings(slow_after=2.99))
+    slow = BreakerSettings(slow_after=1.5)
+    assert not found(breaker=slow)
+    assert "ends after 1 s" in only("breaker.slow_after", breaker=slow, repeatable=True)
 
 
-def test_a_probe_that_outlasts_its_lease() -> None:
-    assert told(breaker=BreakerSettings(probe_lease=3.5)) == [
-        (
-            "breaker.probe_lease: a probe may take 4 s, and gives up its place after 3.5 s:"
-            " several would be out at a time"
-        )
-    ]
-    assert told(breaker=BreakerSettings(probe_lease=4.0)) == []
+def test_a_lease_that_ends_before_the_probe_does() -> None:
+    assert only("breaker.probe_lease", breaker=BreakerSettings(probe_lease=2.0)) == (
+        "a probe may take 3 s, and gives up its place after 2 s: several would be out at a time"
+    )
+    assert not found(breaker=BreakerSettings(probe_lease=3.0))
+    assert not found(breaker=BreakerSettings(probe_lease=2.0), repeatable=True)
 
 
 # -- the bulkhead
 
 
-def test_a_queue_without_patience_serves_nobody() -> None:
-    assert told(bulkhead=BulkheadSettings(patience=0.0)) == [
-        "bulkhead.queue: 64 may wait, with a patience of 0: nobody is ever served from it"
+def test_a_queue_that_nobody_has_the_patience_for() -> None:
+    impatient = BulkheadSettings(queue=7, patience=0.0)
+    assert only("bulkhead.queue", bulkhead=impatient) == (
+        "7 may wait, with a patience of 0: nobody is ever served from it"
+    )
+    assert not found(bulkhead=replace(impatient, queue=0))
+    assert not found(bulkhead=replace(impatient, patience=0.01))
+
+
+def test_permits_that_are_overdue_before_their_call_is() -> None:
+    assert only("bulkhead.permit_age", bulkhead=BulkheadSettings(permit_age=2.5)) == (
+        "a call may take 3 s, and counts as overdue after 2.5 s"
+    )
+    assert not found(bulkhead=BulkheadSettings(permit_age=3.0))
+    assert not found(bulkhead=BulkheadSettings(permit_age=2.5), repeatable=True)
+
+
+def test_more_calls_at_once_than_there_is_room_for() -> None:
+    room = BulkheadSettings(permits=20, queue=10)
+    assert only("bulkhead", bulkhead=room, rate=11.0) == (
+        "at 11 calls a second that take up to 3 s there would be 33 inside (Little's law);"
+        " 20 permits and a queue of 10 refuse the rest"
+    )
+    assert not found(bulkhead=room, rate=10.0), "just room enough"
+    assert not found(bulkhead=room, rate=30.0, repeatable=True)
+    assert not found(bulkhead=room)
+    assert not found(bulkhead=room, rate=99.0, limit=10.0), "the limit lets no more in"
+    assert not found(bulkhead=None, rate=1000.0)
+
+
+def test_everything_is_found_in_one_go() -> None:
+    findings = found(
+        retry=BackoffSettings(base=5.0, cap=5.0),
+        budget=BudgetSettings(ratio=0.0, floor=0.0),
+        breaker=BreakerSettings(slow_after=4.0, probe_lease=1.0),
+        bulkhead=BulkheadSettings(permits=1, queue=1, patience=0.0, permit_age=1.0),
+        rate=0.9,
+    )
+    assert [name for name, _ in findings] == [
+        "budget",
+        "retry",
+        "breaker",
+        "breaker.slow_after",
+        "breaker.probe_lease",
+        "bulkhead.queue",
+        "bulkhead.permit_age",
+        "bulkhead",
     ]
-    assert told(bulkhead=BulkheadSettings(patience=0.0, queue=0)) == []
-
-
-def test_a_call_that_is_overdue_in_the_middle_of_its_time() -> None:
-    assert told(bulkhead=BulkheadSettings(permit_age=3.5)) == [
-        "bulkhead.permit_age: a call may take 4 s, and counts as overdue after 3.5 s"
-    ]
-    assert told(bulkhead=BulkheadSettings(permit_age=4.0)) == []
-
-
-def test_more_at_a_time_than_fit() -> None:
-    small = BulkheadSettings(permits=5, queue=3)
-    assert told(bulkhead=small, rate=2.5) == [
-        (
-            "bulkhead: at 2.5 calls a second that take up to 4 s there would be 10 inside"
-            " (Little's law); 5 permits and a queue of 3 refuse the rest"
-        )
-    ]
-    assert told(bulkhead=small, rate=2.0) == []
-    assert told(bulkhead=small) == []
 
 
 # -- policies around each other
 
 
-def nested(*plans: Plan) -> list[str]:
-    return [str(finding) for finding in lint_nested(plans)]
+def plan(name: str, attempts: int = 1, deadline: float = 3.0, **more: Any) -> Plan:
+    retry = BackoffSettings(attempts=attempts)
+    return Plan(name=name, deadline=deadline, timeout=1.0, retry=retry, **more)
 
 
-def test_retries_multiply_through_layers() -> None:
-    three, two = BackoffSettings(attempts=3), BackoffSettings(attempts=2)
-    outer, inner = plan("shop", retry=three), plan("mail", retry=two)
-    assert nested(outer, inner) == [
-        (
-            "attempts: shop (3) around mail (2): one call may become 6 of 'mail';"
-            " let only the innermost retry"
-        )
-    ]
-    assert nested(outer, plan("stock"), inner) == [
-        (
-            "attempts: shop (3) around stock (1) around mail (2): one call may become 6 of 'mail';"
-            " let only the innermost retry"
-        )
-    ]
-    assert nested(outer, plan("mail")) == []
-    assert nested(plan("shop"), inner) == []
-    assert nested(outer) == []
+def nested(*plans: Plan) -> list[tuple[str, str]]:
+    return [(one.setting, one.why) for one in lint_nested(plans)]
 
 
-def test_an_inner_policy_that_is_given_more_time_than_its_outer_one_has() -> None:
-    outer = plan("shop", deadline=4.0, timeout=1.0, repeatable=True)
-    assert nested(outer, plan("mail", deadline=1.5)) == [
-        "deadline: 'mail' is given 1.5 s inside an attempt of 'shop' that ends after 1 s"
-    ]
-    assert nested(outer, plan("mail", deadline=1.0)) == []
-    assert nested(plan("shop", deadline=4.0), plan("mail", deadline=4.0)) == []
-
-
-def test_every_contradiction_of_a_plan_is_told() -> None:
-    bad = told(
-        repeatable=True,
-        timeout=2.5,
-        retry=BackoffSettings(attempts=9, base=5.0, cap=5.0),
-        budget=BudgetSettings(ratio=0.0, floor=0.0),
-        breaker=BreakerSettings(probe_lease=0.1),
-        bulkhead=BulkheadSettings(patience=0.0),
+def test_retries_around_retries_multiply() -> None:
+    why = (
+        "web (2) around shop (1) around bank (4): one call may become 8 of 'bank';"
+        " let only the innermost retry"
     )
-    assert [line.partition(":")[0] for line in bad] == [
-        "timeout",
-        "attempts",
-        "budget",
-        "retry",
-        "breaker.probe_lease",
-        "bulkhead.queue",
+    assert nested(plan("web", 2), plan("shop", 1), plan("bank", 4)) == [("attempts", why)]
+    assert nested(plan("web", 2), plan("bank", 3))[0][1].startswith(
+        "web (2) around bank (3): one call may become 6 of 'bank'"
+    )
+
+
+def test_one_that_retries_alone_is_none() -> None:
+    assert not nested(plan("web"), plan("shop"), plan("bank", 3))
+    assert not nested(plan("web", 3), plan("shop"))
+    assert not nested(plan("web", 3))
+    assert not nested(Plan(name="web", deadline=3.0, timeout=1.0), plan("bank", 3))
+
+
+def test_a_deadline_that_the_attempt_around_it_cuts_short() -> None:
+    assert nested(plan("web", deadline=2.0), plan("bank")) == [
+        (
+            "deadline",
+            "'bank' is given 3 s inside an attempt of 'web' that ends after 2 s",
+        )
     ]
+    assert not nested(plan("web"), plan("bank")), "just as long"
+    patient = plan("web", repeatable=True)
+    assert nested(patient, plan("bank"))[0][1].endswith("ends after 1 s")
+    assert not nested(patient, plan("bank", deadline=1.0))
+
+
+def test_every_pair_is_looked_at() -> None:
+    plans = [plan("a"), plan("b", deadline=4.0), plan("c", deadline=5.0), plan("d", deadline=4.5)]
+    assert [why.split(" is ")[0] for _, why in nested(*plans)] == ["'b'", "'c'"]
+
+
+def test_a_policy_tells_what_contradicts_around_others() -> None:
+    web, bank = Policy("web", deadline=2.0), Policy("bank")
+    assert [one.setting for one in web.lint_around(bank)] == ["attempts", "deadline"]
+    assert "web (3) around bank (3)" in web.lint_around(bank)[0].why
+    assert web.lint_around() == ()
+    without = Policy("web", mode={"retry": "off"})
+    assert without.lint_around(bank) == ()
