@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import msgspec
 import pytest
 
 import switchgear
+from switchgear.core import observe
 from switchgear.core.stack import OUTBOUND, describe
+from switchgear.policy.breaker import Transition
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import judge
 
@@ -111,6 +114,17 @@ def test_a_table_that_tells_another_default_is_seen(tmp_path: Path) -> None:
     for changed in (lines[1:], [*lines, "| `more` | 1 |"], [lines[0].replace("0.2", "0.3")]):
         page.write_text("\n".join([*head, *changed]))
         assert dict(tables(page)) != {"BudgetSettings": defaults("BudgetSettings")}
+
+
+def test_every_event_is_told_with_its_fields() -> None:
+    row = re.compile(r"\| `(\w+)` \| [^|]+ \| ((?:`\w+`(?:, )?)+) \|")
+    told = {
+        event: tuple(fields.replace("`", "").split(", "))
+        for event, fields in row.findall((FOLDER / "observing.md").read_text())
+    }
+    kinds = [getattr(observe, name) for name in observe.__all__]
+    events = [kind for kind in kinds if isclass(kind) and issubclass(kind, msgspec.Struct)]
+    assert told == {event.__name__: event.__struct_fields__ for event in [*events, Transition]}
 
 
 def test_every_code_is_told_with_what_it_means() -> None:
