@@ -85,12 +85,13 @@ def _times(plan: Plan) -> Iterator[Finding]:
             f" remains of {plan.deadline:g} s, so at most {plan.attempt:g} s",
         )
     for number, allowed in enumerate(_allowances(plan), 1):
-        if allowed < LEAST * min(plan.timeout, plan.attempt):
+        if allowed < LEAST * plan.attempt:
+            fit = "1 attempt fits" if number == 2 else f"{number - 1} attempts fit"
             yield Finding(
                 "attempts",
                 f"where each takes all its time, attempt {number} of {plan.attempts} has"
                 f" {allowed:.3g} s left of a timeout of {plan.timeout:g} s:"
-                f" {number - 1} attempts fit into {plan.deadline:g} s",
+                f" {fit} into {plan.deadline:g} s",
             )
             return
 
@@ -111,18 +112,18 @@ def _longest_wait(retry: BackoffSettings, attempt: int) -> float:
 
 
 def _retries(plan: Plan) -> Iterator[Finding]:
-    if plan.attempts == 1:
+    retry = plan.retry
+    if retry is None or retry.attempts == 1:
         return
-    assert plan.retry is not None  # noqa: S101 - for the type checker: it has attempts
     if not plan.budget.ratio and not plan.budget.floor:
         yield Finding(
             "budget",
-            f"a ratio of 0 and a floor of 0 pay for nothing: {plan.attempts} attempts are always 1",
+            f"a ratio of 0 and a floor of 0 pay for nothing: {retry.attempts} attempts are always 1",
         )
-    if plan.retry.base >= plan.deadline:
+    if retry.base >= plan.deadline:
         yield Finding(
             "retry",
-            f"the first wait may take {plan.retry.base:g} s, as long as the whole call"
+            f"the first wait may take {retry.base:g} s, as long as the whole call"
             f" ({plan.deadline:g} s)",
         )
 
