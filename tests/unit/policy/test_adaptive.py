@@ -337,6 +337,11 @@ def test_statistics() -> None:
     }
 
 
+def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
+    gate = AdaptiveLimit("mail")
+    assert (gate.kind, gate.name) == ("adaptive", "mail")
+
+
 def test_defaults() -> None:
     settings = AdaptiveSettings()
     assert (settings.initial, settings.least, settings.most) == (20.0, 4.0, 200.0)

@@ -146,6 +146,38 @@ def test_who_is_busy_stays_in_the_table() -> None:
     assert (figures["keys"], figures["forgotten"]) == (2, 1)
 
 
+def test_what_leaves_the_table_with_a_debt_is_counted_and_what_is_paid_for_is_not() -> None:
+    bucket = make(rate=1.0, burst=1.0, keys=1)
+    for key, now in (("a", 0.0), ("b", 1.0), ("c", 2.0)):
+        assert passes(bucket, now, Ask(key)) == 1
+    assert bucket.statistics()["forgotten"] == 0, "each was full again just then"
+    bucket = make(keys=1)
+    for key in ("a", "b", "c"):
+        bucket.admit(Ask(key), 0.0)
+    assert bucket.statistics()["forgotten"] == 2
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_a_clock_that_stepped_back_refuses_and_raises_nothing(weight: int) -> None:
+    bucket = make()
+    passes(bucket, 10.0)
+    refusal = refused(bucket, 5.0, Ask(weight=weight))
+    assert refusal.retry_after == pytest.approx(5.0 + weight / 2)
+
+
+def test_permits_are_dated_and_counted() -> None:
+    bucket = make()
+    permits = [bucket.admit(Ask(weight=weight), 3.0) for weight in (1, 2, 1)]
+    for permit in permits:
+        assert isinstance(permit, Permit)
+        assert (permit.at, permit.generation) == (3.0, 0)
+    for permit in permits[:2]:
+        assert isinstance(permit, Permit)
+        bucket.settle(permit, GOOD, 4.0)
+    figures = bucket.statistics()
+    assert [figures[name] for name in ("admitted", "settled", "out")] == [3, 2, 1]
+
+
 def test_a_double_settle_raises() -> None:
     bucket = make()
     permit = bucket.admit(ANYONE, 0.0)
@@ -237,6 +269,17 @@ def test_wrong_spacings_say_what_where_and_what_would_be_right(wrong: dict[str, 
     field = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"GcraSettings\.{field} is .*would be right"):
         GcraSettings(**({"interval": 1.0} | wrong))  # type: ignore[arg-type]  # the point
+
+
+def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
+    assert (make().kind, make().name) == ("rate", "sign-in")
+    assert (spaced().kind, spaced().name) == ("rate", "sms")
+
+
+def test_defaults_and_edges() -> None:
+    assert BucketSettings(rate=1.0, burst=1.0).keys == 65_536
+    assert BucketSettings(rate=0.1, burst=1, keys=1).keys == 1
+    assert GcraSettings(interval=0.1, keys=1).keys == 1
 
 
 def test_settings_do_not_change_under_whoever_shares_them() -> None:

@@ -54,7 +54,9 @@ def test_a_lower_bound_on_ejections_keeps_the_first_unwell_in() -> None:
     assert panic, "the gates of two of them are shut"
 
 
-@pytest.mark.parametrize("wrong", [{"most": 1.1}, {"panic_below": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"most": 1.1}, {"most": -0.1}, {"panic_below": -0.1}, {"panic_below": 1.1}]
+)
 def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"EjectionSettings\.{name} is .*would be right"):
@@ -97,8 +99,15 @@ def test_statistics_tell_of_the_last_roster_and_of_all_panics() -> None:
     assert figures() == (8, 5, 6, 2, 1)
     ejection.roster(processes(8, unwell=5), 0.0)
     assert figures() == (8, 3, 8, 0, 2)
+    ejection.roster(processes(8, unwell=4), 0.0)
+    assert figures() == (8, 4, 6, 2, 3)
     ejection.roster(processes(4), 0.0)
-    assert figures() == (4, 4, 4, 0, 2)
+    assert figures() == (4, 4, 4, 0, 3)
+
+
+def test_where_all_are_well_nothing_is_copied() -> None:
+    endpoints = processes(3)
+    assert Ejection().roster(endpoints, 0.0)[0] is endpoints
 
 
 def test_settings_do_not_change_under_whoever_shares_them() -> None:

@@ -122,6 +122,11 @@ def test_statistics() -> None:
     assert figures == {"admitted": 21, "settled": 20, "out": 1, "refused": 1}
 
 
+def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
+    gate = Hurry("mail")
+    assert (gate.kind, gate.name) == ("hurry", "mail")
+
+
 def test_defaults() -> None:
     settings = HurrySettings()
     assert (settings.quantile, settings.samples, settings.span) == (0.5, 20, 10.0)

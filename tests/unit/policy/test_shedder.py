@@ -281,6 +281,11 @@ def test_the_edges_of_the_ranges_are_right(edge: dict[str, float]) -> None:
     ShedderSettings(**edge)
 
 
+def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
+    gate = Shedder("gateway")
+    assert (gate.kind, gate.name) == ("shedder", "gateway")
+
+
 def test_defaults() -> None:
     settings = ShedderSettings()
     assert (settings.begin, settings.full) == (0.05, 0.5)
