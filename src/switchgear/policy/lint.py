@@ -118,7 +118,8 @@ def _retries(plan: Plan) -> Iterator[Finding]:
     if not plan.budget.ratio and not plan.budget.floor:
         yield Finding(
             "budget",
-            f"a ratio of 0 and a floor of 0 pay for nothing: {retry.attempts} attempts are always 1",
+            "a ratio of 0 and a floor of 0 pay for nothing:"
+            f" {retry.attempts} attempts are always 1",
         )
     if retry.base >= plan.deadline:
         yield Finding(
