@@ -2,18 +2,20 @@
 
 The same history of calls goes through frames that may pass the gates by hand (of calls, and of
 functions), through the same frame where they have to be asked, and through a plain function that
-asks and tells as the protocol of gates says it. After each step all gates stand alike.
+asks and tells as the protocol of gates says it; and through a policy. After each step all gates
+stand alike.
 """
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from switchgear import Policy
 from switchgear.core.ambient import within
 from switchgear.core.frames import Frame, Terms, Timeout
 from switchgear.core.kit import Kit
@@ -77,7 +79,7 @@ class AskedBulkhead(Bulkhead):
     """A bulkhead that no frame passes by hand."""
 
 
-Run = Callable[[Act], Awaitable[Any]]
+HOWS = ("by hand", "by hand, a function", "by hand, a policy", "asked", "asked, a function")
 
 
 async def work(act: Act) -> str:
@@ -105,10 +107,18 @@ class Told:
         self.how = how
         self.history = history
         self.watched = watched
+        self.timeout = Timeout(FULL, limit=FULL, share=1.0)
+        self.policy = Policy(
+            "x", deadline=FULL, retry=None, hurry=None, breaker=BREAKER, bulkhead=BULKHEAD,
+            judge=verdict_of, clock=clock, random=lambda: 0.5,
+        )  # fmt: skip
         kinds = (Breaker, Bulkhead) if how.startswith("by hand") else (AskedBreaker, AskedBulkhead)
         self.breaker = kinds[0]("x", BREAKER, jitter=lambda: 0.5)
         self.bulkhead = kinds[1]("x", BULKHEAD)
-        self.timeout = Timeout(FULL, limit=FULL, share=1.0)
+        if how.endswith("policy"):
+            self.breaker, self.bulkhead = (
+                self.policy._made[part] for part in ("breaker", "bulkhead")
+            )
         self.frame = Frame(
             Kit("x", judge=verdict_of, clock=clock),
             lambda call: work(call.payload),
@@ -135,6 +145,9 @@ class Told:
         if self.how.endswith("function"):
             with within(act.deadline, clock=clock):
                 return await self.frame.run(None, work, (act,))
+        if self.how.endswith("policy"):
+            with within(act.deadline, clock=clock):
+                return await self.policy.call(work, act)
         return await self.frame.run(Call(act, clock() + act.deadline, repeatable=True))
 
     async def plainly(self, act: Act) -> Any:
@@ -256,6 +269,6 @@ def act(slot: int, takes: float = 0.0, end: str = "good", **more: Any) -> Act:
 @example([act(0, 0.331)] * 4 + [act(1)], True)
 def test_by_hand_and_by_asking_are_the_same(history: list[Act], watched: bool) -> None:
     plainly = virtual.run(Told("plainly", history, watched=watched).tell_all())
-    for how in ("by hand", "by hand, a function", "asked", "asked, a function"):
+    for how in HOWS:
         seen = virtual.run(Told(how, history, watched=watched).tell_all())
         assert seen == plainly, how

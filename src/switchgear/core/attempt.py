@@ -14,11 +14,11 @@ from switchgear.core.observe import AttemptEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
 from switchgear.core.tally import Tally
-from switchgear.core.threads import Lingering
+from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import Cut, overdue
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
-from switchgear.policy.verdict import NEUTRAL, Verdict, judge, worse
+from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge, worse
 
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
@@ -36,8 +36,8 @@ class Attempt:
     stand. `tries` counts the attempts of this frame.
     """
 
-    __slots__ = ("at", "begun", "frame", "held", "limit", "number", "repeatable", "tries", "until",
-                 "whole")  # fmt: skip
+    __slots__ = ("at", "begun", "frame", "held", "left", "limit", "number", "repeatable", "tries",
+                 "until", "verdict", "wait", "whole")  # fmt: skip
 
     def __init__(
         self, frame: "Frame", begun: float, until: float, whole: Held, *, repeatable: bool
@@ -52,6 +52,9 @@ class Attempt:
         self.at = begun
         self.limit = until
         self.held = whole
+        self.verdict = NEUTRAL
+        self.wait: float | None = None  # until the next attempt
+        self.left: Lingering | None = None  # what goes on in a thread
 
     def take(self, held: Held, at: float, limit: float, tries: int, call: Call[Any] | None) -> None:
         """Take over an attempt from its frame; where `tries` is 0, none has begun."""
@@ -106,13 +109,36 @@ class Attempt:
 
     # -- how it ends
 
-    def finish(self, answer: Any, verdict: Verdict) -> None:
-        """End the call with an answer: now, or where that streams at its end."""
+    def lost(self, error: BaseException, cut: Cut | None) -> BaseException | None:
+        """Take in that it raised; return what the call is to raise, or None where it goes on."""
+        failure, self.verdict = self.failed(error, cut)
+        if failure is not error and failure.__cause__ is None:
+            failure.__cause__ = None if isinstance(error, CancelledError) else error
+        self.left = lingering(error)
+        self.wait = self.pause(self.verdict, failure)
+        if self.wait is not None:
+            return None
+        self.over(self.verdict, failure, self.left)
+        retry = self.frame.retry
+        if self.frame.is_policy and retry is not None and retry.enforce:
+            return passed_on(error, failure, self.frame.kit.name)
+        return failure
+
+    def won(self, answer: Any, verdict: Verdict, *, in_time: bool) -> bool:
+        """Take in that there is an answer; say whether the call ends with it.
+
+        It does now, or at its end where it streams.
+        """
+        self.wait = None if verdict is GOOD else self.pause(verdict)
+        self.verdict = verdict if in_time else self.late(verdict)
+        if self.wait is not None:
+            return False
         if streams(answer):
             answered(self.held, self.frame.kit.clock())
-            follow(answer, verdict, self.over)
+            follow(answer, self.verdict, self.over)
         else:
-            self.over(verdict)
+            self.over(self.verdict)
+        return True
 
     def over(
         self,
@@ -141,11 +167,9 @@ class Attempt:
         if frame.tells:
             frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
 
-    async def rest(
-        self, answer: Any, verdict: Verdict, wait: float, left: Lingering | None
-    ) -> "Attempt":
+    async def rest(self, answer: Any) -> "Attempt":
         """End this attempt and sleep until the next one, which is returned, not begun."""
-        frame = self.frame
+        frame, verdict, wait = self.frame, self.verdict, self.wait or 0.0
         following = Attempt(frame, self.begun, self.until, self.whole, repeatable=self.repeatable)
         following.tries = self.tries
         try:
@@ -153,7 +177,7 @@ class Attempt:
                 answered(self.held, frame.kit.clock())
                 drop(answer, verdict, self.attempt_over)
             else:
-                self.attempt_over(verdict, left)
+                self.attempt_over(verdict, self.left)
             frame.kit.tell(Retrying(frame.kit.name, self.number, wait, verdict))
             await sleep(wait)
         except BaseException as error:
@@ -173,11 +197,10 @@ def passed_on(error: BaseException, failure: BaseException, by: str) -> BaseExce
             setattr(failure, _TRIED, by)
         return failure
     other = failure.passed_on(by)
-    if failure is error:
-        other.__cause__, other.__suppress_context__ = error.__cause__, error.__suppress_context__
-        return other.with_traceback(error.__traceback__)
-    other.__cause__ = failure.__cause__ or (None if isinstance(error, CancelledError) else error)
-    return other
+    other.__cause__ = failure.__cause__
+    if not failure.__suppress_context__:  # it was raised while another was handled
+        other.__cause__ = failure.__context__
+    return other.with_traceback(error.__traceback__) if failure is error else other
 
 
 class _Zombie:

@@ -8,7 +8,7 @@ A permit comes home when the work has really ended: at return, or for an answer 
 its end.
 """
 
-from asyncio import CancelledError, current_task
+from asyncio import current_task
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from threading import get_ident
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient, due
-from switchgear.core.attempt import Attempt, passed_on
+from switchgear.core.attempt import Attempt
 from switchgear.core.drivers import working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
@@ -27,7 +27,6 @@ from switchgear.core.permits import Held, admit, refusing, settle
 from switchgear.core.retry import Retry
 from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
-from switchgear.core.threads import lingering
 from switchgear.core.timeout import GRACE, Cut, Timeout, expired
 from switchgear.policy.breaker import Breaker
 from switchgear.policy.budget import RetryBudget
@@ -42,7 +41,7 @@ __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 Kind = TypeVar("Kind")
 
 _NONE: Final[Mapping[str, Any]] = {}
-_LONG: Final = 0.001  # seconds: of calls shorter than this, one in eight is a sample large enough
+LONG: Final = 0.001  # seconds: of calls shorter than this, one in eight is a sample large enough
 _get_due: Final = due.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
@@ -72,10 +71,10 @@ class Frame:
     `terms`, which can also be run with a function instead of a call.
     """
 
-    __slots__ = ("_between", "_breaker", "_budget", "_bulkhead", "_clock", "_desk", "_full",
-                 "_handler", "_is_policy", "_judge", "_limit", "_name", "_observe", "_outer",
-                 "_passes_on", "_plain", "_repeatable", "_share", "ends", "hurry", "kit", "retry",
-                 "tally", "tells", "timeout")  # fmt: skip
+    __slots__ = ("_between", "_handler", "_judge", "_limit", "_name", "_outer", "_passes_on",
+                 "_share", "breaker", "budget", "bulkhead", "clock", "desk", "ends", "full",
+                 "hurry", "is_policy", "kit", "observe", "plain", "repeatable", "retry", "tally",
+                 "tells", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -94,29 +93,29 @@ class Frame:
         self.timeout = timeout
         self.tells = tells and kit.observe is not None
         self.tally = Tally()
-        self._desk = NOWHERE
-        self._plain: type | None = None  # of the last answer that did not stream
+        self.desk = NOWHERE
+        self.plain: type | None = None  # of the last answer that did not stream
         self._handler = handler
         self._outer = tuple(outer)
         # The gates that nearly every frame has are passed by hand, as long as they let it.
         between = list(gates)
         self.hurry = _taken(between, 0, Hurry)
-        self._breaker = _taken(between, 0, Breaker)
-        self._bulkhead = _taken(between, -1, Bulkhead)
+        self.breaker = _taken(between, 0, Breaker)
+        self.bulkhead = _taken(between, -1, Bulkhead)
         self._between = tuple(between)
         # What follows is said elsewhere, too: every call looks at it, and a look costs 4 ns.
-        self._name, self._clock = kit.name, kit.clock
-        self._judge, self._observe = kit.judge, kit.observe
+        self._name, self.clock = kit.name, kit.clock
+        self._judge, self.observe = kit.judge, kit.observe
         budget = None if retry is None else retry.budget
-        self._budget = budget if type(budget) is RetryBudget else None
+        self.budget = budget if type(budget) is RetryBudget else None
         self._limit, self._share = (0.0, 0.0) if timeout is None else (timeout.limit, timeout.share)
-        full, self._repeatable = (None, False) if terms is None else terms
-        self._full = inf if full is None else full
+        full, self.repeatable = (None, False) if terms is None else terms
+        self.full = inf if full is None else full
         # Whether the function is to know of its deadline, which is not to be felt where it is only
         # observed.
         self._passes_on = (timeout is None and full is not None) or self.enforces
         self.ends = retry is not None or terms is not None
-        self._is_policy = terms is not None
+        self.is_policy = terms is not None
 
     async def run(
         self,
@@ -137,33 +136,28 @@ class Frame:
         loose, because telling mypy what is not None would cost time, too. (`bench/policy` and
         `bench/ground` hold the figures.)
         """
-        clock, timeout = self._clock, self.timeout
+        clock, timeout = self.clock, self.timeout
         hurry: Any = self.hurry
-        breaker: Any = self._breaker
-        bulkhead: Any = self._bulkhead
+        breaker: Any = self.breaker
+        bulkhead: Any = self.bulkhead
         work: Any = call
         now = clock()
         if call is not None:
             until = call.deadline
             repeatable = call.repeatable
-            short = hurry is not None and attempt is None
         elif attempt is not None:
             until = attempt.until
-            repeatable = self._repeatable
-            short = False
+            repeatable = self.repeatable
         else:
-            until = now + self._full
-            repeatable = self._repeatable
-            short = False  # of time: only a caller's own deadline makes it so
+            until = now + self.full
+            repeatable = self.repeatable
             earliest = _get_due()
             if earliest is None:
                 outermost = ambient.get()
                 if outermost is not None and outermost.deadline < until:
                     until = outermost.deadline
-                    short = hurry is not None
             elif earliest < until:
                 until = earliest
-                short = hurry is not None
         limit = until  # of this attempt
         begun, tries = now, 1
         held: Held = None
@@ -180,15 +174,17 @@ class Frame:
                     tries = 1
                     attempt = Attempt(self, begun, until, held, repeatable=repeatable)
                 if self.retry is not None:
-                    budget = self._budget
+                    budget = self.budget
                     if budget is not None and now < budget.edge:
                         budget.fresh += 1
                     else:
                         self.retry.budget.deposit(now)
                     if call is not None:
                         call.trail.attempts = 1
-            if short and (late := hurry.refuses(until - now, now)) is not None:
-                raise refusing(self.kit, hurry, late)
+                if hurry is not None and until - now < hurry.usual:
+                    late = hurry.refuses(until - now, now)
+                    if late is not None:
+                        raise refusing(self.kit, hurry, late)
             asked = self._between
             if breaker is not None:
                 if breaker.freely:
@@ -214,7 +210,7 @@ class Frame:
                         allowed = self._limit
                     if now + allowed < until:
                         limit = now + allowed
-                desk: Any = self._desk
+                desk: Any = self.desk
                 driver: Any = None
                 if desk.thread == get_ident():
                     driver = desk.place.stepper
@@ -223,7 +219,7 @@ class Frame:
                     elif not desk.loop.is_running():
                         driver = None
                 if driver is None:  # another thread, or another loop
-                    desk = self._desk = self.kit.desk()
+                    desk = self.desk = self.kit.desk()
                     driver = working()
                 sweep = desk.sweep
                 slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
@@ -252,20 +248,14 @@ class Frame:
                     cut.off()
             if attempt is None:
                 attempt = Attempt(self, begun, until, None, repeatable=repeatable)
-            held = self._named(held, epoch, now, limit, inside=inside)
+            held = self.named(held, epoch, now, limit, inside=inside)
             attempt.take(held, now, limit, tries, call)
-            failure, verdict = attempt.failed(error, cut)
-            wait = attempt.pause(verdict, failure)
-            if wait is None:
-                attempt.over(verdict, failure, lingering(error))
-                if self._is_policy and self.retry is not None and self.retry.enforce:
-                    failure = passed_on(error, failure, self._name)
-                    if failure is not error:
-                        raise failure from failure.__cause__
-                if failure is error:
-                    raise
-                raise failure from (None if isinstance(error, CancelledError) else error)
-            answer, left = None, lingering(error)
+            failure = attempt.lost(error, cut)
+            if failure is error:
+                raise
+            if failure is not None:
+                raise failure from failure.__cause__
+            answer = None
         else:
             in_time = True
             if cut is not None:
@@ -276,7 +266,7 @@ class Frame:
             if (
                 verdict is GOOD
                 and in_time
-                and (answer.__class__ is self._plain or not self._streams(answer))
+                and (answer.__class__ is self.plain or not self.streams(answer))
             ):
                 end = clock()
                 if inside:
@@ -297,24 +287,19 @@ class Frame:
                     settle(held, verdict, end)
                 tally = self.tally
                 tally.good += 1
-                if hurry is not None and (end - now > _LONG or not tally.good & 7):
+                if hurry is not None and (end - now > LONG or not tally.good & 7):
                     hurry.observe(end - now, end)
-                if self._observe is not None:
+                if self.observe is not None:
                     number = tries if call is None else call.attempt + tries - 1
                     self.tell(number, tries, verdict, end - now, end - begun, "")
                 return answer
             if attempt is None:
                 attempt = Attempt(self, begun, until, None, repeatable=repeatable)
-            held = self._named(held, epoch, now, limit, inside=inside)
+            held = self.named(held, epoch, now, limit, inside=inside)
             attempt.take(held, now, limit, tries, call)
-            wait = None if verdict is GOOD else attempt.pause(verdict)
-            if not in_time:  # it swallowed the cancellation
-                verdict = attempt.late(verdict)
-            if wait is None:
-                attempt.finish(answer, verdict)
+            if attempt.won(answer, verdict, in_time=in_time):
                 return answer
-            left = None
-        following = await attempt.rest(answer, verdict, wait, left)
+        following = await attempt.rest(answer)
         if call is not None:
             call.trail.attempts = tries + 1
         return await self.run(call, function, args, kwargs, following)
@@ -329,20 +314,25 @@ class Frame:
         ask = Ask(deadline=until) if who is None else Ask(key, 1, who.priority, until)
         return await admit(self.kit, gates, ask, held, now)
 
-    def _streams(self, answer: object) -> bool:
+    def streams(self, answer: object) -> bool:
         """Say whether an answer streams; remember its type where it does not."""
         if streams(answer):
             return True
-        self._plain = answer.__class__
+        self.plain = answer.__class__
         return False
 
-    def _named(self, held: Held, epoch: int, at: float, limit: float, *, inside: bool) -> Held:
+    def named(self, held: Held, epoch: int, at: float, limit: float, *, inside: bool) -> Held:
         """Make permits of what was passed by hand, for an ending that is not plainly good."""
-        if epoch >= 0 and self._breaker is not None:
-            held = (self._breaker, Permit(at, epoch), held)
-        if inside and self._bulkhead is not None:
-            held = (self._bulkhead, self._bulkhead.named(at, limit), held)
+        if epoch >= 0 and self.breaker is not None:
+            held = (self.breaker, Permit(at, epoch), held)
+        if inside and self.bulkhead is not None:
+            held = (self.bulkhead, self.bulkhead.named(at, limit), held)
         return held
+
+    @property
+    def simple(self) -> bool:
+        """Whether it is a policy's whole stack, with no gates but those that are passed by hand."""
+        return self.is_policy and not self._outer and not self._between
 
     # -- what its alarms tell
 
@@ -359,9 +349,9 @@ class Frame:
         tally = self.tally
         tally.zombies += 1
         tally.overran += 1
-        if cut.by_hand and self._bulkhead is not None:
-            self._bulkhead.overrun += 1
-        after = self._clock() - cut.limit
+        if cut.by_hand and self.bulkhead is not None:
+            self.bulkhead.overrun += 1
+        after = self.clock() - cut.limit
         self.kit.tell(Overran(self._name, after, self.enforces))
         return None
 
@@ -371,8 +361,8 @@ class Frame:
             cut.work.uncancel()
         if cut.slot is None:
             self.tally.zombies -= 1
-            if cut.by_hand and self._bulkhead is not None:
-                self._bulkhead.overrun -= 1
+            if cut.by_hand and self.bulkhead is not None:
+                self.bulkhead.overrun -= 1
 
     # -- what it tells
 
@@ -383,7 +373,7 @@ class Frame:
 
         As `Kit.tell` does it, without its call: an observer's defect is not the call's.
         """
-        observe: Any = self._observe
+        observe: Any = self.observe
         if self.tells and number:
             event: Event = AttemptEnded(self._name, number, verdict, took)
             try:

@@ -27,6 +27,7 @@ from switchgear.core import checks
 from switchgear.core.ambient import ambient, due
 from switchgear.core.block import Blocks
 from switchgear.core.clock import FINE, Clock
+from switchgear.core.express import express
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
@@ -162,7 +163,8 @@ class Policy:
             translate=translate,
         )
         self._made = builder.made
-        self._sole = None if self._stack.sole is None or key is not None else self._stack.sole.run
+        sole = self._stack.sole
+        self._sole = None if sole is None or key is not None else express(sole)
         self._blocks = Blocks(
             self._stack.kit,
             self._stack.tally,
@@ -186,7 +188,7 @@ class Policy:
         Raises what it raises, or a `Fault`: refused by a gate, or out of time.
         """
         if self._sole is not None:
-            return self._sole(None, function, args, kwargs)
+            return self._sole(function, args, kwargs)
         return self._stacked(function, args, kwargs)
 
     def call_in_thread(
@@ -244,7 +246,7 @@ class Policy:
         @wraps(function)
         async def protected(*args: Any, **kwargs: Any) -> Any:
             if self._sole is not None:
-                return await self._sole(None, work, args, kwargs)
+                return await self._sole(work, args, kwargs)
             return await self._stacked(work, args, kwargs)
 
         return protected

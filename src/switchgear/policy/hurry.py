@@ -43,8 +43,8 @@ class Hurry:
     cannot lock itself out: with nobody let in nothing is observed, so the memory of a slow
     spell is gone after `span`, and then as many as `samples` go through to show how it is now.
 
-    A frame does not ask for calls that have all their time: it looks with `refuses` at those that
-    have less, and has it `observe` how long good ones took.
+    A frame asks for those calls alone that have less time left than `usual`, with `refuses`, and
+    has it `observe` how long good ones took.
     """
 
     kind: Final = "hurry"
@@ -54,7 +54,7 @@ class Hurry:
         self._quantile = settings.quantile
         self._latencies = Latencies(LatencySettings(settings.span, settings.samples))
         self._admitted = self._settled = self._refused = 0
-        self._usual = 0.0  # as of the last ask
+        self.usual = 0.0  # seconds, as of the last ask or observation; 0 while it is not known
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let a call through, or refuse it because its time will not do."""
@@ -67,12 +67,13 @@ class Hurry:
     def refuses(self, left: float, now: float) -> Refused | None:
         """Say whether a call that has `left` seconds would be refused, and count it if so."""
         usual = self._latencies.quantile(self._quantile, now)
-        self._usual = 0.0 if usual is None else usual
+        self.usual = 0.0 if usual is None else usual
         return None if usual is None or left >= usual else self._refuse(left)
 
     def observe(self, elapsed: float, now: float) -> None:
         """Take in how long one good call took, in seconds."""
         self._latencies.observe(elapsed, now)
+        self.usual = self._latencies.quantile(self._quantile, now) or 0.0
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
         """Take back a permit, and learn how long a good call took. Nobody ever waits here.
@@ -98,9 +99,9 @@ class Hurry:
         raise RuntimeError(f"hurry '{self.name}' gives out no waiting places")
 
     def statistics(self) -> dict[str, float | str]:
-        """Return the usual time as of the last ask (0: not known), and the counts."""
+        """Return the usual time as last looked at (0: not known), and the counts."""
         return {
-            "usual": self._usual,
+            "usual": self.usual,
             "admitted": self._admitted,
             "settled": self._settled,
             "out": self._admitted - self._settled,
@@ -109,5 +110,5 @@ class Hurry:
 
     def _refuse(self, left: float) -> Refused:
         self._refused += 1
-        usual = f"the dependency usually takes {self._usual:.3g} s"
+        usual = f"the dependency usually takes {self.usual:.3g} s"
         return Refused(Refusal.HURRIED, f"'{self.name}': {left:.3g} s are left, {usual}")
