@@ -1,6 +1,5 @@
 """The ramp, in situations."""
 
-
 from switchgear.policy.ramp import Ramp
 
 

@@ -60,6 +60,14 @@ def test_a_declared_refusal_says_nothing_of_health(code: Code, refusal: Refusal)
     assert judge(Fault(code, refusal=refusal)) == NEUTRAL_AGAIN
 
 
+def test_who_was_refused_for_want_of_time_is_not_tried_again_with_less() -> None:
+    none = Effect.NONE
+    hurried = Fault(Code.DEADLINE_EXCEEDED, refusal=Refusal.HURRIED, effect=none, retry_after=1.0)
+    assert judge(hurried) == NEUTRAL
+    assert judge(Fault(Code.UNAVAILABLE, refusal=Refusal.SHED, effect=none)) == NEUTRAL_AGAIN
+    assert judge(Fault(Code.UNAVAILABLE, effect=none)) == BAD_AGAIN
+
+
 def test_what_another_hop_passed_on_is_not_held_against_it_nor_tried_again() -> None:
     fault = Fault(Code.UNAVAILABLE, hops=("accounts",), retry_after=3.0)
     assert judge(fault) == NEUTRAL
