@@ -68,7 +68,7 @@ TYPES_ONLY: Final = {
 }
 UNTOUCHED: Final = {"__all__", "__slots__"}
 OF_TYPES: Final = {"NewType", "ParamSpec", "TypeVar", "TypeVarTuple", "cast"}
-REMOVABLE: Final = (ast.Assign, ast.AugAssign, ast.Return, ast.Raise, ast.Delete, ast.Assert)
+REMOVABLE: Final = (ast.Assign, ast.AugAssign, ast.Return, ast.Raise, ast.Delete)
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,8 @@ def _silent(node: ast.AST) -> bool:
     """Say whether no behaviour hangs on a node."""
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Assert():  # told to the type checker
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
