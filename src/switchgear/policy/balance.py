@@ -50,8 +50,7 @@ class PeakEwma:
     def __init__(self, decay: float = 10.0, stale: float = 5.0) -> None:
         self._decay = decay
         self._stale = stale
-        self._seconds = 0.0
-        self._at = -inf
+        self._seconds, self._at = 0.0, -inf
 
     def observe(self, elapsed: float, now: float) -> None:
         """Take in one answer that took `elapsed` seconds."""
@@ -67,7 +66,7 @@ class PeakEwma:
         passed = now - self._at
         if passed > self._stale:
             return 0.0
-        return self._seconds * exp(-passed / self._decay) if passed > 0 else self._seconds
+        return self._seconds * exp(-max(0.0, passed) / self._decay)
 
 
 class Endpoint(Protocol):
@@ -105,7 +104,7 @@ class Balancer(Protocol):
     """Says which of several endpoints gets the next attempt."""
 
     def pick(
-        self, endpoints: Sequence[E], now: float, tried: Collection[str] = (), key: str = ""
+        self, endpoints: Sequence[E], now: float, tried: Collection[str] = ..., key: str = ...
     ) -> Pick[E] | None:
         """Return the endpoint for the next attempt, or None when there is none at all.
 
@@ -151,14 +150,11 @@ class Candidates:
     def drawn(self, usable: Sequence[E], now: float, random: Callable[[], float]) -> Sequence[E]:
         """Return those that stand for this choice: a new one by lot, by its share."""
         before = now - self._slow_start
-        if not [each for each in usable if getattr(each, "since", -inf) > before]:
-            return usable  # nearly always: 0.1 us for each endpoint less
-        standing = []
-        for each in usable:
-            share = self.share(each, now)
-            if share == 1.0 or random() < share:
-                standing.append(each)
-        return standing or usable
+        return [
+            each
+            for each in usable
+            if getattr(each, "since", -inf) <= before or random() < self.share(each, now)
+        ] or usable
 
 
 _UNKNOWN: Final = 1e6  # seconds that an endpoint with calls out and no answer yet is taken to need

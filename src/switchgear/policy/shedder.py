@@ -161,7 +161,7 @@ class Shedder:
         self._lag.forget(oldest)
         self._queue.forget(oldest)
         level = self._level = max(self._lag.level, self._queue.level)
-        if priority >= _EXEMPT or priority > level or not level:
+        if priority >= level:  # so does the exempt one at any level
             return False
         fraction = level - max(0, priority)
         if fraction >= 1.0:

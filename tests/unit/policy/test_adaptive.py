@@ -340,6 +340,7 @@ def test_statistics() -> None:
 def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
     gate = AdaptiveLimit("mail")
     assert (gate.kind, gate.name) == ("adaptive", "mail")
+    assert gate.bounds is True
 
 
 def test_defaults() -> None:

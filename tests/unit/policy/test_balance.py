@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -34,6 +35,10 @@ def processes(count: int, unwell: int = 0) -> list[Process]:
     for process in made[:unwell]:
         process.well = False
     return made
+
+
+def lots(*numbers: float) -> Callable[[], float]:
+    return iter(numbers).__next__
 
 
 def tally(
@@ -79,6 +84,20 @@ def test_an_endpoint_that_never_answered_gets_one_call_not_all() -> None:
     assert tally([new, known]) == {"p0": 200}
     new.in_flight = 1
     assert tally([new, known]) == {"p1": 200}
+
+
+def test_of_two_that_never_answered_the_one_with_less_in_flight_is_taken() -> None:
+    busy, idle = processes(2)
+    busy.in_flight, idle.in_flight = 3, 1
+    assert tally([busy, idle]) == {"p1": 200}
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(1_000_000.5, "p1"), (1_000_001.5, "p0")])
+def test_no_answer_yet_weighs_as_a_million_seconds(seconds: float, taken: str) -> None:
+    unknown, known = processes(2)
+    unknown.in_flight = 1
+    known.ewma.observe(seconds, 0.0)
+    assert set(tally([unknown, known])) == {taken}
 
 
 @pytest.mark.parametrize("idle", range(4))
@@ -190,6 +209,21 @@ def test_one_that_came_after_the_clock_was_read_is_new_and_no_defect() -> None:
     assert Candidates(None, BalanceSettings(slow_start=0)).share(endpoint, 100.0) == 1.0
 
 
+def test_the_newest_of_all_gets_a_tenth_however_short_the_start() -> None:
+    (endpoint,) = processes(1)
+    endpoint.since = 100.0
+    assert Candidates(None, BalanceSettings(slow_start=2.0)).share(endpoint, 100.0) == 0.1
+
+
+def test_one_that_has_just_started_needs_no_lot_any_more() -> None:
+    endpoints = processes(2)
+    endpoints[0].since = 90.0
+    candidates = Candidates(None, BalanceSettings())
+    assert candidates.drawn(endpoints, 100.0, lots()) == endpoints
+    with pytest.raises(StopIteration):
+        candidates.drawn(endpoints, 99.9, lots())
+
+
 def test_an_endpoint_that_does_not_say_since_when_is_old() -> None:
     candidates = Candidates(None, BalanceSettings())
 
@@ -199,7 +233,9 @@ def test_an_endpoint_that_does_not_say_since_when_is_old() -> None:
         def available(self, now: float) -> bool:
             return True
 
-    assert candidates.share(Plain(), -1e9) == 1.0
+    plain = Plain()
+    assert candidates.share(plain, -1e9) == 1.0
+    assert candidates.drawn([plain], -1e9, lots()) == [plain]
 
 
 def test_slow_start_defaults_and_range() -> None:

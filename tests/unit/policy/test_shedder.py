@@ -182,6 +182,21 @@ def test_each_goes_stale_by_itself() -> None:
     assert figures["level"] == pytest.approx(3.0)
 
 
+def test_a_queue_that_is_told_of_no_more_sheds_nobody_for_ever() -> None:
+    shedder = queueing(2.0)
+    shedder.observe_lag(0.0, 105.0)
+    assert passing(shedder, 105.0)[8] == 0
+    assert passing(shedder, 105.1) == [100] * 10
+    assert shedder.statistics()["queue"] == 0.0
+
+
+def test_below_where_shedding_begins_the_level_is_none() -> None:
+    shedder = Shedder("gateway")
+    shedder.observe_lag(0.0, 1.0)
+    shedder.observe_queue(0.0, 1.0)
+    assert shedder.statistics()["level"] == 0.0
+
+
 @pytest.mark.parametrize("priority", [-1, -7])
 def test_a_priority_below_the_least_counts_as_the_least(priority: int) -> None:
     shedder = lagging(0.125)
