@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from switchgear.core.ambient import within as within
     from switchgear.core.fallback import Stale as Stale
     from switchgear.core.fallback import static as static
+    from switchgear.core.observe import AttemptEnded as AttemptEnded
+    from switchgear.core.observe import CallEnded as CallEnded
+    from switchgear.core.observe import Coalesced as Coalesced
+    from switchgear.core.observe import FellBack as FellBack
+    from switchgear.core.observe import Hedging as Hedging
+    from switchgear.core.observe import Overran as Overran
+    from switchgear.core.observe import Refusing as Refusing
+    from switchgear.core.observe import Retrying as Retrying
     from switchgear.core.observe import fan_out as fan_out
     from switchgear.core.policy import Policy as Policy
     from switchgear.http.message import Request as Request
@@ -24,12 +32,15 @@ if TYPE_CHECKING:
     from switchgear.policy.adaptive import AdaptiveSettings as AdaptiveSettings
     from switchgear.policy.backoff import BackoffSettings as BackoffSettings
     from switchgear.policy.breaker import BreakerSettings as BreakerSettings
+    from switchgear.policy.breaker_settings import State as State
+    from switchgear.policy.breaker_settings import Transition as Transition
     from switchgear.policy.bucket import BucketSettings as BucketSettings
     from switchgear.policy.bucket import GcraSettings as GcraSettings
     from switchgear.policy.budget import BudgetSettings as BudgetSettings
     from switchgear.policy.bulkhead import BulkheadSettings as BulkheadSettings
     from switchgear.policy.call import Call as Call
     from switchgear.policy.call import Principal as Principal
+    from switchgear.policy.crossing import as_fault as as_fault
     from switchgear.policy.fault import Code as Code
     from switchgear.policy.fault import Effect as Effect
     from switchgear.policy.fault import Fault as Fault
@@ -49,34 +60,45 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdaptiveSettings": "switchgear.policy.adaptive",
     "App": "switchgear.assembly.app",
+    "AttemptEnded": "switchgear.core.observe",
     "BackoffSettings": "switchgear.policy.backoff",
     "BreakerSettings": "switchgear.policy.breaker",
     "BucketSettings": "switchgear.policy.bucket",
     "BudgetSettings": "switchgear.policy.budget",
     "BulkheadSettings": "switchgear.policy.bulkhead",
     "Call": "switchgear.policy.call",
+    "CallEnded": "switchgear.core.observe",
+    "Coalesced": "switchgear.core.observe",
     "Code": "switchgear.policy.fault",
     "Effect": "switchgear.policy.fault",
     "Email": "switchgear.binding.email",
     "Fault": "switchgear.policy.fault",
+    "FellBack": "switchgear.core.observe",
     "Finding": "switchgear.policy.lint",
     "GcraSettings": "switchgear.policy.bucket",
     "Health": "switchgear.policy.verdict",
     "HedgeSettings": "switchgear.policy.hedge",
+    "Hedging": "switchgear.core.observe",
     "HurrySettings": "switchgear.policy.hurry",
     "IdempotencyKey": "switchgear.consumers.worker",
     "LogObserver": "switchgear.telemetry.observers",
     "OpenTelemetryObserver": "switchgear.telemetry.observers",
+    "Overran": "switchgear.core.observe",
     "Policy": "switchgear.core.policy",
     "Principal": "switchgear.policy.call",
     "PrometheusObserver": "switchgear.telemetry.observers",
     "Refusal": "switchgear.policy.fault",
+    "Refusing": "switchgear.core.observe",
     "Request": "switchgear.http.message",
     "Response": "switchgear.http.message",
+    "Retrying": "switchgear.core.observe",
     "Stale": "switchgear.core.fallback",
+    "State": "switchgear.policy.breaker_settings",
     "Transaction": "switchgear.ports.tables",
+    "Transition": "switchgear.policy.breaker_settings",
     "Verdict": "switchgear.policy.verdict",
     "WindowSettings": "switchgear.policy.window",
+    "as_fault": "switchgear.policy.crossing",
     "current": "switchgear.core.ambient",
     "deadline": "switchgear.core.ambient",
     "fan_out": "switchgear.core.observe",

@@ -17,7 +17,7 @@ from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import Cut, overdue
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault
+from switchgear.policy.fault import Fault, Refusal
 from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge, worse
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ class Attempt:
         Where its time was over, that is what it means, whatever the work made of being called
         off, and even if the caller left in the same turn.
         """
+        if self.frame.kit.policy and _never_ran(error):
+            error.add_note(
+                f"policy {self.frame.kit.name!r} calls async functions with their arguments:"
+                " one that blocks goes to 'call_in_thread', and no coroutine object is called"
+            )
+            return error, NEUTRAL
         if cut is None or not cut.rings or not cut.enforced:
             error = translated(self.frame.kit.translate, error)
             return error, meaning(error, self.frame.kit.name)
@@ -96,6 +102,8 @@ class Attempt:
         frame, retry = self.frame, self.frame.retry
         if retry is None or not self.tries:  # an outer gate has refused the call as a whole
             return None
+        if _refused_here(frame.kit, error):
+            return None
         now = frame.kit.clock()
         if verdict.again and frame.hurry is not None and frame.hurry.refuses(self.until - now, now):
             return None  # what has failed says more than that there is no time for another
@@ -113,7 +121,7 @@ class Attempt:
         """Take in that it raised; return what the call is to raise, or None where it goes on."""
         failure, self.verdict = self.failed(error, cut)
         if failure is not error and failure.__cause__ is None:
-            failure.__cause__ = None if isinstance(error, CancelledError) else error
+            failure.__cause__ = error  # of a timeout, too: its traceback tells where the work hung
         self.left = lingering(error)
         self.wait = self.pause(self.verdict, failure)
         if self.wait is not None:
@@ -184,6 +192,30 @@ class Attempt:
             following.over(judge(error), error)
             raise
         return following
+
+
+def _never_ran(error: BaseException) -> bool:
+    """Say whether the call of the function failed, or the awaiting of what it returned.
+
+    Such an error has no line but ours in its traceback: it is who calls that is wrong.
+    """
+    trace = error.__traceback__
+    return type(error) is TypeError and trace is not None and trace.tb_next is None
+
+
+def _refused_here(kit: Kit, error: BaseException | None) -> bool:
+    """Say whether the policy's own breaker or bulkhead refused.
+
+    Nothing else could be asked in its place, so to try again is only to wait: the caller had
+    rather know, and the budget is for what reaches the dependency.
+    """
+    return (
+        kit.policy
+        and isinstance(error, Fault)
+        and error.refusal in (Refusal.OPEN, Refusal.FULL)
+        and error.origin == kit.name
+        and not error.hops
+    )
 
 
 def passed_on(error: BaseException, failure: BaseException, by: str) -> BaseException:

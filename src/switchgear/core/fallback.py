@@ -4,7 +4,7 @@
 
     static([])                              always this value
     computed(function)                      function(call, error), sync or async
-    Stale(age=60.0, key=lambda call: ...)   the last good answer to the same question
+    Stale(age=60.0, key=...)                the last good answer to the same question
 
 A fallback stands outside everything that can fail, retries and breakers included, and is not
 an attempt: it costs no permit and no budget.

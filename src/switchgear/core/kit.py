@@ -29,9 +29,12 @@ NOWHERE: Final = Desk(-1, Place(), None, None)
 
 
 class Kit:
-    """The name of a stack, whom it tells, how it judges values, its clock, and its sweep."""
+    """The name of a stack, whom it tells, how it judges values, its clock, and its sweep.
 
-    __slots__ = ("_desk", "clock", "judge", "name", "observe", "translate")
+    `policy`: it is that of a policy, all of whose gates stand before one dependency.
+    """
+
+    __slots__ = ("_desk", "clock", "judge", "name", "observe", "policy", "translate")
 
     def __init__(
         self,
@@ -40,12 +43,14 @@ class Kit:
         judge: Judge | None = None,
         clock: Clock = FINE,
         translate: Translate | None = None,
+        policy: bool = False,
     ) -> None:
         self.name = name
         self.observe = observe
         self.judge = judge
         self.clock = clock
         self.translate = translate
+        self.policy = policy
         self._desk = NOWHERE
 
     def desk(self) -> Desk:

@@ -114,7 +114,10 @@ def refusing(kit: Kit, gate: Gate, refused: Refused) -> Fault:
     """Tell of a refusal, and return the fault that the caller gets."""
     kind = getattr(gate, "kind", "gate")
     kit.tell(Refusing(kit.name, gate.name, refused.detail, refused.refusal, kind=kind))
-    return refused.fault()
+    fault = refused.fault()
+    if kit.policy:  # a gateway's lanes have names of their own for what refused
+        fault.origin = kit.name
+    return fault
 
 
 async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit | Refused:

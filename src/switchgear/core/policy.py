@@ -2,7 +2,7 @@
 
 ::
 
-    mail = Policy("mail", deadline="2s", timeout="500ms")
+    mail = Policy("mail", deadline="2s")
 
     await mail.call(send, letter)         # as it stands
 
@@ -308,6 +308,10 @@ class Policy:
         """
         return Policy(**{**self._given, **options})
 
+    def __repr__(self) -> str:
+        state = "no breaker" if self.breaker is None else f"breaker {self.breaker.state.value}"
+        return f"<Policy {self.name!r}, {state}>"
+
     # -- the operator
 
     @property
@@ -372,6 +376,8 @@ def _tries(retry: BackoffSettings | None, attempts: int | None) -> BackoffSettin
     """Join the two ways to say how often."""
     if attempts is None:
         return retry
+    if retry is None and attempts == 1:
+        return None
     if retry is None:
         raise ValueError(f"attempts={attempts} contradicts retry=None: give one of them")
     if isinstance(attempts, bool) or not isinstance(attempts, int):

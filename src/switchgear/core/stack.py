@@ -220,7 +220,7 @@ def stack(
     for kind in (Retry, Timeout):
         if sum(isinstance(part.what, kind) for part in parts) > 1:
             raise ValueError(f"stack {name!r}: more than one {kind.__name__.lower()}")
-    kit = Kit(name, observe, judge, clock, translate)
+    kit = Kit(name, observe, judge, clock, translate, policy=terms is not None)
     run, frames = _compile(kit, parts, handler, terms)
     return Stack(name, order, parts, run, frames, kit)
 

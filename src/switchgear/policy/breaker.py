@@ -83,6 +83,7 @@ class Breaker:
         self._probes = Probes(settings.probe_lease)
         self._consecutive = 0
         self._forced = False
+        self._why = ""
         self._open_for = 0.0  # the present open time before jitter, kept until recovered
         self._open_until = -inf
         self._settled = self._refused = self._late = 0
@@ -101,7 +102,7 @@ class Breaker:
         if self.state is _HALF_OPEN:
             return self._admit_probe(now)
         if self._forced:
-            return self._refuse(f"breaker '{self.name}' is held open by an operator")
+            return self._refuse(f"breaker '{self.name}' is held open: {self._why}")
         wait = self._open_until - now
         return self._refuse(f"breaker '{self.name}' is open for {wait:.3g} s more", wait)
 
@@ -165,6 +166,7 @@ class Breaker:
     def force_open(self, now: float, why: str = "forced by an operator") -> None:
         """Refuse every call until `reset` or `force_closed`."""
         self._forced = True
+        self._why = why
         self._move(_OPEN, now, why)
 
     def force_closed(self, now: float, why: str = "forced by an operator") -> None:

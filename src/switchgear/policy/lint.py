@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from switchgear.policy.bulkhead import BulkheadSettings
 
 __all__ = ["Finding", "Plan", "lint", "lint_nested"]
 
+_USUAL: Final = 1.0  # seconds: the timeout where none is given
 LEAST: Final = 0.25  # an attempt that gets a smaller share of its timeout than this is none
 
 
@@ -78,6 +80,12 @@ def lint_nested(plans: Sequence[Plan]) -> tuple[Finding, ...]:
 
 
 def _times(plan: Plan) -> Iterator[Finding]:
+    if not plan.repeatable and plan.timeout not in (_USUAL, inf):
+        yield Finding(
+            "timeout",
+            f"{plan.timeout:g} s bound nothing: a call that is not repeatable has one attempt,"
+            f" which may take all of the deadline ({plan.deadline:g} s)",
+        )
     if plan.repeatable and plan.timeout > plan.deadline * plan.share:
         yield Finding(
             "timeout",

@@ -157,9 +157,12 @@ async def test_a_crawling_dependency_opens_the_breaker_too() -> None:
 
 async def test_gates_are_taken_away_and_added() -> None:
     policy = make(
-        breaker=None, bulkhead=BulkheadSettings(permits=1, queue=0), rate=BucketSettings(1.0, 1.0)
+        attempts=1,
+        breaker=None,
+        bulkhead=BulkheadSettings(permits=1, queue=0),
+        rate=BucketSettings(1.0, 1.0),
     )
-    assert set(policy.statistics()) == {"calls", "budget", "hurry", "rate", "bulkhead"}
+    assert set(policy.statistics()) == {"calls", "hurry", "rate", "bulkhead"}
     task = asyncio.create_task(policy.call(hang))
     await asyncio.sleep(0)
     with pytest.raises(Fault) as caught:
@@ -169,6 +172,22 @@ async def test_gates_are_taken_away_and_added() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+async def test_what_its_own_gates_refuse_is_not_tried_again_and_costs_no_budget() -> None:
+    policy = make(breaker=BreakerSettings(consecutive=1), bulkhead=BulkheadSettings(1, 0))
+    task = asyncio.create_task(policy.call(hang))
+    await asyncio.sleep(0)
+    for refusal in (Refusal.FULL, Refusal.OPEN):
+        if refusal is Refusal.OPEN:
+            task.cancel()
+            policy.force_open("the mail server is being moved")
+        began = clock()
+        with pytest.raises(Fault) as caught:
+            await policy.call(double, 1)
+        assert (caught.value.refusal, clock()) == (refusal, began)
+    assert caught.value.detail == "breaker 'mail' is held open: the mail server is being moved"
+    assert policy.statistics()["budget"] == {"granted": 0, "denied": 0}
 
 
 async def test_inside_a_call_its_deadline_its_caller_and_its_trace_hold() -> None:
@@ -248,3 +267,33 @@ def test_the_drawing_names_what_was_built() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"policy 'mail': .*(would be right|must be more)"):
         Policy("mail", **options)
+
+
+async def test_a_wrong_call_is_the_callers_affair_and_not_the_dependencys() -> None:
+    def blocking() -> int:
+        return 1
+
+    async def raises() -> None:
+        raise TypeError("deep inside")
+
+    policy = make()
+    wrong: Any = policy.call
+    coroutine = double(1)
+    for function, arguments in ((blocking, ()), (double, ()), (coroutine, ())):
+        with pytest.raises(TypeError) as caught:
+            await wrong(function, *arguments)
+        assert "'call_in_thread'" in caught.value.__notes__[0]
+    coroutine.close()
+    assert policy.statistics()["breaker"]["consecutive"] == 0
+    assert policy.statistics()["calls"]["neutral"] == 3
+    with pytest.raises(TypeError, match="deep inside") as caught:
+        await policy.call(raises)
+    assert policy.statistics()["breaker"]["consecutive"] == 1
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_policy_is_known_by_its_name_and_its_breaker() -> None:
+    policy = make()
+    assert repr(policy) == "<Policy 'mail', breaker closed>"
+    policy = make(breaker=None)
+    assert repr(policy) == "<Policy 'mail', no breaker>"

@@ -403,7 +403,7 @@ def test_an_operator_holds_it_open_and_lets_go() -> None:
     breaker = make()
     breaker.force_open(0.0)
     refusal = refused(breaker, 1e6)
-    assert refusal.detail == "breaker 'mail' is held open by an operator"
+    assert refusal.detail == "breaker 'mail' is held open: forced by an operator"
     assert refusal.retry_after is None
     assert not breaker.available(1e6)
     breaker.reset(1e6)

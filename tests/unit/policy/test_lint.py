@@ -79,7 +79,12 @@ def test_a_timeout_that_no_attempt_ever_reaches() -> None:
         "2 s are never reached: an attempt gets 50% of what remains of 3 s, so at most 1.5 s"
     )
     assert not found(repeatable=True, timeout=1.5)
-    assert not found(repeatable=False, timeout=2.0), "it has all the time there is"
+    assert only("timeout", repeatable=False, timeout=2.0) == (
+        "2 s bound nothing: a call that is not repeatable has one attempt, which may take all of"
+        " the deadline (3 s)"
+    )
+    assert not found(repeatable=False, timeout=1.0), "which is what is there unless one is given"
+    assert not found(repeatable=False, timeout=inf)
 
 
 def test_attempts_for_which_no_time_is_left() -> None:
