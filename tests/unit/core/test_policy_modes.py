@@ -388,7 +388,7 @@ async def test_observed_and_off_the_caller_gets_the_same(
             task = asyncio.create_task(run)
             if leaves is not None:
                 asyncio.get_running_loop().call_later(leaves, task.cancel)
-            ended: list[Any] = await asyncio.gather(task, return_exceptions=True)
+            ended: Any = await asyncio.gather(task, return_exceptions=True)
             told.append((mode, repr(ended[0]), pytest.approx(clock() - began)))
             began = clock()
     plain = [one[1:] for one in told if one[0] is None]
