@@ -221,8 +221,8 @@ def _other_statements(node: ast.stmt) -> Iterator[ast.AST]:
         case ast.Expr():
             yield ast.Pass()
         case ast.Return(value=ast.expr() as value):
-            # False and nothing are one to whoever asks, and two to the type checker.
-            if not (isinstance(value, ast.Constant) and value.value is False):
+            # An empty word, False and nothing are one to whoever asks, not to the type checker.
+            if not (isinstance(value, ast.Constant) and value.value in (False, "")):
                 yield ast.Return(ast.Constant(None))
         case ast.AugAssign(target=target, op=operator, value=value):
             yield ast.AugAssign(target, COMPUTED[type(operator)](), value)

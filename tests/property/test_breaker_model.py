@@ -128,6 +128,7 @@ class BreakerAgainstHistory(RuleBasedStateMachine):
         self.model = Model()
         self.breaker = Breaker("mail", SETTINGS, jitter=lambda: 0.5, on_transition=self.seen.append)
         self.admitted = self.settled = 0
+        self.by_hand: list[Permit] = []  # kept, because the model knows permits by identity
 
     @rule(passed=instants)
     def wait(self, passed: float) -> None:
@@ -169,6 +170,27 @@ class BreakerAgainstHistory(RuleBasedStateMachine):
             if isinstance(permit, Permit):
                 self.settle(permit, verdict)
 
+    @rule(count=st.integers(1, 6), took=instants)
+    def good_calls_by_hand(self, count: int, took: float) -> None:
+        """Do as a frame does while everybody is let through: ask nobody, and only count."""
+        for _ in range(count):
+            breaker, at, generation = self.breaker, self.now, self.breaker.generation
+            if not breaker.freely:
+                return
+            breaker.admitted += 1
+            self.admitted += 1
+            permit = Permit(at, generation)
+            self.by_hand.append(permit)
+            self.model.admit(permit, at)
+            self.now += took / 16
+            self.settled += 1
+            self.model.end(permit, GOOD, self.now)
+            quick = self.now - at <= breaker.slow_after
+            if self.now < breaker.edge and breaker.generation == generation and quick:
+                breaker.fresh += 1
+            else:
+                assert breaker.settle(permit, GOOD, self.now) == ()
+
     @rule()
     def recover(self) -> None:
         """Wait until it may probe, and go on from there."""
@@ -199,6 +221,13 @@ class BreakerAgainstHistory(RuleBasedStateMachine):
         assert (figures["admitted"], figures["settled"]) == (self.admitted, self.settled)
         if self.model.state is not State.CLOSED:
             assert self.breaker.available(self.now) is self.model.admits(self.now)
+
+    @invariant()
+    def nobody_goes_by_hand_who_would_be_refused(self) -> None:
+        model = self.model
+        if self.breaker.freely:
+            assert model.state is State.CLOSED
+            assert model.forced or self.now - model.ramp_from >= RAMP
 
     @invariant()
     def transitions_tell_the_whole_story(self) -> None:

@@ -503,3 +503,166 @@ def test_wrong_settings_say_what_where_and_what_would_be_right(
 ) -> None:
     with pytest.raises(ValueError, match=rf"BreakerSettings\.{right}"):
         BreakerSettings(**wrong)
+
+
+# -- the express way
+
+
+def test_a_closed_breaker_lets_everybody_through_by_hand() -> None:
+    breaker = make()
+    assert breaker.kind == "breaker"
+    assert breaker.freely
+    assert breaker.available(0.0)
+    assert (breaker.generation, breaker.admitted, breaker.fresh) == (0, 0, 0)
+    assert breaker.slow_after == float("inf")
+    assert make(BreakerSettings(slow_after=0.8)).slow_after == 0.8
+
+
+def test_good_calls_only_count_once_their_bucket_has_begun() -> None:
+    breaker = make(BreakerSettings(slow_after=0.8))
+    assert breaker.edge == float("-inf")
+    run(breaker, GOOD, 100.25)
+    assert (breaker.edge, breaker.fresh) == (101.0, 0)
+    run(breaker, GOOD, 100.5)
+    run(breaker, GOOD, 100.75, took=0.5)
+    assert breaker.fresh == 2
+    run(breaker, GOOD, 101.0)
+    assert (breaker.edge, breaker.fresh) == (102.0, 0)
+
+
+def test_a_call_that_took_just_as_long_as_is_not_slow_only_counts() -> None:
+    breaker = make(BreakerSettings(slow_after=0.5))
+    run(breaker, GOOD, 100.0)
+    run(breaker, GOOD, 100.75, took=0.5)
+    assert breaker.fresh == 1
+    run(breaker, GOOD, 100.75, took=0.625)
+    assert breaker.fresh == 0
+
+
+def test_a_failure_ends_the_express_way_until_the_next_good_call() -> None:
+    breaker = make()
+    run(breaker, GOOD, 0.0)
+    run(breaker, BAD, 0.0)
+    assert breaker.edge == float("-inf")
+    for _ in range(3):
+        run(breaker, BAD, 0.0)
+    run(breaker, GOOD, 0.0)
+    assert breaker.edge == 1.0
+    run(breaker, BAD, 0.0)
+    assert breaker.state is State.CLOSED, "the good call broke the row"
+
+
+def test_a_late_good_call_does_not_count_on_the_express_way_either() -> None:
+    breaker = make()
+    late = admitted(breaker, 0.0)
+    breaker.reset(0.0)
+    run(breaker, GOOD, 0.25)
+    assert breaker.edge == 1.0
+    breaker.settle(late, GOOD, 0.5)
+    assert breaker.fresh == 0
+    assert breaker.statistics()["late"] == 1
+
+
+def test_there_is_no_express_way_on_the_ramp_and_there_is_one_after_it() -> None:
+    breaker = closed_again()
+    assert not breaker.freely
+    assert breaker.available(5.0)
+    run(breaker, GOOD, 5.0)
+    assert breaker.edge == float("-inf")
+    assert not breaker.freely
+    run(breaker, GOOD, 15.0)
+    assert breaker.freely
+    assert breaker.edge == 16.0
+
+
+def test_probes_count_in_the_second_of_the_slow_calls_that_opened() -> None:
+    breaker = make(BreakerSettings(slow_after=0.5, open_for=0.125))
+    for _ in range(10):
+        run(breaker, GOOD, 0.75, took=0.625)
+    assert breaker.state is State.OPEN
+    assert breaker.edge == float("-inf")
+    for _ in range(3):
+        run(breaker, GOOD, 0.875)
+    assert breaker.state is State.CLOSED
+
+
+def test_an_operator_opens_the_express_way_whatever_the_ramp() -> None:
+    breaker = closed_again()
+    breaker.force_closed(6.0)
+    assert breaker.freely
+    breaker.force_open(6.0)
+    assert not breaker.freely
+    breaker.reset(6.0)
+    assert breaker.freely
+    run(breaker, GOOD, 6.0)
+    assert breaker.state is State.CLOSED
+
+
+# -- what is told, and how exactly
+
+
+def test_a_good_call_opens_nothing_however_many_failed_before() -> None:
+    breaker = make(BreakerSettings(consecutive=1000))
+    for _ in range(9):
+        run(breaker, BAD, 0.0)
+    run(breaker, GOOD, 0.0)
+    assert breaker.state is State.CLOSED
+    run(breaker, BAD, 0.0)
+    assert breaker.state is State.OPEN
+
+
+def test_one_slow_probe_of_three_is_not_too_many() -> None:
+    breaker = opened(settings=BreakerSettings(slow_after=0.8))
+    for took in (1.0, 0.1, 0.1):
+        permit = admitted(breaker, 5.0)
+        breaker.settle(permit, GOOD, 5.0 + took)
+    assert breaker.state is State.CLOSED
+
+
+def test_probes_that_took_just_as_long_as_is_not_slow_close() -> None:
+    breaker = opened(settings=BreakerSettings(slow_after=0.5))
+    for turn in range(3):
+        permit = admitted(breaker, 5.0 + turn)
+        breaker.settle(permit, GOOD, 5.5 + turn)
+    assert breaker.state is State.CLOSED
+
+
+def test_nobody_is_told_to_come_back_later_than_in_a_second_nor_than_it_takes() -> None:
+    breaker = opened()
+    admitted(breaker, 5.0)
+    assert refused(breaker, 5.0).retry_after == 1.0
+    breaker = closed_again()
+    admitted(breaker, 14.75)
+    while isinstance(answer := breaker.admit(ANYONE, 14.75), Permit):
+        pass
+    assert answer.retry_after == 0.25
+
+
+def test_the_share_on_the_ramp_is_told_to_the_percent() -> None:
+    breaker = closed_again()
+    while isinstance(answer := breaker.admit(ANYONE, 12.5), Permit):
+        pass
+    assert answer.detail == "breaker 'mail' has just closed and admits 75 % of the calls"
+
+
+def test_the_figures() -> None:
+    breaker = opened()
+    figures = {
+        "state": "open",
+        "forced": 0.0,
+        "generation": 1,
+        "consecutive": 0,
+        "admitted": 5,
+        "settled": 5,
+        "out": 0,
+        "refused": 0,
+        "late": 0,
+        "lapsed": 0,
+    }
+    assert breaker.statistics() == figures
+    refused(breaker, 1.0), refused(breaker, 2.0)
+    assert breaker.statistics() == figures | {"refused": 2}
+    breaker.force_closed(2.0)
+    run(breaker, BAD, 2.0), run(breaker, BAD, 2.0)
+    changed = {"state": "closed", "forced": 1.0, "generation": 2, "consecutive": 2}
+    assert breaker.statistics() == figures | changed | {"refused": 2, "admitted": 7, "settled": 7}
