@@ -36,12 +36,14 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         self.now = 0.0
         self.bulkhead = Bulkhead("db", SETTINGS)
         self.inside: dict[Permit, Ask] = {}
+        self.by_hand: list[float] = []  # when each of those came in who asked nobody
         self.line: list[Place] = []
         self.stands_since: float | None = None
         self.admitted = self.settled = self.refused = 0
 
     def free(self) -> int:
-        return SETTINGS.permits - sum(ask.weight for ask in self.inside.values())
+        inside = sum(ask.weight for ask in self.inside.values())
+        return SETTINGS.permits - inside - len(self.by_hand)
 
     def leave(self, place: Place) -> None:
         self.line.remove(place)
@@ -108,6 +110,30 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         return multiple(*granted)
 
     @rule()
+    def enter_by_hand(self) -> None:
+        """Do as a frame does while nobody waits: take a place, and ask nobody."""
+        if not self.bulkhead.queued and self.bulkhead.free:
+            self.bulkhead.free -= 1
+            self.bulkhead.admitted += 1
+            self.by_hand.append(self.now)
+            self.admitted += 1
+
+    @rule(target=permits, overdue=st.booleans())
+    def leave_by_hand(self, overdue: bool) -> object:
+        """Give the place back by hand, or by a permit where somebody waits for it."""
+        if not self.by_hand:
+            return multiple()
+        at = self.by_hand.pop(0)
+        if not self.bulkhead.queued and not overdue:
+            self.bulkhead.free += 1
+            self.settled += 1
+            return multiple()
+        permit = self.bulkhead.named(at, at + 4.0)
+        self.inside[permit] = Ask(deadline=at + 4.0)
+        assert permit.at == at
+        return permit if overdue else self.settle(permit=permit, verdict=GOOD)
+
+    @rule()
     def settle_again(self) -> None:
         if hasattr(self, "spent"):
             with pytest.raises(RuntimeError, match="settled twice"):
@@ -125,7 +151,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
     def figures_agree(self) -> None:
         figures = self.bulkhead.statistics()
         assert figures["free"] == self.free() >= 0
-        assert figures["out"] == len(self.inside)
+        assert figures["out"] == len(self.inside) + len(self.by_hand)
         assert (figures["admitted"], figures["settled"]) == (self.admitted, self.settled)
         assert figures["refused"] == self.refused
         assert figures["waiting"] == len(self.line) <= SETTINGS.queue
