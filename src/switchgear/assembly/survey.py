@@ -17,6 +17,7 @@ from switchgear.assembly.kernel import drop_to
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.routes import app_of, is_native, routes_of
 from switchgear.assembly.target import Target, load_target
+from switchgear.gateway.table import RouteEntry
 
 __all__ = ["Survey", "survey"]
 
@@ -24,11 +25,12 @@ _PATIENCE: Final = 60.0
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What the supervisor must know: is it an App of ours, has it consumers, where it stands."""
+    """What must be known of an app: is it one of ours, has it consumers, its folder, its routes."""
 
     native: bool = False
     consumers: bool = False
     folder: str = ""
+    routes: tuple[RouteEntry, ...] = ()
     wrong: str = ""
     trace: str = ""
 
@@ -87,12 +89,12 @@ def _look(target: Target) -> Survey:
     try:
         loaded = load_target(target)
         app = app_of(loaded)
-        routes_of(loaded)
+        routes = routes_of(loaded)
         bind_all(app)
     except StartError as error:
         return Survey(wrong=error.sentence, trace=error.trace)
     folder = str(app.folder) if is_native(loaded) else ""
-    return Survey(is_native(loaded), bool(app.subscriptions), folder)
+    return Survey(is_native(loaded), bool(app.subscriptions), folder, tuple(routes))
 
 
 def _main(asked: _Question) -> None:

@@ -3,12 +3,16 @@
 from switchgear.assembly.load import describe
 from switchgear.assembly.survey import survey
 from switchgear.cli.request import Request, configured
+from switchgear.gateway.lane import plan_of
+from switchgear.policy.lint import lint
 
 __all__ = ["check"]
 
 
 def check(request: Request, *, every: bool) -> int:
     """Print each setting that is no default (`every`: all of them) and where it came from.
+
+    Then what contradicts in the app's routes, which is served all the same.
 
     Raises:
         StartError: the app cannot be imported or bound.
@@ -21,9 +25,14 @@ def check(request: Request, *, every: bool) -> int:
     width = max((len(path) + len(value) + 3 for path, value, _ in shown), default=0)
     for path, value, source in shown:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
+    doubts: list[str] = []
     if target is not None:
-        survey(target)
+        for route in survey(target).routes:
+            plan = plan_of(route, loaded.settings.gateway)
+            doubts += (f"{route.name}: {finding}" for finding in lint(plan))
     changed = sum(source != "default" for _, _, source in told)
     app = f", and {target.spec} can be imported and bound" if target is not None else ""
+    for doubt in doubts:
+        print(f"! {doubt}")
     print(f"the configuration is good: {len(told)} settings, {changed} of them set{app}")
     return 0

@@ -113,14 +113,45 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             name=name,
             deadline=inf if full is None else full,
             timeout=inf if self.timeout is None or "timeout" in off else self.timeout,
+            share=1.0 if self.timeout is None or "timeout" in off else 0.5,
             repeatable=self.repeatable,
             retry=None if "retry" in off else self.retry,
             budget=self.budget,
-            breaker=None if "breaker" in off else self.breaker,
+            breaker=None if "breaker" in off else self.effective_breaker,
             bulkhead=None if "bulkhead" in off else self.bulkhead,
             limit=None if "rate" in off else self._limit,
             rate=rate,
         )
+
+    def derived(self) -> dict[str, Setting]:
+        """Return what of the breaker's settings follows from the time that an attempt has."""
+        breaker, found = self.breaker, dict[str, Setting]()
+        if breaker is None or not self.bounded:
+            return found
+        timeout = self.attempt()
+        attempt = timeout.allow(timeout.full, repeatable=self.repeatable)
+        if breaker.slow_after is None:
+            slow = timeout.fair(repeatable=self.repeatable)
+            found["slow_after"] = Setting("slow_after", slow, "derived: 80 % of an attempt's time")
+        if breaker.probe_lease == BreakerSettings().probe_lease < attempt:
+            lease = Setting("probe_lease", attempt, "derived: all of an attempt's time")
+            found["probe_lease"] = lease
+        return found
+
+    def attempt(self) -> Timeout:
+        """Make the timeout of an attempt."""
+        full = inf if self.full is None else self.full
+        enforce = self.mode_of("timeout") == "enforce"
+        if self.timeout is None or not self.repeatable:  # no time to be kept for another
+            return Timeout(full, limit=inf, share=1.0, enforce=enforce)
+        return Timeout(full, limit=self.timeout, enforce=enforce)
+
+    @property
+    def effective_breaker(self) -> BreakerSettings | None:
+        """The breaker's settings with what is derived."""
+        if self.breaker is None:
+            return None
+        return replace(self.breaker, **{name: it.value for name, it in self.derived().items()})
 
     @property
     def _limit(self) -> float | None:
@@ -173,15 +204,6 @@ class Builder:
         if self._options.chaos is not None:
             yield Part(Place.DRILL, self._options.chaos)
 
-    def timeout(self) -> Timeout:
-        """Make the timeout of an attempt."""
-        options = self._options
-        full = inf if options.deadline is None else options.deadline
-        enforce = options.mode_of("timeout") == "enforce"
-        if options.timeout is None or not options.repeatable:  # no time to be kept for another
-            return Timeout(full, limit=inf, share=1.0, enforce=enforce)
-        return Timeout(full, limit=options.timeout, enforce=enforce)
-
     def _layers(self) -> Iterator[Part]:
         """Make what answers in the place of the dependency: observed, it is left out."""
         options = self._options
@@ -219,7 +241,7 @@ class Builder:
             self.made["budget"] = self.budget
             yield Part(Place.RETRY, Retry(schedule, self.budget, mode == "enforce"), told)
         if options.bounded:
-            timeout = self.timeout()
+            timeout = options.attempt()
             told = (
                 _setting("deadline", options.deadline, _DEFAULTS.deadline),
                 _setting("timeout", options.timeout, _DEFAULTS.timeout),
@@ -238,16 +260,11 @@ class Builder:
                 _told(options.hurry, HurrySettings()),
             )
         if options.breaker is not None:
-            settings, told = options.breaker, _told(options.breaker, BreakerSettings())
-            if settings.slow_after is None and options.bounded:
-                slow = self.timeout().fair(repeatable=options.repeatable)
-                settings = replace(settings, slow_after=slow)
-                told = tuple(
-                    Setting("slow_after", slow, "derived: 80 % of an attempt's time")
-                    if one.name == "slow_after"
-                    else one
-                    for one in told
-                )
+            settings = options.effective_breaker or options.breaker
+            told = tuple(
+                options.derived().get(one.name, one)
+                for one in _told(options.breaker, BreakerSettings())
+            )
             breaker = Breaker(self.name, settings, jitter=self._random, on_transition=self._observe)
             yield from self._gate("breaker", Place.BREAKER, breaker, told)
         if isinstance(options.rate, BucketSettings):

@@ -9,6 +9,7 @@ whether it beats) is shared by its routes.
 
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.clock import Clock
@@ -29,9 +30,10 @@ from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.lint import Plan
 from switchgear.policy.verdict import GOOD
 
-__all__ = ["Lane", "Process", "Shared", "attempts_of"]
+__all__ = ["Lane", "Process", "Shared", "attempts_of", "plan_of"]
 
 SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
 
@@ -45,6 +47,31 @@ def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettin
     if attempt_timeout:
         return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
     return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))
+
+
+def plan_of(route: RouteEntry, settings: GatewaySettings) -> Plan:
+    """Tell what is known of a route's lane before its first request, for the linter."""
+    timeout = attempts_of(route.deadline, route.attempt_timeout, settings)
+    allowed = timeout.allow(route.deadline, repeatable=route.repeatable)
+    return Plan(
+        name=route.name,
+        deadline=route.deadline,
+        # Where the route does not say it, it is made to fit.
+        timeout=route.attempt_timeout or inf,
+        share=timeout.share,
+        repeatable=route.repeatable,
+        retry=BackoffSettings(attempts=settings.attempts) if route.attempt_timeout else None,
+        breaker=breaker_of(allowed),
+    )
+
+
+def breaker_of(allowed: float) -> BreakerSettings:
+    """Return the settings of a breaker whose attempts may take `allowed` seconds.
+
+    A probe holds its place for as long as it may take: else several would be out at a time.
+    """
+    lease = max(BreakerSettings().probe_lease, allowed)
+    return BreakerSettings(slow_after=SLOW * allowed, probe_lease=lease)
 
 
 class Shared(NamedTuple):
@@ -160,7 +187,7 @@ class Lane:
     def breaker(self, name: str) -> Breaker:
         """Make a breaker for this route."""
         shared = self._shared
-        settings = BreakerSettings(slow_after=SLOW * self._allowed)
+        settings = breaker_of(self._allowed)
         return Breaker(name, settings, jitter=shared.random, on_transition=shared.transitions)
 
     def stack(self, parts: list[Part], handler: Handler[Any, Any]) -> Stack:

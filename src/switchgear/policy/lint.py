@@ -86,7 +86,7 @@ def _times(plan: Plan) -> Iterator[Finding]:
             f"{plan.timeout:g} s bound nothing: a call that is not repeatable has one attempt,"
             f" which may take all of the deadline ({plan.deadline:g} s)",
         )
-    if plan.repeatable and plan.timeout > plan.deadline * plan.share:
+    if plan.repeatable and plan.deadline * plan.share < plan.timeout < inf:
         yield Finding(
             "timeout",
             f"{plan.timeout:g} s are never reached: an attempt gets {plan.share:.0%} of what"

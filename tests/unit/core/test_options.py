@@ -154,7 +154,7 @@ def test_the_linter_is_told_what_holds() -> None:
         deadline=3.0,
         timeout=1.0,
         retry=BackoffSettings(),
-        breaker=BreakerSettings(),
+        breaker=BreakerSettings(slow_after=0.8 * 3.0),
         bulkhead=BulkheadSettings(),
     )
     unbounded = Policy("mail", deadline=None, timeout=None, repeatable=True).plan(7.0)
@@ -177,10 +177,22 @@ def test_the_linter_hears_nothing_of_what_is_off_and_of_what_is_not_known() -> N
     assert (plan.deadline, plan.timeout) == (float("inf"), float("inf"))
     observed = Policy("mail", rate=BucketSettings(10.0, 5.0), mode="observe").plan()
     assert observed.limit == 10.0
-    assert observed.breaker == BreakerSettings()
+    assert observed.breaker == BreakerSettings(slow_after=0.8 * 3.0)
 
 
 def test_a_part_has_its_own_mode_or_that_of_all() -> None:
     options = Options(mode={"breaker": "observe"})
     assert [options.mode_of(part) for part in ("breaker", "bulkhead")] == ["observe", "enforce"]
     assert {Options(mode="off").mode_of(part) for part in PARTS} == {"off"}
+
+
+def test_a_probe_has_its_place_for_as_long_as_it_may_take() -> None:
+    """Else several would be out at a time, of calls that may take longer than the usual lease."""
+    long = Policy("mail", deadline="1min")
+    assert long.lint() == ()
+    plan = long.plan()
+    assert plan.breaker is not None
+    assert (plan.breaker.probe_lease, plan.breaker.slow_after) == (60.0, 48.0)
+    assert "      probe_lease = 60  (derived: all of an attempt's time)" in long.describe()
+    (finding,) = Policy("mail", deadline="1min", breaker=BreakerSettings(probe_lease=20.0)).lint()
+    assert finding.setting == "breaker.probe_lease"

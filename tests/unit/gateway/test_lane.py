@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from switchgear.gateway.lane import attempts_of
+from switchgear.gateway.lane import attempts_of, plan_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response, StreamResponse
@@ -16,6 +16,7 @@ from switchgear.policy.breaker import State
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Ask
+from switchgear.policy.lint import lint
 from switchgear.policy.verdict import GOOD
 from switchgear.testing.virtual import clock
 from tests.support.gateway import House, answer, failing, hang, public, said
@@ -442,3 +443,13 @@ def test_figures_that_cannot_be_are_refused_where_they_are_written(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         GatewaySettings(**fields)
+
+
+def test_what_contradicts_in_a_route_is_known_before_its_first_request() -> None:
+    settings = GatewaySettings(attempts=3)
+    assert lint(plan_of(RouteEntry("GET", "/a", "service"), settings)) == ()
+    assert lint(plan_of(RouteEntry("POST", "/a", "service", deadline=60.0), settings)) == ()
+    tight = RouteEntry("GET", "/a", "service", deadline=3.0, attempt_timeout=2.0)
+    (finding,) = lint(plan_of(tight, settings))
+    assert finding.setting == "attempts"
+    assert "2 attempts fit into 3 s" in finding.why
