@@ -55,13 +55,11 @@ def express(frame: Frame) -> Run:
     async def hasten(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         now = clock()
         until = now + full
-        earliest = _get_due()
-        if earliest is None:
-            outermost = get_ambient()
-            if outermost is not None and outermost.deadline < until:
-                until = outermost.deadline
-        elif earliest < until:
+        earliest, outermost = _get_due(), get_ambient()
+        if earliest is not None and earliest < until:
             until = earliest
+        if outermost is not None and outermost.deadline < until:  # it may have come later
+            until = outermost.deadline
         left = until - now
         if (
             not breaker.freely

@@ -151,13 +151,11 @@ class Frame:
         else:
             until = now + self.full
             repeatable = self.repeatable
-            earliest = _get_due()
-            if earliest is None:
-                outermost = ambient.get()
-                if outermost is not None and outermost.deadline < until:
-                    until = outermost.deadline
-            elif earliest < until:
+            earliest, outermost = _get_due(), ambient.get()
+            if earliest is not None and earliest < until:
                 until = earliest
+            if outermost is not None and outermost.deadline < until:  # it may have come later
+                until = outermost.deadline
         limit = until  # of this attempt
         begun, tries = now, 1
         held: Held = None

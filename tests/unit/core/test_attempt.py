@@ -1,0 +1,148 @@
+"""Attempts that did not simply go well: what they mean, what follows, and who still holds what."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from switchgear.core.attempt import bring_home, code_of, meaning, translated
+from switchgear.core.kit import Kit
+from switchgear.core.observe import Overran
+from switchgear.core.permits import Held
+from switchgear.core.tally import Tally
+from switchgear.core.threads import Threads, lingering
+from switchgear.policy.bulkhead import Bulkhead
+from switchgear.policy.fault import Code, Fault
+from switchgear.policy.gate import ANYONE, Permit
+from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL
+from switchgear.testing import EventRecorder
+from tests.support.core import Door
+
+
+def held(*gates: Any) -> Held:
+    """Return permits of gates, the last one innermost."""
+    chain: Held = None
+    for gate in gates:
+        permit = gate.admit(ANYONE, 0.0)
+        assert isinstance(permit, Permit)
+        chain = (gate, permit, chain)
+    return chain
+
+
+# -- names and meanings
+
+
+def test_a_failure_is_named_by_its_code_or_its_type() -> None:
+    assert code_of(Fault(Code.NOT_FOUND)) == "not_found"
+    assert code_of(ConnectionResetError()) == "ConnectionResetError"
+
+
+def test_an_error_means_what_it_says_unless_another_policy_has_given_up_on_it() -> None:
+    assert meaning(ConnectionResetError(), "mail") == BAD_AGAIN
+    assert meaning(KeyError(), "mail") == BAD
+    assert meaning(Fault(Code.UNAVAILABLE), "mail") == BAD_AGAIN
+    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail") == NEUTRAL
+
+
+# -- translators
+
+
+def test_a_translator_is_asked_about_what_is_no_fault() -> None:
+    error, fault = KeyError(), Fault(Code.ABORTED)
+    asked: list[Exception] = []
+
+    def translate(error: Exception) -> Exception | None:
+        asked.append(error)
+        return fault
+
+    assert translated(None, error) is error
+    assert translated(translate, error) is fault
+    for other in (Fault(Code.NOT_FOUND), asyncio.CancelledError(), GeneratorExit()):
+        assert translated(translate, other) is other
+    assert asked == [error]
+
+
+def test_a_translator_that_knows_nothing_or_fails() -> None:
+    error = ValueError()
+    assert translated(lambda _: None, error) is error
+
+    def broken(error: Exception) -> Exception | None:
+        raise KeyError("a defect")
+
+    try:
+        raise error
+    except ValueError:
+        defect = translated(broken, error)
+    assert isinstance(defect, KeyError)
+    assert defect.__context__ is error, "what it was asked about is told, too"
+
+
+# -- permits that come home, or stay out for a thread
+
+
+def test_permits_come_home_down_to_those_of_the_whole_call() -> None:
+    outer, learns, bounds = Door("outer"), Door("learns"), Bulkhead("bounds")
+    whole = held(outer)
+    chain = whole
+    for gate in (learns, bounds):
+        permit: Any = gate.admit(ANYONE, 0.0)
+        chain = (gate, permit, chain)
+    tally = Tally()
+    bring_home(Kit("mail"), tally, chain, BAD, 1.0, whole)
+    assert learns.verdicts == [BAD]
+    assert outer.verdicts == []
+    assert bounds.out == 0
+    bring_home(Kit("mail"), tally, whole, GOOD, 1.0)
+    assert outer.verdicts == [GOOD]
+    assert tally.zombies == tally.overran == 0
+
+
+async def left_in(pool: Threads, go: threading.Event) -> asyncio.CancelledError:
+    """Leave a function in a thread, and return what tells of it."""
+    begun = threading.Event()
+
+    def block() -> None:
+        begun.set()
+        assert go.wait(20.0)
+
+    task = asyncio.create_task(pool.run(block))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    return caught.value
+
+
+async def test_what_bounds_stays_out_until_the_thread_has_ended_and_the_rest_learns_now() -> None:
+    recorder, tally = EventRecorder(), Tally()
+    kit = Kit("mail", recorder)
+    outer, learns, bounds = Door("outer"), Door("learns"), Bulkhead("bounds")
+    go, pool = threading.Event(), Threads("mail", 1)
+    try:
+        left = lingering(await left_in(pool, go))
+        assert left is not None
+        whole = held(outer)
+        chain = whole
+        for gate in (learns, bounds):
+            permit: Any = gate.admit(ANYONE, 0.0)
+            chain = (gate, permit, chain)
+        bring_home(kit, tally, chain, BAD, 1.0, whole, left)
+        assert learns.verdicts == [BAD]
+        assert outer.verdicts == []
+        assert (bounds.out, tally.zombies, tally.overran) == (1, 1, 1)
+        assert recorder.events == [Overran("mail", 0.0)]
+        go.set()
+        while tally.zombies:
+            await asyncio.sleep(0.001)
+        assert bounds.out == 0
+        assert learns.verdicts == [BAD], "once"
+        assert tally.overran == 1
+        chain = held(learns, bounds)
+        bring_home(kit, tally, chain, NEUTRAL, 2.0, left=left)
+        assert bounds.out == tally.zombies == 0, "it has ended: nothing has to wait for it"
+        assert recorder.count(Overran) == 1
+    finally:
+        go.set()
+        pool.close()
