@@ -144,7 +144,7 @@ class Threads:
         try:
             raise outcome.error
         finally:
-            del job, outcome  # they hold the error, whose traceback holds this frame
+            del job, waited, outcome  # they hold the error, whose traceback holds this frame
 
     def submit(self, job: "_Job") -> "Future[Outcome[Any]]":
         """Give a job to a thread, as an executor does.
@@ -236,6 +236,7 @@ class _Job:
         except BaseException as error:  # noqa: BLE001 - the caller's, whatever it is
             outcome = Failed(error)
         self.future.set_result(outcome)
+        del self, outcome  # as in `Threads.run`
 
 
 def _verdict(future: "Future[Outcome[Any]]") -> Verdict:

@@ -1,10 +1,12 @@
 """Threads: a blocking function under a policy, which nobody can kill and nobody forgets."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import assert_type
@@ -285,6 +287,36 @@ def test_a_caller_whose_loop_is_closed_over_the_wait_harms_nobody(pool: Threads)
     with asyncio.Runner() as runner:
         assert runner.run(pool.run(lambda: "still there")) == "still there"
     coroutine.close()
+
+
+class Thing:
+    """Something that is freed as soon as nobody holds it."""
+
+
+class HeldError(Exception):
+    """An error of which the same can be seen."""
+
+
+async def test_an_idle_thread_and_an_error_hold_nothing(loop_factory: Loops, pool: Threads) -> None:
+    def fail(thing: Thing) -> None:
+        raise HeldError
+
+    async def call() -> tuple[weakref.ref[Thing], weakref.ref[HeldError]]:
+        thing = Thing()
+        try:
+            await pool.run(fail, thing)
+        except HeldError as error:
+            return weakref.ref(thing), weakref.ref(error)
+        raise AssertionError("it did not fail")
+
+    gc.disable()
+    try:
+        thing, error = await call()
+        await until(lambda: pool.statistics()["idle"] == 1)
+        await asyncio.sleep(0)
+        assert (thing(), error()) == (None, None)
+    finally:
+        gc.enable()
 
 
 async def test_idle_threads_end(
