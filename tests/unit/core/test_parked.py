@@ -232,6 +232,7 @@ async def test_work_that_takes_its_cancellation_back_ends_a_closed_task_all_the_
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             task.uncancel()
+        await asyncio.sleep(0)
 
     parked.run(request())
     await turns()
