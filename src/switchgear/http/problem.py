@@ -1,4 +1,4 @@
-"""Problems: the one table between faults and HTTP, in both directions.
+"""Problems: faults as HTTP answers, and back; which status means what says `policy/status.py`.
 
 Outwards a fault becomes a status and an RFC 9457 document that says nothing internal. Between
 our own hops the same answer carries the whole fault in the header `switchgear-fault`; the edge
@@ -17,10 +17,16 @@ import msgspec
 from switchgear.core.handler import Judge
 from switchgear.http.headers import Headers
 from switchgear.http.message import Response
-from switchgear.http.refusals import status_of
 from switchgear.policy.codec import decode, encode, public_form
-from switchgear.policy.fault import Code, Effect, Fault
-from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, Verdict, judge
+from switchgear.policy.fault import Fault
+from switchgear.policy.status import (
+    code_of_status,
+    effect_of_status,
+    http_status,
+    seconds_of,
+    verdict_of_status,
+)
+from switchgear.policy.verdict import GOOD, Verdict, judge
 
 __all__ = [
     "FAULT_HEADER",
@@ -42,45 +48,6 @@ Seal = Callable[[str], str]
 Unseal = Callable[[str], str | None]
 """Returns the text that one of ours has sealed, or None. It never fails."""
 
-STATUS: Final = {
-    Code.CANCELLED: 499,
-    Code.UNKNOWN: 500,
-    Code.INVALID_ARGUMENT: 400,
-    Code.DEADLINE_EXCEEDED: 504,
-    Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
-    Code.PERMISSION_DENIED: 403,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.FAILED_PRECONDITION: 409,
-    Code.ABORTED: 409,
-    Code.OUT_OF_RANGE: 400,
-    Code.UNIMPLEMENTED: 501,
-    Code.INTERNAL: 500,
-    Code.UNAVAILABLE: 503,
-    Code.DATA_LOSS: 500,
-    Code.UNAUTHENTICATED: 401,
-}
-
-_CODE: Final = {
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    405: Code.UNIMPLEMENTED,
-    408: Code.DEADLINE_EXCEEDED,
-    409: Code.ABORTED,
-    410: Code.NOT_FOUND,
-    412: Code.FAILED_PRECONDITION,
-    416: Code.OUT_OF_RANGE,
-    425: Code.UNAVAILABLE,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
-    500: Code.INTERNAL,
-    501: Code.UNIMPLEMENTED,
-    502: Code.UNAVAILABLE,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
-
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -89,8 +56,7 @@ def problem(fault: Fault) -> Response:
 
     Source: RFC 9457; Retry-After and WWW-Authenticate as RFC 9110 wants them.
     """
-    # A document that was read and is wrong in places is 422; one that cannot be read is 400.
-    status = status_of(fault) or (422 if "errors" in fault.extra else STATUS[fault.code])
+    status = http_status(fault)
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _phrase(status),
@@ -155,18 +121,18 @@ def fault_of(response: Response, origin: str = "", *, trusted: bool = False) -> 
 
     Only a `trusted` peer, one of our own hops, is believed about effect, refusal and hops.
     """
-    if response.status < 400:
+    status = response.status
+    code = code_of_status(status)
+    if code is None:
         return None
     if trusted and (within := _within(response.headers)) is not None:
         within.origin = within.origin or origin
-        within.extra = {**within.extra, "status": response.status}
+        within.extra = {**within.extra, "status": status}
         return within
-    status = response.status
-    answered = status < 500 and status not in (408, 425, 429, 499)
     return Fault(
-        _CODE.get(status, Code.INVALID_ARGUMENT if status < 500 else Code.UNKNOWN),
+        code,
         f"{origin or 'the upstream'} answered {status}",
-        effect=Effect.NONE if answered else Effect.UNKNOWN,
+        effect=effect_of_status(status),
         retry_after=retry_after(response.headers),
         origin=origin,
         extra={"status": status},
@@ -176,8 +142,8 @@ def fault_of(response: Response, origin: str = "", *, trusted: bool = False) -> 
 def judging(*, trusted: bool) -> Judge:
     """Make the judge of answers that were returned (rule 7).
 
-    5xx, 408 and an unexplained 429 are BAD, any other answer is GOOD: it answered. What a
-    `trusted` peer declares to be a refusal, or to have come from farther away, is NEUTRAL.
+    It is judged by its status, as `by_status` judges anybody's answers. What a `trusted` peer
+    declares to be a refusal, or to have come from farther away, is NEUTRAL.
     """
 
     def look(response: Response) -> Verdict:
@@ -186,19 +152,14 @@ def judging(*, trusted: bool) -> Judge:
             return GOOD
         if trusted and (within := _within(response.headers)) is not None:
             return judge(within)
-        if status in (408, 429, 502, 503, 504):
-            return BAD_AGAIN._replace(after=retry_after(response.headers))
-        return BAD if status >= 500 else GOOD
+        return verdict_of_status(status, retry_after(response.headers))
 
     return look
 
 
 def retry_after(headers: Headers) -> float | None:
     """Read Retry-After in its form of seconds; a date is not believed (clocks differ)."""
-    value = headers.get("retry-after")
-    if value is None or not value.isascii() or not value.isdigit() or len(value) > 6:
-        return None
-    return float(value)
+    return seconds_of(headers.get("retry-after"))
 
 
 def _within(headers: Headers) -> Fault | None:

@@ -1,6 +1,7 @@
 """Refusals of the edge: a `Fault` that knows its HTTP status and names its reason."""
 
 from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.status import status_of
 
 __all__ = ["reason_of", "refuse", "status_of"]
 
@@ -22,9 +23,3 @@ def reason_of(fault: Fault) -> str:
     """Return the reason token of a refusal, or nothing."""
     reason = fault.extra.get("reason")
     return reason if isinstance(reason, str) else ""
-
-
-def status_of(fault: Fault) -> int | None:
-    """Return the HTTP status that a fault insists on, if it does."""
-    status = fault.extra.get("status")
-    return status if isinstance(status, int) and 400 <= status <= 599 else None

@@ -11,7 +11,8 @@ from enum import IntEnum, auto
 from typing import Final, NamedTuple
 
 from switchgear.policy.fault import Code, Effect, Fault, leaves
-from switchgear.policy.verdict import Health, effect_of, joined_effect, judge
+from switchgear.policy.foreign import meaning
+from switchgear.policy.verdict import Health, joined_effect, judge
 
 __all__ = ["as_fault", "declared"]
 
@@ -37,8 +38,8 @@ def as_fault(error: BaseException, origin: str = "") -> Fault:
 
     A fault is itself. Of a group: the worst one's code, words and hops; effect DONE if it is so
     for any, else unknown, because what succeeded beside is not in it; the longest `retry_after`.
-    Connection and timeout errors of the standard library are the dependency's, what ended the
-    work from outside is `cancelled`, anything else a defect: `internal`.
+    What is known of the exceptions of others (`foreign.py`) is kept, what ended the work from
+    outside is `cancelled`, anything else a defect: `internal`.
     """
     first, *others = told = [_alone(leaf, origin) for leaf in leaves(error)]
     grouped = isinstance(error, BaseExceptionGroup)
@@ -82,12 +83,18 @@ def _alone(leaf: BaseException, origin: str) -> _Told:
     if not isinstance(leaf, Exception):
         called_off = Fault(Code.CANCELLED, f"called off by {words}", origin=origin)
         return _Told(_Kind.CALLED_OFF, called_off)
-    if isinstance(leaf, TimeoutError):
-        return _Told(_Kind.FAULT, Fault(Code.DEADLINE_EXCEEDED, words, origin=origin))
-    if isinstance(leaf, ConnectionError):
-        effect = effect_of(leaf)
-        return _Told(_Kind.FAULT, Fault(Code.UNAVAILABLE, words, effect=effect, origin=origin))
-    return _Told(_Kind.DEFECT, Fault(Code.INTERNAL, words, origin=origin))
+    known = meaning(leaf)
+    if known is None:
+        return _Told(_Kind.DEFECT, Fault(Code.INTERNAL, words, origin=origin))
+    fault = Fault(
+        known.code,
+        words,
+        effect=known.effect,
+        refusal=known.refusal,
+        retry_after=known.verdict.after,
+        origin=origin,
+    )
+    return _Told(_Kind.FAULT, fault)
 
 
 def _weight(told: _Told) -> tuple[int, int, bool]:

@@ -19,17 +19,17 @@ def covers(error: BaseException) -> bool:
 
     Yes for what `judge` calls BAD, for every declared refusal, and for a deadline. The measure is
     the breaker's own: what may open it is covered before it opens as it is covered after, so that
-    callers do not see the state of a breaker. (Therefore an exception that is no fault is
-    covered too, a defect among them: the observer is told its name.) A failure that another hop
-    passed on says nothing of the health of that hop, but there is no answer either: it is covered
-    by its code. No for what the dependency answered (not found, invalid argument, a lost
-    race), and for what ends the work from outside: nobody waits for a cancelled call.
+    callers do not see the state of a breaker. (Therefore a defect is covered too: the observer is
+    told its name.) A failure that another hop passed on says nothing of the health of that hop,
+    but there is no answer either: it is covered by its code. No for what the dependency answered
+    (not found, invalid argument, a lost race), and for what ends the work from outside: nobody
+    waits for a cancelled call.
     """
     if isinstance(error, Fault):
         return error.refusal is not None or judge(Fault(error.code)).health is Health.BAD
     if isinstance(error, ExceptionGroup):
         return any(covers(member) for member in error.exceptions)
-    return isinstance(error, Exception)  # any other one is BAD to `judge`
+    return isinstance(error, Exception) and covers_answer(judge(error))
 
 
 def covers_answer(verdict: Verdict) -> bool:

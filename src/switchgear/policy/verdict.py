@@ -1,10 +1,20 @@
 """Verdicts: what one ended attempt says about its dependency, and whether another may help."""
 
 from collections.abc import Iterable
-from enum import Enum
-from typing import Final, NamedTuple
 
-from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
+from switchgear.policy.fault import Effect, Fault, Refusal, leaves
+from switchgear.policy.foreign import meaning
+from switchgear.policy.health import (
+    BAD,
+    BAD_AGAIN,
+    BY_CODE,
+    GOOD,
+    NEUTRAL,
+    NEUTRAL_AGAIN,
+    Health,
+    Verdict,
+    worse,
+)
 
 __all__ = [
     "BAD",
@@ -22,56 +32,21 @@ __all__ = [
 ]
 
 
-class Health(Enum):
-    """Is the dependency well? NEUTRAL: this ending says nothing about it."""
-
-    GOOD = "good"
-    NEUTRAL = "neutral"
-    BAD = "bad"
-
-
-class Verdict(NamedTuple):
-    """The dependency's `health`, whether another attempt may help, and `after` how many seconds."""
-
-    health: Health
-    again: bool = False
-    after: float | None = None
-
-
-GOOD: Final = Verdict(Health.GOOD)
-NEUTRAL: Final = Verdict(Health.NEUTRAL)
-NEUTRAL_AGAIN: Final = Verdict(Health.NEUTRAL, again=True)
-BAD: Final = Verdict(Health.BAD)
-BAD_AGAIN: Final = Verdict(Health.BAD, again=True)
-
-# A code that is missing here means that the dependency answered: it is well.
-_BY_CODE: Final = {
-    Code.UNAVAILABLE: BAD_AGAIN,
-    Code.DEADLINE_EXCEEDED: BAD_AGAIN,
-    Code.RESOURCE_EXHAUSTED: BAD_AGAIN,
-    Code.ABORTED: Verdict(Health.GOOD, again=True),
-    Code.INTERNAL: BAD,
-    Code.UNKNOWN: BAD,
-    Code.DATA_LOSS: BAD,
-    Code.CANCELLED: NEUTRAL,
-}
-
-
 def judge(error: BaseException) -> Verdict:
     """Say what an attempt that ended by `error` means.
 
     A declared refusal is NEUTRAL. So is a fault that another hop passed on: who passed it on
     is well (its database's failure must not open the breaker before it), and only the hop
     nearest the origin retries. So is what ends the work from outside: a cancellation, an exit, a
-    coroutine that is thrown away. Connection and timeout errors of the standard library count as
-    the dependency's; any other exception is a defect.
+    coroutine that is thrown away. The exceptions of the standard library and of common clients are
+    known (`foreign.py`); any other one is a defect.
     """
     if isinstance(error, Fault):
         if error.hops:
             return NEUTRAL
         if error.refusal is Refusal.HURRIED and error.effect is Effect.NONE:
             return NEUTRAL  # the next one would have even less time
-        verdict = NEUTRAL_AGAIN if error.refusal is not None else _BY_CODE.get(error.code, GOOD)
+        verdict = NEUTRAL_AGAIN if error.refusal is not None else BY_CODE.get(error.code, GOOD)
         if error.retry_after is not None:
             return verdict._replace(after=error.retry_after)
         return verdict
@@ -79,9 +54,8 @@ def judge(error: BaseException) -> Verdict:
         return _judge_group(error)
     if not isinstance(error, Exception):  # CancelledError, GeneratorExit, SystemExit
         return NEUTRAL
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return BAD_AGAIN
-    return BAD
+    known = meaning(error)
+    return BAD if known is None else known.verdict
 
 
 def _judge_group(group: BaseExceptionGroup[BaseException]) -> Verdict:
@@ -104,7 +78,7 @@ def transient(fault: Fault) -> bool:
     `judge` says whether another attempt may help now, of which only the hop nearest to the origin
     makes any; this is for who waits longer than all of them, as a queue does.
     """
-    return fault.refusal is not None or _BY_CODE.get(fault.code, GOOD).again
+    return fault.refusal is not None or BY_CODE.get(fault.code, GOOD).again
 
 
 def effect_of(error: BaseException) -> Effect:
@@ -116,20 +90,10 @@ def effect_of(error: BaseException) -> Effect:
         return error.effect
     if isinstance(error, BaseExceptionGroup):
         return joined_effect(effect_of(leaf) for leaf in leaves(error))
-    if isinstance(error, ConnectionRefusedError):
-        return Effect.NONE
-    return Effect.UNKNOWN
+    known = meaning(error) if isinstance(error, Exception) else None
+    return Effect.UNKNOWN if known is None else known.effect
 
 
 def joined_effect(effects: Iterable[Effect]) -> Effect:
     """Join the effects of what failed in a group: DONE if any is so, else nobody knows."""
     return Effect.DONE if Effect.DONE in effects else Effect.UNKNOWN
-
-
-def worse(first: Verdict, second: Verdict) -> Verdict:
-    """Join two verdicts on one attempt (its head's and its end's): BAD wins, then NEUTRAL."""
-    if first.health is Health.BAD:
-        return first
-    if second.health is Health.BAD:
-        return second
-    return first if first.health is Health.NEUTRAL else second

@@ -8,7 +8,6 @@ from switchgear.http.headers import Headers
 from switchgear.http.message import Response
 from switchgear.http.problem import (
     FAULT_HEADER,
-    STATUS,
     believed,
     fault_of,
     judging,
@@ -21,6 +20,7 @@ from switchgear.identity.seals import Seals
 from switchgear.identity.shared import SharedKeys
 from switchgear.policy.codec import encode
 from switchgear.policy.fault import PUBLIC, Code, Effect, Fault, Refusal
+from switchgear.policy.status import STATUS
 from switchgear.policy.verdict import (
     BAD,
     BAD_AGAIN,

@@ -17,7 +17,6 @@ from switchgear.policy.verdict import (
     joined_effect,
     judge,
     transient,
-    worse,
 )
 
 BY_CODE = {
@@ -38,15 +37,6 @@ BY_CODE = {
     Code.DATA_LOSS: BAD,
     Code.UNAUTHENTICATED: GOOD,
 }
-
-
-def test_the_named_verdicts() -> None:
-    assert GOOD == (Health.GOOD, False, None)
-    assert NEUTRAL == (Health.NEUTRAL, False, None)
-    assert NEUTRAL_AGAIN == (Health.NEUTRAL, True, None)
-    assert BAD == (Health.BAD, False, None)
-    assert BAD_AGAIN == (Health.BAD, True, None)
-    assert [health.value for health in Health] == ["good", "neutral", "bad"]
 
 
 @pytest.mark.parametrize("code", Code)
@@ -154,25 +144,6 @@ def test_several_failures_took_effect_if_any_did(
         assert effect_of(group(*(Fault(Code.ABORTED, effect=one) for one in effects))) is joined
         nested = group(group(*(Fault(Code.ABORTED, effect=one) for one in effects)))
         assert effect_of(nested) is joined
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "joined"),
-    [
-        (GOOD, GOOD, 0),
-        (GOOD, NEUTRAL, 1),
-        (NEUTRAL, GOOD, 0),
-        (NEUTRAL, BAD, 1),
-        (BAD, NEUTRAL, 0),
-        (BAD, GOOD, 0),
-        (GOOD, BAD, 1),
-        (BAD, BAD_AGAIN, 0),
-        (NEUTRAL_AGAIN, NEUTRAL, 0),
-        (GOOD, Verdict(Health.GOOD, again=True), 1),
-    ],
-)
-def test_of_two_verdicts_the_worse_counts(first: Verdict, second: Verdict, joined: int) -> None:
-    assert worse(first, second) == (first, second)[joined]
 
 
 @pytest.mark.parametrize("code", Code)
