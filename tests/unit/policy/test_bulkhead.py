@@ -338,6 +338,15 @@ def test_a_queue_has_stood_when_it_has_stood_just_as_long() -> None:
     assert isinstance(fresh.answer, Permit)
 
 
+def test_a_standing_queue_still_serves_whoever_has_not_waited_long() -> None:
+    bulkhead = make(permits=1, queue=10, standing=0.5)
+    permit = inside(bulkhead, 100.0)
+    patient = waits(bulkhead, 100.0, Ask(deadline=116.0))  # for 1.6 s, when hurried for 0.8 s
+    waits(bulkhead, 100.25, Ask(deadline=116.0))
+    assert bulkhead.settle(permit, GOOD, 100.5) == (patient,)
+    assert isinstance(patient.answer, Permit)
+
+
 def test_a_queue_that_stood_not_so_long_hurries_nobody() -> None:
     bulkhead = make(permits=1, queue=10, standing=0.5)
     permit = inside(bulkhead, 100.0)
