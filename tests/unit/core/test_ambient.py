@@ -213,7 +213,7 @@ async def test_a_call_thrown_away_in_another_context_changes_nothing_in_either()
     async def hang() -> None:
         await asyncio.get_running_loop().create_future()
 
-    choices: list[dict[str, Any]] = [{}, {"key": lambda: "k"}]
+    choices: list[dict[str, Any]] = [{}, {"key": lambda: "k"}, {"hurry": None}]
     for options in choices:
         policy = make(**options)
         mine = contextvars.copy_context()

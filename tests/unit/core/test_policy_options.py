@@ -244,6 +244,19 @@ async def test_who_has_no_time_for_the_usual_is_refused_at_once() -> None:
     tried.home()
 
 
+async def test_no_attempt_follows_for_which_there_is_less_time_than_usual() -> None:
+    tried = Tried("ok", takes=0.3, hurry=HurrySettings(samples=2), repeatable=True)
+    for _ in range(2):
+        await tried.call()
+    tried.told()
+    tried.takes = 9.0
+    with within(0.5, clock=clock):
+        fault = await tried.fails()
+    assert "no answer within 0.250 s" in fault.detail, "which says more than a refusal"
+    assert tried.told() == ["AttemptEnded", "CallEnded"]
+    tried.home()
+
+
 async def test_without_hurry_who_has_no_time_is_called_off_half_way() -> None:
     tried = Tried("ok", takes=0.2, hurry=None, attempts=1)
     for _ in range(30):
