@@ -136,6 +136,18 @@ def test_who_is_held_off_stays_in_the_table() -> None:
     assert min(strangers) == 3.0, "what a light one owes, not what the hammering one does"
 
 
+def test_a_small_debt_does_not_wash_away_a_larger_one_in_the_same_place() -> None:
+    bucket = make(keys=2)
+    spender, light, other, newcomer = [k for k in map(str, range(99)) if hash(k) % 2 == 0][:4]
+    bucket.admit(Ask(light), 0.0)
+    assert passes(bucket, 0.0, Ask(spender)) == 4
+    bucket.admit(Ask(light), 0.0)  # so that the spender leaves the table first
+    for elsewhere in [k for k in map(str, range(99)) if hash(k) % 2 == 1][:2]:
+        bucket.admit(Ask(elsewhere), 0.0)
+    assert bucket.statistics()["forgotten"] == 2
+    assert [bucket.left(key, 0.0) for key in (spender, light, other, newcomer)] == [0.0] * 4
+
+
 def test_who_is_busy_stays_in_the_table() -> None:
     bucket = make(keys=2)
     for key in ("busy", "light 0", "busy", "light 1"):
