@@ -5,6 +5,7 @@ or when its answer streams on. What every call does stands in `frames.py`.
 """
 
 from asyncio import CancelledError
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.endings import drop, follow, streams
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "bring_home", "code_of", "meaning", "passed_on", "translated"]
 
-_TRIED: Final = "_switchgear_tried_by"  # on an exception: the first policy that gave up on it
+_TRIED: Final = "_switchgear_tried_by"  # on an exception: what policy first gave up on it, and when
 
 
 class Attempt:
@@ -80,7 +81,7 @@ class Attempt:
             return error, NEUTRAL
         if cut is None or not cut.rings or not cut.enforced:
             error = translated(self.frame.kit.translate, error)
-            return error, meaning(error, self.frame.kit.name)
+            return error, meaning(error, self.frame.kit.name, self.at)
         fault = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
@@ -129,7 +130,8 @@ class Attempt:
         self.over(self.verdict, failure, self.left)
         retry = self.frame.retry
         if self.frame.is_policy and retry is not None and retry.enforce:
-            return passed_on(error, failure, self.frame.kit.name)
+            kit = self.frame.kit
+            return passed_on(error, failure, kit.name, self.begun, kit.clock())
         return failure
 
     def won(self, answer: Any, verdict: Verdict, *, in_time: bool) -> bool:
@@ -218,15 +220,21 @@ def _refused_here(kit: Kit, error: BaseException | None) -> bool:
     )
 
 
-def passed_on(error: BaseException, failure: BaseException, by: str) -> BaseException:
+def passed_on(
+    error: BaseException, failure: BaseException, by: str, begun: float, now: float
+) -> BaseException:
     """Mark what a policy raises as tried again already, so that no policy around it does so, too.
 
     `failure` is what was made of `error`, or that itself. A fault is copied, because who raised it
-    may raise the same one again; another exception cannot be, and keeps the name of the first.
+    may raise the same one again; another exception cannot be, and keeps the name of the first. For
+    the same reason, what an earlier call left on it, before this one had `begun`, is void.
     """
     if not isinstance(failure, Fault):
-        if isinstance(failure, Exception) and not hasattr(failure, _TRIED):
-            setattr(failure, _TRIED, by)
+        if isinstance(failure, Exception) and _tried(failure, begun) is None:
+            try:
+                setattr(failure, _TRIED, (by, now))
+            except Exception:  # noqa: BLE001 - one that cannot be written on goes as it is
+                return failure
         return failure
     other = failure.passed_on(by)
     other.__cause__ = failure.__cause__
@@ -284,9 +292,15 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
         return defect
 
 
-def meaning(error: BaseException, name: str) -> Verdict:
-    """Judge an error of what the policy `name` called: what another has tried again is NEUTRAL."""
-    return judge(error) if getattr(error, _TRIED, None) in (None, name) else NEUTRAL
+def meaning(error: BaseException, name: str, since: float) -> Verdict:
+    """Judge an error of what `name` called at `since`: what another has tried again is NEUTRAL."""
+    return judge(error) if _tried(error, since) in (None, name) else NEUTRAL
+
+
+def _tried(error: BaseException, since: float) -> str | None:
+    """Return what policy has first given up on an error since then."""
+    by, at = getattr(error, _TRIED, ("", -inf))
+    return by if at >= since else None
 
 
 def code_of(failure: BaseException) -> str:

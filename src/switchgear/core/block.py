@@ -164,7 +164,9 @@ class Blocks:
                 cut.off()
         if cut is None or timeout is None or not cut.rings or not cut.enforced:
             failure = error if error is None else translated(self._kit.translate, error)
-            return failure, GOOD if failure is None else meaning(failure, self._kit.name)
+            return failure, GOOD if failure is None else meaning(
+                failure, self._kit.name, block.begun
+            )
         allowed = block.limit - block.at
         fault = overdue(self._kit.name, timeout, allowed, allowed, repeatable=False)
         ours = error is None or (isinstance(error, Exception) and not isinstance(error, Fault))

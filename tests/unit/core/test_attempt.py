@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.attempt import bring_home, code_of, meaning, translated
+from switchgear.core.attempt import bring_home, code_of, meaning, passed_on, translated
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Overran
 from switchgear.core.permits import Held
@@ -39,10 +39,35 @@ def test_a_failure_is_named_by_its_code_or_its_type() -> None:
 
 
 def test_an_error_means_what_it_says_unless_another_policy_has_given_up_on_it() -> None:
-    assert meaning(ConnectionResetError(), "mail") == BAD_AGAIN
-    assert meaning(KeyError(), "mail") == BAD
-    assert meaning(Fault(Code.UNAVAILABLE), "mail") == BAD_AGAIN
-    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail") == NEUTRAL
+    assert meaning(ConnectionResetError(), "mail", 0.0) == BAD_AGAIN
+    assert meaning(KeyError(), "mail", 0.0) == BAD
+    assert meaning(Fault(Code.UNAVAILABLE), "mail", 0.0) == BAD_AGAIN
+    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail", 0.0) == NEUTRAL
+
+
+def test_who_has_given_up_is_written_on_an_exception_for_as_long_as_the_call_goes_on() -> None:
+    error = ConnectionResetError()
+    assert passed_on(error, error, "bank", 1.0, 2.0) is error
+    assert passed_on(error, error, "shop", 0.5, 2.5) is error, "around it: the first one stays"
+    assert meaning(error, "shop", 0.5) == NEUTRAL
+    assert meaning(error, "shop", 2.0) == NEUTRAL
+    assert meaning(error, "bank", 1.0) == BAD_AGAIN, "it has given up on it itself"
+    assert meaning(error, "shop", 2.1) == BAD_AGAIN, "raised once more, by a later call"
+    assert passed_on(error, error, "shop", 2.1, 3.0) is error
+    assert meaning(error, "web", 2.05) == NEUTRAL
+    assert meaning(error, "bank", 2.05) == NEUTRAL
+
+
+def test_an_exception_that_cannot_be_written_on_goes_as_it_is() -> None:
+    class FrozenError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(name)
+
+    error = FrozenError()
+    assert passed_on(error, error, "bank", 0.0, 1.0) is error
+    assert meaning(error, "shop", 0.0) == BAD
+    assert passed_on(SystemExit(), end := SystemExit(), "bank", 0.0, 1.0) is end
+    assert not end.__dict__
 
 
 # -- translators

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from switchgear import BreakerSettings, Fault, Policy, Refusal
+from switchgear.core import portal as module
 from switchgear.core.observe import CallEnded
 from switchgear.policy.breaker import Transition
 from switchgear.policy.verdict import GOOD
@@ -90,7 +92,14 @@ def test_a_policy_anew_has_seen_nothing() -> None:
     assert recorder.count(Transition) == 1, "it tells whom the first one told"
 
 
-def test_from_threads_without_a_loop_a_policy_is_shared() -> None:
+@pytest.fixture
+def portal() -> Iterator[None]:
+    """Leave no loop of the process behind for other tests."""
+    yield
+    module._portal.close()
+
+
+def test_from_threads_without_a_loop_a_policy_is_shared(portal: None) -> None:
     recorder = EventRecorder()
     policy = Policy("mail", observe=recorder)
     got: list[str] = []
