@@ -82,7 +82,11 @@ def _retried(retry: Retry, handler: Run, classify: Judge, clock: Clock) -> Run:
         if not verdict.again:
             return None
         seconds = retry.schedule.delay(tries, verdict, verdict.after)
-        if seconds is None or clock() + seconds >= call.deadline or not retry.budget.withdraw(clock()):
+        if (
+            seconds is None
+            or clock() + seconds >= call.deadline
+            or not retry.budget.withdraw(clock())
+        ):
             return None
         return seconds
 
