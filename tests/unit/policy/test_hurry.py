@@ -93,6 +93,28 @@ def test_the_share_of_the_calls_can_be_chosen() -> None:
     assert not passes(hurry, 0.9)
 
 
+def test_what_is_usual_is_known_with_the_observation_that_makes_it_known() -> None:
+    hurry = Hurry("mail")
+    for number in range(20):
+        assert hurry.usual == 0.0, number
+        assert repr(hurry.usual) == "0.0"
+        hurry.observe(0.1, 0.0)
+    assert hurry.usual == pytest.approx(0.1, rel=0.026)
+    hurry.observe(0.1, 10.0)
+    assert hurry.usual == 0.0, "of the last span there is but one"
+
+
+def test_a_frame_may_ask_without_a_permit() -> None:
+    hurry = taught(*[0.1] * 20)
+    assert hurry.refuses(0.2, 1.0) is None
+    refusal = hurry.refuses(0.05, 1.0)
+    assert refusal is not None
+    assert refusal.refusal is Refusal.HURRIED
+    assert hurry.refuses(0.05, 10.0) is None, "forgotten by then"
+    figures = hurry.statistics()
+    assert (figures["refused"], figures["admitted"], figures["usual"]) == (1, 20, 0.0)
+
+
 def test_a_double_settle_raises_and_teaches_nothing() -> None:
     hurry = taught(*[0.1] * 19)
     permit = hurry.admit(ANYONE, 0.0)
