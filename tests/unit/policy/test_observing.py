@@ -92,6 +92,11 @@ def test_it_is_always_available_and_bears_the_gates_name() -> None:
     assert Observing(inner).name == "mail"
 
 
+def test_it_bounds_what_the_gate_bounds() -> None:
+    assert Observing(bulkhead()).bounds is True
+    assert Observing(Breaker("mail", BreakerSettings(), jitter=lambda: 0.5)).bounds is False
+
+
 def test_the_gates_own_figures_are_told_too() -> None:
     figures = Observing(bulkhead(permits=3)).statistics()
     assert (figures["permits"], figures["free"]) == (3, 3)
