@@ -11,10 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 import pytest
 
-from switchgear import Fault, Policy
+from switchgear import BreakerSettings, Fault
 from switchgear.testing import clock
 from tests.traps.world import SEED, make
 
@@ -80,10 +81,10 @@ def unprotected(server: Server) -> Client:
     return ask
 
 
-def protected(server: Server, processes: int) -> Client:
-    """Ask by policies with all defaults, one in each of so many processes, in turn."""
+def protected(server: Server, processes: int, **options: Any) -> Client:
+    """Ask by policies (by default with all defaults), one in each of so many processes, in turn."""
     policies = deque(
-        Policy("stock", repeatable=True, clock=clock, random=Random(SEED + number).random)
+        make("stock", repeatable=True, random=Random(SEED + number).random, **options)
         for number in range(processes)
     )
 
@@ -123,10 +124,12 @@ class Load:
         return sum(found) / len(found)
 
 
-async def shares(fault: float, slowdown: float, processes: int = 3) -> dict[str, dict[str, float]]:
+async def shares(
+    fault: float, slowdown: float, processes: int = 3, **options: Any
+) -> dict[str, dict[str, float]]:
     """Run protected and unprotected clients through the same fault, each against its own server."""
     servers = Server(), Server()
-    loads = {"protected": Load(protected(servers[0], processes)),
+    loads = {"protected": Load(protected(servers[0], processes, **options)),
              "unprotected": Load(unprotected(servers[1]))}  # fmt: skip
     begun = clock()
     struck, healed = begun + BEFORE, begun + BEFORE + fault
@@ -162,6 +165,12 @@ async def test_trap_19_goodput_is_back_within_30_s_of_the_end_of_a_fault(
     assert control["during"] < 0.3, found  # the fault took
     assert control["after"] < 0.3, found  # and stays, without it: this is the trap
     assert ours["after"] >= 0.95, found
+
+
+async def test_trap_19_so_it_is_after_a_longer_one_where_probes_go_out_often_enough() -> None:
+    found = await shares(60.0, 20.0, 3, breaker=BreakerSettings(open_most=15.0))
+    assert found["unprotected"]["after"] < 0.3, found
+    assert found["protected"]["after"] >= 0.95, found
 
 
 async def test_trap_19_nothing_is_left_in_the_dependencys_queue_by_then() -> None:
