@@ -187,6 +187,8 @@ def _silent(node: ast.AST) -> bool:
             return True
         case ast.FunctionDef(decorator_list=[ast.Name(id="overload")]):
             return True
+        case ast.ClassDef(bases=bases):  # a protocol is a type
+            return any("Protocol" in ast.unparse(base) for base in bases)
         case _:
             return False
 
