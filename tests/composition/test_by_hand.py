@@ -27,7 +27,7 @@ from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
-from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict, judge, worse
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict, judge, worse
 from switchgear.testing import virtual
 from switchgear.testing.virtual import clock
 
@@ -164,6 +164,11 @@ class Told:
                 return await self.policy.call(work, act)
         return await self.frame.run(Call(act, clock() + act.deadline, repeatable=True))
 
+    def late(self, allowed: float, whole: float) -> tuple[Fault, Verdict]:
+        fault = overdue("x", self.timeout, allowed, whole, repeatable=True)
+        fair = allowed >= self.timeout.fair(repeatable=True)
+        return fault, judge(fault) if fair else NEUTRAL_AGAIN
+
     async def plainly(self, act: Act) -> Any:
         """Ask every gate, time the work, and tell every gate."""
         loop = asyncio.get_running_loop()
@@ -195,17 +200,15 @@ class Told:
                     alarm.rings.uncancel()
             verdict = verdict_of(value)
             if alarm.rang:
-                verdict = worse(
-                    verdict, judge(overdue("x", self.timeout, limit - now, whole, repeatable=True))
-                )
+                verdict = worse(verdict, self.late(limit - now, whole)[1])
             self.tell(held, verdict)
             return value
         except BaseException as error:
             if not alarm.rang:
                 self.tell(held, judge(error))
                 raise
-            fault = overdue("x", self.timeout, limit - now, whole, repeatable=True)
-            self.tell(held, judge(fault))
+            fault, verdict = self.late(limit - now, whole)
+            self.tell(held, verdict)
             left = alarm.rings.cancelling()
             if left or isinstance(error, Fault):
                 raise

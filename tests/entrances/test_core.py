@@ -29,6 +29,7 @@ OTHERWISE = {
     ("permits.py", "room"): "space for one more",
     ("frames.py", "frame"): "a frame of the stack",
     ("attempt.py", "frame"): "a frame of the stack",
+    ("express.py", "frame"): "a frame of the stack",
     ("stack.py", "frame"): "a frame of the stack",
     ("permits.py", "queue"): "the line before a gate",
     ("stack.py", "service"): "the place of the service breaker",

@@ -10,8 +10,17 @@ from random import Random
 
 import pytest
 
-from switchgear import BreakerSettings, BulkheadSettings, Code, Health, Refusal, within
-from switchgear.core.observe import CallEnded
+from switchgear import (
+    BreakerSettings,
+    BulkheadSettings,
+    Code,
+    Effect,
+    Fault,
+    Health,
+    Refusal,
+    within,
+)
+from switchgear.core.observe import AttemptEnded, CallEnded
 from switchgear.policy.breaker import Breaker, State
 from switchgear.policy.gate import ANYONE, Permit, Refused
 from switchgear.policy.verdict import BAD, GOOD
@@ -148,3 +157,19 @@ def test_trap_03_a_stale_probe_frees_no_place_and_holds_none() -> None:
     assert isinstance(breaker.admit(ANYONE, 25.0), Refused)  # the place is the new probe's
     breaker.settle(probe, GOOD, 25.0)
     assert isinstance(breaker.admit(ANYONE, 25.0), Permit)
+
+
+async def test_trap_03_an_attempt_cut_short_by_a_retry_after_is_not_the_dependencys_fault() -> None:
+    """Rule 3: BAD only if the attempt had the route's configured time."""
+    seen, tries = EventRecorder(), 0
+
+    async def work() -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Fault(Code.UNAVAILABLE, "come back", effect=Effect.NONE, retry_after=2.8)
+        await asyncio.sleep(0.2)  # healthy: a fifth of the attempt timeout
+        return "well"
+
+    await ended(make(repeatable=True, observe=seen), work)
+    assert seen.of(AttemptEnded)[-1].verdict.health.value != "bad"

@@ -20,7 +20,7 @@ from switchgear.testing import advance, clock
 from tests.integration.http.harness import call as request
 from tests.integration.http.harness import echo, pooled, serving
 from tests.support.gateway import House, hang, public
-from tests.traps.world import ended, make, slow
+from tests.traps.world import ended, make, slow, state
 
 
 def test_trap_11_it_is_a_duration_whatever_the_clocks_say() -> None:
@@ -120,3 +120,13 @@ def test_trap_11_no_wall_clock_dates_a_deadline() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: 0.0)
         asyncio.run(main())
+
+
+async def test_trap_11_a_repeatable_call_with_time_enough_is_answered() -> None:
+    """0.19 s are left, the dependency takes 0.1: half of what remains is less than that."""
+    mail = make(repeatable=True)
+    for _ in range(40):
+        await mail.call(slow, 0.1)
+    with within(0.19, clock=clock):
+        assert await ended(mail, slow, 0.1) == "well"
+    assert state(mail).value == "closed"

@@ -84,4 +84,7 @@ class within:  # noqa: N801 - it reads as the preposition that it is, as context
     ) -> None:
         token, self._token = self._token, None
         if token is not None:
-            due.reset(token)
+            try:
+                due.reset(token)
+            except ValueError:
+                pass  # thrown away by another Context, which never saw that value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
 from switchgear.core.kit import Kit
-from switchgear.core.observe import AttemptEnded, Overran, Retrying
+from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
 from switchgear.core.tally import Tally
@@ -19,7 +19,7 @@ from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import Cut, overdue
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault, Refusal
-from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge, worse
+from switchgear.policy.verdict import GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict, judge, worse
 
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
@@ -37,8 +37,8 @@ class Attempt:
     stand. `tries` counts the attempts of this frame.
     """
 
-    __slots__ = ("at", "begun", "frame", "held", "left", "limit", "number", "repeatable", "tries",
-                 "until", "verdict", "wait", "whole")  # fmt: skip
+    __slots__ = ("at", "begun", "blame", "frame", "held", "left", "limit", "number", "repeatable",
+                 "tries", "until", "verdict", "wait", "whole")  # fmt: skip
 
     def __init__(
         self, frame: "Frame", begun: float, until: float, whole: Held, *, repeatable: bool
@@ -54,6 +54,7 @@ class Attempt:
         self.limit = until
         self.held = whole
         self.verdict = NEUTRAL
+        self.blame: Verdict | None = None  # what it means that the call's time was over
         self.wait: float | None = None  # until the next attempt
         self.left: Lingering | None = None  # what goes on in a thread
 
@@ -82,21 +83,29 @@ class Attempt:
         if cut is None or not cut.rings or not cut.enforced:
             error = translated(self.frame.kit.translate, error)
             return error, meaning(error, self.frame.kit.name, self.at)
-        fault = self._overdue()
+        fault, verdict = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
-            return fault, judge(fault)
-        return error, judge(fault)
+            return fault, verdict
+        return error, verdict
 
     def late(self, verdict: Verdict) -> Verdict:
         """Judge an answer of work that swallowed being called off: late is not well."""
-        return worse(verdict, judge(self._overdue()))
+        return worse(verdict, self._overdue()[1])
 
-    def _overdue(self) -> Fault:
+    def _overdue(self) -> tuple[Fault, Verdict]:
+        """Make the fault of an attempt whose time is over, and judge the attempt.
+
+        The call has failed, but the attempt says nothing of the dependency if it had less than the
+        usual time, whoever took it: a caller, earlier attempts, or a wait that was asked for.
+        """
         frame = self.frame
         assert frame.timeout is not None  # noqa: S101 - for the type checker
         allowed, whole = self.limit - self.at, self.until - self.begun
-        return overdue(frame.kit.name, frame.timeout, allowed, whole, repeatable=self.repeatable)
+        fault = overdue(frame.kit.name, frame.timeout, allowed, whole, repeatable=self.repeatable)
+        self.blame = judge(fault)
+        fair = allowed >= frame.timeout.fair(repeatable=self.repeatable)
+        return fault, self.blame if fair else NEUTRAL_AGAIN
 
     def pause(self, verdict: Verdict, error: BaseException | None = None) -> float | None:
         """Return the seconds until the next attempt, or None when there must not be one."""
@@ -106,7 +115,11 @@ class Attempt:
         if _refused_here(frame.kit, error):
             return None
         now = frame.kit.clock()
-        if verdict.again and frame.hurry is not None and frame.hurry.refuses(self.until - now, now):
+        if (
+            verdict.again
+            and frame.hurry is not None
+            and frame.hurry.falls_short(self.until - now, now)
+        ):
             return None  # what has failed says more than that there is no time for another
         wait = retry.pause(
             self.tries, verdict, error, now, until=self.until, repeatable=self.repeatable
@@ -163,11 +176,14 @@ class Attempt:
         frame = self.frame
         now = frame.kit.clock()
         bring_home(frame.kit, frame.tally, self.held, verdict, now, left=left)
-        frame.tally.count(verdict)
-        if frame.kit.observe is not None:
+        ended = verdict if self.blame is None else self.blame  # the call, if not the attempt
+        frame.tally.count(ended)
+        if frame.tells and self.number:
+            frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
+        if frame.ends:
             code = "" if failure is None else code_of(failure)
-            took, in_all = now - self.at, now - self.begun
-            frame.tell(self.number, self.tries, verdict, took, in_all, code)
+            took = now - self.begun
+            frame.kit.tell(CallEnded(frame.kit.name, self.tries, ended, took, code))
 
     def attempt_over(self, verdict: Verdict, left: Lingering | None = None) -> None:
         """End this attempt, which another one follows."""

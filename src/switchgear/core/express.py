@@ -76,6 +76,8 @@ def express(frame: Frame) -> Run:
         limit = until
         if repeatable:
             allowed = left * share
+            if allowed < hurry.usual:
+                allowed = left  # half of it would not do
             if allowed > longest:
                 allowed = longest
             if allowed < left:
@@ -148,7 +150,7 @@ def express(frame: Frame) -> Run:
                 if end - now > LONG or not tally.good & 7:
                     hurry.observe(end - now, end)
                 if observe is not None:
-                    frame.tell(1, 1, verdict, end - now, end - now, "")
+                    frame.tell(1, 1, end - now, end - now)
                 return answer
             attempt = Attempt(frame, now, until, None, repeatable=repeatable)
             attempt.take(frame.named(None, epoch, now, limit, inside=True), now, limit, 1, None)

@@ -50,14 +50,14 @@ class Computed(msgspec.Struct, frozen=True):
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
     """The last good answer to the same question, at most `age` seconds old.
 
-    `key` says which calls ask the same; None asks what nobody else may be told. Everything
-    that an answer depends on belongs into it, the principal too where answers differ by who asks.
-    At most `most` answers are kept (of streams, none). `mark(value, age)` makes what is returned,
-    so that a reader can see that it is old.
+    `key` says of a call (for a policy, of its arguments) what it asks; None asks what nobody else
+    may be told. Everything that an answer depends on belongs into it, the principal too where
+    answers differ by who asks. At most `most` answers are kept (of streams, none).
+    `mark(value, age)` makes what is returned, so that a reader can see that it is old.
     """
 
     age: float
-    key: Callable[[Call[Any]], Hashable | None]
+    key: Callable[..., Hashable | None]
     most: int = 1024
     mark: Callable[[Any, float], Any] | None = None
 

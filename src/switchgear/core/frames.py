@@ -34,7 +34,7 @@ from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.gate import Ask, Gate, Permit
 from switchgear.policy.hurry import Hurry
-from switchgear.policy.verdict import GOOD, Verdict
+from switchgear.policy.verdict import GOOD
 
 __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 
@@ -204,6 +204,8 @@ class Frame:
                     raise expired(self._name, until - now)
                 if repeatable:
                     allowed = (until - now) * self._share
+                    if hurry is not None and allowed < hurry.usual:
+                        allowed = until - now  # half of it would not do
                     if allowed > self._limit:
                         allowed = self._limit
                     if now + allowed < until:
@@ -289,7 +291,7 @@ class Frame:
                     hurry.observe(end - now, end)
                 if self.observe is not None:
                     number = tries if call is None else call.attempt + tries - 1
-                    self.tell(number, tries, verdict, end - now, end - begun, "")
+                    self.tell(number, tries, end - now, end - begun)
                 return answer
             if attempt is None:
                 attempt = Attempt(self, begun, until, None, repeatable=repeatable)
@@ -364,22 +366,20 @@ class Frame:
 
     # -- what it tells
 
-    def tell(
-        self, number: int, tries: int, verdict: Verdict, took: float, in_all: float, code: str
-    ) -> None:
-        """Tell how an attempt (0: none is under way) and its call have ended.
+    def tell(self, number: int, tries: int, took: float, in_all: float) -> None:
+        """Tell of an attempt, and its call, that went well.
 
         As `Kit.tell` does it, without its call: an observer's defect is not the call's.
         """
         observe: Any = self.observe
-        if self.tells and number:
-            event: Event = AttemptEnded(self._name, number, verdict, took)
+        if self.tells:
+            event: Event = AttemptEnded(self._name, number, GOOD, took)
             try:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above
                 report(event, error)
         if self.ends:
-            event = CallEnded(self._name, tries, verdict, in_all, code)
+            event = CallEnded(self._name, tries, GOOD, in_all)
             try:
                 observe(event)
             except Exception as error:  # noqa: BLE001 - see above

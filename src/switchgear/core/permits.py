@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from switchgear.core.drivers import working
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Refusing
+from switchgear.core.sweep import Alarm
 from switchgear.policy.fault import Fault, Refusal
 from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
 from switchgear.policy.verdict import NEUTRAL, Verdict, judge
@@ -124,8 +125,9 @@ async def _queue(kit: Kit, gate: Gate, waiting: Waiting) -> Permit | Refused:
     loop = working().get_loop()
     waiting.wake = loop.create_future()
     bell = _Bell(waiting.wake)
-    slot = kit.sweep(loop).arm(waiting.until, bell)
+    slot: set[Alarm] = set()
     try:
+        slot = kit.sweep(loop).arm(waiting.until, bell)
         await waiting.wake
     except BaseException:
         if isinstance(waiting.answer, Permit):  # let in and called off in the same turn

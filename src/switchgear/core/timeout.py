@@ -93,8 +93,8 @@ def overdue(
 ) -> Fault:
     """Make the fault of an attempt whose time is over. A caller's hurry is no one's failure.
 
-    `whole` is what the call had in all: where that was the usual time, a late attempt had less of
-    it for no other reason than that earlier ones had taken theirs.
+    `whole` is what the call had in all: where that was the usual time, nobody hurried it, and a
+    late attempt had less only because those before it had taken theirs.
     """
     fair = timeout.fair(repeatable=repeatable)
     short = allowed < fair and whole < FAIR * timeout.full

@@ -184,7 +184,9 @@ class Bulkhead:
             return self._refuse("is full, and the deadline is past", Refusal.HURRIED)
         if not self.queued:
             self._stands_since = now
-        waiting = Waiting(ask, now, now + settings.patience * (ask.deadline - now))
+        # Without a deadline there is no share of it: all the patience in the world, or none.
+        left = ask.deadline - now if settings.patience else 0.0
+        waiting = Waiting(ask, now, now + settings.patience * left)
         self._lines[ask.priority][waiting] = None
         self.queued += 1
         return waiting

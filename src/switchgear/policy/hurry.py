@@ -66,9 +66,13 @@ class Hurry:
 
     def refuses(self, left: float, now: float) -> Refused | None:
         """Say whether a call that has `left` seconds would be refused, and count it if so."""
+        return self._refuse(left) if self.falls_short(left, now) else None
+
+    def falls_short(self, left: float, now: float) -> bool:
+        """Say whether `left` seconds are less than a call usually takes, as far as is known."""
         usual = self._latencies.quantile(self._quantile, now)
-        self.usual = 0.0 if usual is None else usual
-        return None if usual is None or left >= usual else self._refuse(left)
+        self.usual = usual or 0.0
+        return usual is not None and left < usual
 
     def observe(self, elapsed: float, now: float) -> None:
         """Take in how long one good call took, in seconds."""

@@ -84,7 +84,7 @@ counts as failure
       slow_after = 0.64  (derived: 80 % of an attempt's time)
       window = WindowSettings(span=10, buckets=10)  (default)
       open_for = 5  (default)
-      open_most = 60  (default)
+      open_most = 15  (default)
       jitter = 0.2  (default)
       probes = 3  (default)
       probe_lease = 10  (default)

@@ -252,7 +252,7 @@ async def test_no_attempt_follows_for_which_there_is_less_time_than_usual() -> N
     tried.takes = 9.0
     with within(0.5, clock=clock):
         fault = await tried.fails()
-    assert "no answer within 0.250 s" in fault.detail, "which says more than a refusal"
+    assert "no answer within 0.500 s" in fault.detail, "half of it would not have done"
     assert tried.told() == ["AttemptEnded", "CallEnded"]
     tried.home()
 

@@ -30,9 +30,9 @@ def test_no_call_need_be_slow() -> None:
     accepts(BreakerSettings, slow_after=None)
 
 
-def test_the_longest_open_time_is_no_shorter_than_the_first() -> None:
-    accepts(BreakerSettings, open_most=5.0, open_for=5.0)
-    refuses(BreakerSettings, open_most=4.9, open_for=5.0)
+def test_open_times_are_more_than_nothing() -> None:
+    accepts(BreakerSettings, open_most=0.1)
+    refuses(BreakerSettings, open_most=0.0)
 
 
 def test_a_ramp_may_be_left_out() -> None:

@@ -1,5 +1,7 @@
 """The bulkhead, in situations: each trap is a test that bears its words."""
 
+from math import inf
+
 import pytest
 
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
@@ -408,3 +410,12 @@ def test_settings_at_their_bounds(right: dict[str, float]) -> None:
 )
 def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
     refuses(BulkheadSettings, **wrong)
+
+
+@pytest.mark.parametrize(("patience", "until"), [(0.1, inf), (0.0, 5.0)])
+def test_who_has_no_deadline_waits_for_ever_or_not_at_all(patience: float, until: float) -> None:
+    bulkhead = Bulkhead("mail", BulkheadSettings(permits=1, patience=patience))
+    bulkhead.admit(Ask(), 5.0)
+    waiting = bulkhead.admit(Ask(), 5.0)
+    assert isinstance(waiting, Waiting)
+    assert waiting.until == until

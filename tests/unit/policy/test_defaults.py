@@ -14,7 +14,7 @@ def test_breaker() -> None:
     assert (settings.failures, settings.calls, settings.consecutive) == (0.5, 10, 5)
     assert (settings.slow, settings.slow_after) == (0.6, None)
     assert (settings.window.span, settings.window.buckets) == (10.0, 10)
-    assert (settings.open_for, settings.open_most, settings.jitter) == (5.0, 60.0, 0.2)
+    assert (settings.open_for, settings.open_most, settings.jitter) == (5.0, 15.0, 0.2)
     assert (settings.probes, settings.probe_lease, settings.ramp) == (3, 10.0, 10.0)
 
 

@@ -172,3 +172,14 @@ def test_settings_do_not_change_under_whoever_shares_them() -> None:
     settings = HurrySettings()
     with pytest.raises(AttributeError):
         settings.samples = 1  # type: ignore[misc]  # the point of the test
+
+
+def test_to_look_is_not_to_refuse() -> None:
+    hurry = Hurry("mail", HurrySettings(samples=1))
+    assert not hurry.falls_short(-1.0, 0.0), "nothing is known yet"
+    hurry.observe(0.1, 0.0)
+    assert hurry.falls_short(0.05, 0.0)
+    assert not hurry.falls_short(0.2, 0.0)
+    assert hurry.statistics()["refused"] == 0
+    assert hurry.refuses(0.05, 0.0) is not None
+    assert hurry.statistics()["refused"] == 1
