@@ -122,6 +122,7 @@ def test_trap_11_no_wall_clock_dates_a_deadline() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.virtual
 async def test_trap_11_a_repeatable_call_with_time_enough_is_answered() -> None:
     """0.19 s are left, the dependency takes 0.1: half of what remains is less than that."""
     mail = make(repeatable=True)
