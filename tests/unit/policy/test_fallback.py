@@ -1,6 +1,8 @@
 """Fallbacks, the pure part: what they speak for, and what they remember."""
 
 import asyncio
+import urllib.error
+from email.message import Message
 
 import pytest
 
@@ -27,6 +29,9 @@ NO_ANSWER = {
 }
 
 
+GONE = Fault(Code.NOT_FOUND)
+
+
 @pytest.mark.parametrize("code", list(Code))
 @pytest.mark.parametrize("hops", [(), ("orders",)])
 def test_a_fault_is_covered_when_its_code_says_that_nobody_answered(
@@ -50,6 +55,7 @@ def test_every_declared_refusal_is_covered(refusal: Refusal) -> None:
         GeneratorExit(),
         BaseExceptionGroup("both", [asyncio.CancelledError(), ConnectionError()]),
         ExceptionGroup("answers", [Fault(Code.NOT_FOUND), Fault(Code.ABORTED)]),
+        urllib.error.HTTPError("http://news", 404, "not found", Message(), None),
     ],
 )
 def test_what_ends_the_work_from_outside_and_what_was_answered_is_not(error: BaseException) -> None:
@@ -64,6 +70,7 @@ def test_what_ends_the_work_from_outside_and_what_was_answered_is_not(error: Bas
         ValueError("as the breaker counts it"),
         ExceptionGroup("one is enough", [Fault(Code.NOT_FOUND), ConnectionError()]),
         ExceptionGroup("a refusal", [Fault(Code.UNAVAILABLE, refusal=Refusal.OPEN)]),
+        ExceptionGroup("beside", [Fault(Code.UNAVAILABLE, refusal=Refusal.SHED), GONE]),
     ],
 )
 def test_what_counts_against_the_dependency_is(error: BaseException) -> None:

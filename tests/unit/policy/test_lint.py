@@ -85,6 +85,7 @@ def test_a_timeout_that_no_attempt_ever_reaches() -> None:
     )
     assert not found(repeatable=False, timeout=1.0), "which is what is there unless one is given"
     assert not found(repeatable=False, timeout=inf)
+    assert not found(repeatable=True, timeout=inf)
 
 
 def test_attempts_for_which_no_time_is_left() -> None:
