@@ -12,7 +12,7 @@ any case.
 from collections.abc import Callable
 from errno import EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, final
 
 from switchgear.policy.fault import Code, Effect, Refusal
 from switchgear.policy.health import BAD_AGAIN, BY_CODE, GOOD, NEUTRAL_AGAIN, Verdict
@@ -29,6 +29,7 @@ from switchgear.policy.status import (
 __all__ = ["Meaning", "meaning"]
 
 
+@final
 class Meaning(NamedTuple):
     """What an exception says: as a `Fault` would, and the `verdict` (`after` is its wait)."""
 
@@ -50,7 +51,7 @@ _FULL: Final = Meaning(NEUTRAL_AGAIN, Code.UNAVAILABLE, Effect.NONE, Refusal.FUL
 _RACE: Final = Meaning(BY_CODE[Code.ABORTED], Code.ABORTED, Effect.NONE)  # lost, and taken back
 
 
-def meaning(error: Exception) -> Meaning | None:
+def meaning(error: BaseException) -> Meaning | None:
     """Return what is known of an exception that is no fault; None for a defect.
 
     It never fails, whatever the attributes of the exception do: then nothing is known of it.
@@ -58,13 +59,13 @@ def meaning(error: Exception) -> Meaning | None:
     try:
         kind: Any = type(error)
         rule = _rule(kind)
-        return rule if rule is None or isinstance(rule, Meaning) else rule(error)
+        return rule(error) if callable(rule) else rule
     except Exception:  # noqa: BLE001 - a stranger's property may raise anything
         return None
 
 
 @lru_cache(_TYPES)
-def _rule(kind: type[Exception]) -> Rule | None:
+def _rule(kind: type[BaseException]) -> Rule | None:
     """Find the rule of a type: that of the first among its classes that has one."""
     for one in kind.__mro__:
         module: object = one.__module__
@@ -78,9 +79,9 @@ def _rule(kind: type[Exception]) -> Rule | None:
 # What an exception bears that says more than its type.
 
 
-def _of_status(status: int | None, after: float | None) -> Meaning | None:
-    code = None if status is None else code_of_status(status)
-    if status is None or code is None:  # a good answer of the wrong kind: a defect of the caller
+def _of_status(status: int, after: float | None) -> Meaning | None:
+    code = code_of_status(status)
+    if code is None:  # a good answer of the wrong kind: a defect of the caller
         return None
     return Meaning(verdict_of_status(status, after), code, effect_of_status(status))
 

@@ -84,7 +84,7 @@ def code_of_status(status: int) -> Code | None:
     """Return what a status of 400 or more is among the codes; None for one that is no failure."""
     if status < 400:
         return None
-    return _CODE.get(status, Code.INVALID_ARGUMENT if status < 500 else Code.UNKNOWN)
+    return _CODE.get(status, Code.INVALID_ARGUMENT if status // 100 == 4 else Code.UNKNOWN)
 
 
 def effect_of_status(status: int) -> Effect:
@@ -92,7 +92,7 @@ def effect_of_status(status: int) -> Effect:
 
     A server that says no has done nothing; one that failed, or waited in vain, may have.
     """
-    refused = 400 <= status < 500 and status not in _UNSURE
+    refused = status // 100 == 4 and status not in _UNSURE
     return Effect.NONE if refused else Effect.UNKNOWN
 
 
@@ -103,7 +103,7 @@ def verdict_of_status(status: int, after: float | None = None) -> Verdict:
     answered: one that answers 404 is well. After a 500 or a 501 another attempt would end alike.
     """
     if status in _AGAIN:
-        return BAD_AGAIN if after is None else BAD_AGAIN._replace(after=after)
+        return BAD_AGAIN._replace(after=after)
     return BAD if status >= 500 else GOOD
 
 
@@ -114,21 +114,19 @@ def by_status(answer: object) -> Verdict:
     in `status_code` or `status` (httpx, requests, aiohttp). Seconds of Retry-After are how long the
     next attempt waits. What bears no status is GOOD.
     """
-    status = status_in(answer)
-    if status is None or status < 400:
-        return GOOD
-    return verdict_of_status(status, wait_in(answer))
+    verdict = verdict_of_status(status_in(answer))
+    return verdict._replace(after=wait_in(answer)) if verdict.again else verdict
 
 
-def status_in(answer: Any) -> int | None:
-    """Return the HTTP status that an object bears, if any. It never fails."""
+def status_in(answer: Any) -> int:
+    """Return the HTTP status that an object bears, 0 if it bears none. It never fails."""
     try:
         found = getattr(answer, "status_code", None)
         if not isinstance(found, int):
             found = getattr(answer, "status", None)
-        return int(found) if isinstance(found, int) and 100 <= found <= 599 else None
+        return int(found) if isinstance(found, int) and 100 <= found <= 599 else 0
     except Exception:  # noqa: BLE001 - whatever a stranger's attribute does, it is no status
-        return None
+        return 0
 
 
 def wait_in(answer: Any) -> float | None:

@@ -90,7 +90,7 @@ def effect_of(error: BaseException) -> Effect:
         return error.effect
     if isinstance(error, BaseExceptionGroup):
         return joined_effect(effect_of(leaf) for leaf in leaves(error))
-    known = meaning(error) if isinstance(error, Exception) else None
+    known = meaning(error)
     return Effect.UNKNOWN if known is None else known.effect
 
 

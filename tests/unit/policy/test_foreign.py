@@ -314,6 +314,7 @@ STANDING_IN = [
     (REQUESTS(), LOST),
     (REQUESTS("words"), LOST),
     (REQUESTS(max_retry(NEW("refused"))), UNREACHED),
+    (REQUESTS(max_retry(NEW("refused")), TimeoutError()), UNREACHED),
     (REQUESTS(PROTOCOL("Connection aborted.")), LOST),
     (REQUESTS(ValueError("what")), LOST),
     (made("requests.exceptions.SSLError", REQUESTS)("words"), LOST),

@@ -165,7 +165,7 @@ def test_the_status_comes_before_another_number() -> None:
      SimpleNamespace(status=503.0), SimpleNamespace(status_code=1000, status=503)],
 )  # fmt: skip
 def test_what_bears_no_status_is_good(answer: object) -> None:
-    assert status_in(answer) is None
+    assert status_in(answer) == 0
     assert by_status(answer) is GOOD
 
 

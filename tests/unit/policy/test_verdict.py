@@ -123,6 +123,8 @@ def test_only_a_refused_connection_surely_took_no_effect() -> None:
     assert effect_of(ConnectionRefusedError()) is Effect.NONE
     assert effect_of(ConnectionResetError()) is Effect.UNKNOWN
     assert effect_of(TimeoutError()) is Effect.UNKNOWN
+    assert effect_of(ValueError()) is Effect.UNKNOWN
+    assert effect_of(asyncio.CancelledError()) is Effect.UNKNOWN
 
 
 @pytest.mark.parametrize(
