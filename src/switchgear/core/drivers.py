@@ -7,15 +7,31 @@ a Context of its own: code that asks for the current task (timeouts, task groups
 """
 
 import asyncio
+import sys
 import threading
 from asyncio import CancelledError, Future
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
 from switchgear.core.ambient import ambient
 
-__all__ = ["Parked", "Place", "Stepper", "Work", "here", "step", "working"]
+__all__ = ["Parked", "Place", "Stepper", "Work", "here", "step", "task_on", "working"]
+
+
+def _finder() -> Callable[[Any], "asyncio.Task[Any] | None"]:
+    """Return what finds the task that is running on a loop.
+
+    Up to Python 3.13 that stands in a dictionary, and to look it up there costs 12 ns instead of
+    the 50 to 70 of `asyncio.current_task`, in every call. A test holds the one to the other.
+    """
+    tasks: Any = getattr(asyncio.tasks, "_current_tasks", None)
+    if sys.version_info < (3, 14) and isinstance(tasks, dict):
+        return tasks.get
+    return asyncio.current_task
+
+
+task_on: Final = _finder()
 
 
 class Work(Protocol):
@@ -69,7 +85,7 @@ def working() -> Work:
         return place.stepper
     # Python 3.11 makes a system call to find the running loop. The last one of this thread has a
     # task at work only if it is the one, because loops do not run inside each other.
-    task = None if place.loop is None else asyncio.current_task(place.loop)
+    task = None if place.loop is None else task_on(place.loop)
     if task is None:
         place.loop = asyncio.get_running_loop()
         task = asyncio.current_task(place.loop)

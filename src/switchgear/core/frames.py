@@ -8,7 +8,6 @@ A permit comes home when the work has really ended: at return, or for an answer 
 its end.
 """
 
-from asyncio import current_task
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from threading import get_ident
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
-from switchgear.core.drivers import working
+from switchgear.core.drivers import task_on, working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
 from switchgear.core.kit import NOWHERE, Kit
@@ -41,7 +40,7 @@ __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 Kind = TypeVar("Kind")
 
 _NONE: Final[Mapping[str, Any]] = {}
-LONG: Final = 0.001  # seconds: of calls shorter than this, one in eight is a sample large enough
+LONG: Final = 0.001  # seconds: of calls shorter than this, one in 32 is a sample large enough
 _get_due: Final = due.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
@@ -215,7 +214,7 @@ class Frame:
                 if desk.thread == get_ident():
                     driver = desk.place.stepper
                     if driver is None:
-                        driver = current_task(desk.loop)
+                        driver = task_on(desk.loop)
                     elif not desk.loop.is_running():
                         driver = None
                 if driver is None:  # another thread, or another loop
@@ -287,7 +286,7 @@ class Frame:
                     settle(held, verdict, end)
                 tally = self.tally
                 tally.good += 1
-                if hurry is not None and (end - now > LONG or not tally.good & 7):
+                if hurry is not None and (end - now > LONG or not tally.good & 31):
                     hurry.observe(end - now, end)
                 if self.observe is not None:
                     number = tries if call is None else call.attempt + tries - 1

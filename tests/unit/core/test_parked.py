@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.ambient import ambient
-from switchgear.core.drivers import Parked, working
+from switchgear.core.drivers import Parked, task_on, working
 from switchgear.policy.call import Call
 from tests.support.cancel import turns
 
@@ -474,3 +474,15 @@ async def test_timeouts_task_groups_and_current_task_work_inside(loop_factory: L
     assert seen == ["timeout", "timeout"]
     assert tasks[0] is tasks[1]
     await ended(parked)
+
+
+async def test_the_task_at_work_is_the_one_that_asyncio_names(loop_factory: Loops) -> None:
+    loop = asyncio.get_running_loop()
+    assert task_on(loop) is asyncio.current_task() is not None
+    seen: list[Any] = []
+    loop.call_soon(lambda: seen.append(task_on(loop)))
+    await asyncio.sleep(0)
+    assert seen == [None], "a callback is no task"
+    other = asyncio.new_event_loop()
+    assert task_on(other) is None
+    other.close()
