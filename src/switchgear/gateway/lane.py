@@ -104,8 +104,9 @@ class _Way:
     in a panic the breaker is passed by.
     """
 
-    def __init__(self, lane: "Lane", process: Process) -> None:
+    def __init__(self, lane: "Lane", process: Process, since: float) -> None:
         self.process = process
+        self.since = since  # a process that is new gets its part of the load by and by
         self.name = process.name
         self.in_flight = 0
         self.ewma = PeakEwma()
@@ -180,7 +181,10 @@ class Lane:
         kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
         if self._ways and not kept and self._breaker.state is not State.CLOSED:
             self._breaker.reset(self._shared.clock(), "every process was started anew")
-        self._ways = [kept.get(name) or _Way(self, process) for name, process in processes.items()]
+        since = self._shared.clock() if kept else -inf  # where all are new, none is spared
+        self._ways = [
+            kept.get(name) or _Way(self, process, since) for name, process in processes.items()
+        ]
         # Where none beats, it is likelier us who are late than all of them that hang: ask anyway.
         self._usable = [way for way in self._ways if way.process.routable] or self._ways
 

@@ -453,3 +453,29 @@ def test_what_contradicts_in_a_route_is_known_before_its_first_request() -> None
     (finding,) = lint(plan_of(tight, settings))
     assert finding.setting == "attempts"
     assert "2 attempts fit into 3 s" in finding.why
+
+
+async def test_a_process_that_comes_later_gets_its_part_of_the_load_by_and_by() -> None:
+    doors = house({"service-1": answer, "service-2": answer})
+    del doors.serving["service-2"]
+    doors.update()
+    await doors.ask("GET", "/a")
+    doors.serving["service-2"] = answer
+    doors.update()
+    shares = []
+    for _ in range(4):
+        doors.sent.clear()
+        for _ in range(200):
+            await doors.ask("GET", "/a")
+        shares.append(sum(name == "service-2" for name, _ in doors.sent) / 200)
+        await asyncio.sleep(4.0)
+    assert shares[0] < 0.2, "it is cold"
+    assert shares[0] < shares[1] < shares[2]
+    assert 0.3 < shares[3] < 0.7
+
+
+async def test_where_all_processes_are_new_none_is_spared() -> None:
+    doors = house({"service-1": answer, "service-2": answer})
+    for _ in range(200):
+        await doors.ask("GET", "/a")
+    assert 0.3 < sum(name == "service-2" for name, _ in doors.sent) / 200 < 0.7
