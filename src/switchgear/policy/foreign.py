@@ -12,7 +12,7 @@ any case.
 from collections.abc import Callable
 from errno import EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple
 
 from switchgear.policy.fault import Code, Effect, Refusal
 from switchgear.policy.health import BAD_AGAIN, BY_CODE, GOOD, NEUTRAL_AGAIN, Verdict
@@ -29,7 +29,6 @@ from switchgear.policy.status import (
 __all__ = ["Meaning", "meaning"]
 
 
-@final
 class Meaning(NamedTuple):
     """What an exception says: as a `Fault` would, and the `verdict` (`after` is its wait)."""
 

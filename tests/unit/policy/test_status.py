@@ -54,6 +54,7 @@ CODES = {
     412: Code.FAILED_PRECONDITION,
     416: Code.OUT_OF_RANGE,
     418: Code.INVALID_ARGUMENT,
+    498: Code.INVALID_ARGUMENT,
     425: Code.UNAVAILABLE,
     429: Code.RESOURCE_EXHAUSTED,
     499: Code.CANCELLED,
@@ -194,6 +195,7 @@ class Worse:
 def test_attributes_that_fail_say_nothing() -> None:
     assert by_status(Broken()) == BAD_AGAIN
     assert by_status(Worse()) is GOOD
+    assert status_in(Worse()) == 0
 
 
 @pytest.mark.parametrize("headers", [None, [], "retry-after", {"retry-after": 7}, {"other": "7"}])
