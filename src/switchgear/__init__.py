@@ -45,11 +45,13 @@ if TYPE_CHECKING:
     from switchgear.policy.fault import Effect as Effect
     from switchgear.policy.fault import Fault as Fault
     from switchgear.policy.fault import Refusal as Refusal
+    from switchgear.policy.health import Health as Health
+    from switchgear.policy.health import Verdict as Verdict
     from switchgear.policy.hedge import HedgeSettings as HedgeSettings
     from switchgear.policy.hurry import HurrySettings as HurrySettings
     from switchgear.policy.lint import Finding as Finding
-    from switchgear.policy.verdict import Health as Health
-    from switchgear.policy.verdict import Verdict as Verdict
+    from switchgear.policy.status import by_status as by_status
+    from switchgear.policy.status import http_status as http_status
     from switchgear.policy.window import WindowSettings as WindowSettings
     from switchgear.ports.tables import Transaction as Transaction
     from switchgear.telemetry.observers import LogObserver as LogObserver
@@ -76,7 +78,7 @@ _HOMES = {
     "FellBack": "switchgear.core.observe",
     "Finding": "switchgear.policy.lint",
     "GcraSettings": "switchgear.policy.bucket",
-    "Health": "switchgear.policy.verdict",
+    "Health": "switchgear.policy.health",
     "HedgeSettings": "switchgear.policy.hedge",
     "Hedging": "switchgear.core.observe",
     "HurrySettings": "switchgear.policy.hurry",
@@ -96,12 +98,14 @@ _HOMES = {
     "State": "switchgear.policy.breaker_settings",
     "Transaction": "switchgear.ports.tables",
     "Transition": "switchgear.policy.breaker_settings",
-    "Verdict": "switchgear.policy.verdict",
+    "Verdict": "switchgear.policy.health",
     "WindowSettings": "switchgear.policy.window",
     "as_fault": "switchgear.policy.crossing",
+    "by_status": "switchgear.policy.status",
     "current": "switchgear.core.ambient",
     "deadline": "switchgear.core.ambient",
     "fan_out": "switchgear.core.observe",
+    "http_status": "switchgear.policy.status",
     "remaining": "switchgear.core.ambient",
     "static": "switchgear.core.fallback",
     "within": "switchgear.core.ambient",
