@@ -59,6 +59,7 @@ DEFAULTS: Final = "tests/unit/policy/test_defaults.py"
 
 ALSO: Final[dict[str, tuple[str, ...]]] = {
     "codec": ("tests/property/test_fault_codec.py",),
+    "crossing": ("tests/unit/policy/test_foreign.py",),
 }
 """The tests of a module that do not bear its name."""
 
