@@ -35,6 +35,7 @@ from switchgear.policy.verdict import GOOD
 
 __all__ = ["Lane", "Process", "Shared", "attempts_of", "plan_of"]
 
+TOGETHER: Final = 10.0  # seconds within which processes that come up are all new
 SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
 
 
@@ -157,6 +158,7 @@ class Lane:
     def __init__(self, shared: Shared, route: RouteEntry) -> None:
         self.route = route
         self._shared = shared
+        self._born = -inf  # since when it has any of its present processes
         self._ways: list[_Way] = []
         self._usable: list[_Way] = []
         self.timeout = attempts_of(route.deadline, route.attempt_timeout, shared.settings)
@@ -181,7 +183,11 @@ class Lane:
         kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
         if self._ways and not kept and self._breaker.state is not State.CLOSED:
             self._breaker.reset(self._shared.clock(), "every process was started anew")
-        since = self._shared.clock() if kept else -inf  # where all are new, none is spared
+        now = self._shared.clock()
+        if not kept:
+            self._born = now
+        # Where all are new, none is spared; nor are those that come up with them.
+        since = now if now - self._born > TOGETHER else -inf
         self._ways = [
             kept.get(name) or _Way(self, process, since) for name, process in processes.items()
         ]

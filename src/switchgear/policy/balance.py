@@ -156,6 +156,20 @@ class Candidates:
             if getattr(each, "since", -inf) <= before or random() < self.share(each, now)
         ] or usable
 
+    def relieved(self, best: E, usable: Sequence[E], drawn: Sequence[E], now: float) -> E:
+        """Return a new one that did not stand for this choice, where the chosen is that crowded.
+
+        By its share, it has fewer calls in flight than the chosen. Else one that hangs would get
+        them all while the others are new.
+        """
+        if len(drawn) < len(usable):
+            for each in usable:
+                if each not in drawn and each.in_flight + 1 < best.in_flight * self.share(
+                    each, now
+                ):
+                    return each
+        return best
+
 
 _UNKNOWN: Final = 1e6  # seconds that an endpoint with calls out and no answer yet is taken to need
 
@@ -185,19 +199,18 @@ class PeakEwmaBalancer:
         """Return the endpoint for the next attempt, or None when there is none at all."""
         random = self._random
         usable, panic = self._candidates.among(endpoints, now, tried)
-        if not panic:
-            usable = self._candidates.drawn(usable, now, random)
-        count = len(usable)
+        drawn = usable if panic else self._candidates.drawn(usable, now, random)
+        count = len(drawn)
         if not count:
             return None
         first = int(random() * count)
-        best = usable[first]
+        best = drawn[first]
         if count > 1:
             second = int(random() * (count - 1))
-            rival = usable[second + (second >= first)]
+            rival = drawn[second + (second >= first)]
             if _load(rival, now) < _load(best, now):
                 best = rival
-        return Pick(best, panic)
+        return Pick(self._candidates.relieved(best, usable, drawn, now), panic)
 
 
 def _load(endpoint: Endpoint, now: float) -> float:

@@ -44,11 +44,11 @@ class LeastLoaded:
         usable, panic = self._candidates.among(endpoints, now, tried)
         if not usable:
             return None
-        if not panic:
-            usable = self._candidates.drawn(usable, now, self._random)
-        fewest = min(each.in_flight for each in usable)
-        idlest = [each for each in usable if each.in_flight == fewest]
-        return Pick(idlest[int(self._random() * len(idlest))], panic)
+        drawn = usable if panic else self._candidates.drawn(usable, now, self._random)
+        fewest = min(each.in_flight for each in drawn)
+        idlest = [each for each in drawn if each.in_flight == fewest]
+        best = idlest[int(self._random() * len(idlest))]
+        return Pick(self._candidates.relieved(best, usable, drawn, now), panic)
 
 
 class RoundRobin:

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from switchgear.policy.balance import (
     PeakEwma,
     PeakEwmaBalancer,
 )
+from switchgear.policy.balancers import LeastLoaded
 from switchgear.policy.ejection import Ejection, EjectionSettings
 
 
@@ -327,3 +329,18 @@ def test_quick_answers_bring_it_down_by_and_by() -> None:
 
 def test_nothing_known_is_nothing_expected() -> None:
     assert PeakEwma().at(5.0) == 0.0
+
+
+@pytest.mark.parametrize("kind", [PeakEwmaBalancer, LeastLoaded])
+def test_the_new_are_no_shelter_for_one_that_hangs(kind: Any) -> None:
+    """With half a second of ten it gets a tenth: from the eleventh call on that hangs elsewhere."""
+    old, new = Process("old"), Process("new")
+    new.since = 99.5
+    balancer = kind(random=lambda: 0.5)
+    for in_flight, name in [(0, "old"), (10, "old"), (11, "new"), (1000, "new")]:
+        old.in_flight = in_flight
+        assert balancer.pick([old, new], 100.0).endpoint.name == name
+    new.in_flight = 1
+    for in_flight, name in [(20, "old"), (21, "new")]:
+        old.in_flight = in_flight
+        assert balancer.pick([old, new], 100.0).endpoint.name == name
