@@ -167,12 +167,13 @@ class Soak:
     async def _call(self) -> None:
         self.seen["outer: begun"] += 1
         try:
-            answer = await self.outer.call(self._work, self.chance.randrange(4))
+            work = self._hang if self.chance.random() < 0.005 else self._work
+            answer = await self.outer.call(work, self.chance.randrange(4))
         except asyncio.CancelledError:
             self.seen["cancelled"] += 1
         except Fault as fault:
             self.seen[fault.code.value] += 1
-            await asyncio.sleep(self.chance.random() * 0.01)  # as whoever was refused would
+            await asyncio.sleep(self.chance.random() * 0.05)  # as whoever was refused would
         except Exception as error:
             self.seen[type(error).__name__] += 1
         else:
@@ -196,6 +197,10 @@ class Soak:
         self.streams -= 1
 
     # -- the work
+
+    async def _hang(self, _: int) -> None:
+        """Answer in no attempt at all."""
+        await asyncio.get_running_loop().create_future()
 
     async def _work(self, depth: int) -> Any:
         if depth:
