@@ -264,8 +264,7 @@ class Parked:
         bare = copy_context()
         while self._next is not None or await self._rung(task):
             coroutine, self._next = self._next, None
-            if coroutine is None:
-                continue
+            assert coroutine is not None  # noqa: S101 - for the type checker: who rings sets it
             if self._closing:
                 task.cancel()  # it was accepted, so it runs, and is told at its first wait
             self._running = True

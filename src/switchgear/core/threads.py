@@ -118,7 +118,7 @@ class Threads:
     def _reset(self) -> None:
         """Begin without a thread: so does a process that was forked off, whatever ran before."""
         self._change = threading.Condition()
-        self._jobs: deque[_Job] = deque()
+        self._waiting: deque[_Run] = deque()
         self._count = self._idle = self._lingering = self._made = 0
 
     async def run(
@@ -130,36 +130,36 @@ class Threads:
         work unless no thread had begun it.
         """
         loop = get_running_loop()
-        job = _Job(partial(copy_context().run, function, *args, **kwargs))
+        run = _Run(partial(copy_context().run, function, *args, **kwargs))
         executor: Any = self  # the loop counts what is out in threads, and asks for `submit` alone
         try:
-            waited: Any = loop.run_in_executor(executor, job)
+            waited: Any = loop.run_in_executor(executor, run)
             outcome: Outcome[Result] = await waited
         except BaseException as error:
-            if not job.future.cancel():
-                self._leave(error, Lingering(job.future, loop))
+            if not run.future.cancel():
+                self._leave(error, Lingering(run.future, loop))
             raise
         if isinstance(outcome, Done):
             return outcome.value
         try:
             raise outcome.error
         finally:
-            del job, waited, outcome  # they hold the error, whose traceback holds this frame
+            del run, waited, outcome  # they hold the error, whose traceback holds this frame
 
-    def submit(self, job: "_Job") -> "Future[Outcome[Any]]":
-        """Give a job to a thread, as an executor does.
+    def submit(self, run: "_Run") -> "Future[Outcome[Any]]":
+        """Give one run of a function to a thread, as an executor does.
 
         Raises RuntimeError after `close`.
         """
         with self._change:
             if self._closed:
                 raise RuntimeError(f"the threads of {self.name!r} are closed")
-            self._jobs.append(job)
-            if self._idle >= len(self._jobs):
+            self._waiting.append(run)
+            if self._idle >= len(self._waiting):
                 self._change.notify()
             elif self._count < self.workers:
-                self._begin(job)
-        return job.future
+                self._begin(run)
+        return run.future
 
     def close(self) -> None:
         """Take nothing more; what was given is still run, and then the threads end."""
@@ -168,16 +168,16 @@ class Threads:
             self._change.notify_all()
 
     def statistics(self) -> dict[str, float | str]:
-        """Return how many threads there are, idle ones, jobs in the queue, and lingering ones."""
+        """Return how many threads there are, idle ones, what waits for one, and what lingers."""
         with self._change:
             return {
                 "threads": self._count,
                 "idle": self._idle,
-                "queued": len(self._jobs),
+                "queued": len(self._waiting),
                 "lingering": self._lingering,
             }
 
-    def _begin(self, job: "_Job") -> None:
+    def _begin(self, run: "_Run") -> None:
         self._made += 1
         self._count += 1
         thread = threading.Thread(target=self._work, name=f"{self.name}-{self._made}", daemon=True)
@@ -185,25 +185,25 @@ class Threads:
             thread.start()
         except BaseException:  # the system has no more of them
             self._count -= 1
-            self._jobs.remove(job)
+            self._waiting.remove(run)
             raise
 
     def _work(self) -> None:
-        """Run jobs until there are none for a while."""
-        while (job := self._next()) is not None:
-            job()
-            del job  # it holds arguments and a result
+        """Do what is due until there is nothing for a while."""
+        while (run := self._next()) is not None:
+            run()
+            del run  # it holds arguments and a result
 
-    def _next(self) -> "_Job | None":
+    def _next(self) -> "_Run | None":
         with self._change:
-            while not self._jobs:
+            while not self._waiting:
                 self._idle += 1
                 told = not self._closed and self._change.wait(IDLE)
                 self._idle -= 1
-                if not told and not self._jobs:
+                if not told and not self._waiting:
                     self._count -= 1
                     return None
-            return self._jobs.popleft()
+            return self._waiting.popleft()
 
     def _leave(self, error: BaseException, left: Lingering) -> None:
         """Note that work goes on whose caller has gone."""
@@ -217,7 +217,7 @@ class Threads:
             self._lingering -= 1
 
 
-class _Job:
+class _Run:
     """One call of a function, and its outcome: a value, because a future takes no StopIteration."""
 
     __slots__ = ("_work", "future")

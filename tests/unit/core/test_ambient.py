@@ -254,3 +254,10 @@ async def test_a_generator_that_stands_within_leaks_into_its_reader_until_it_end
     assert deadline() == START + 1.0
     opened.close()  # type: ignore[attr-defined]  # it is a generator
     assert deadline() == inf
+
+
+def test_a_block_that_is_thrown_away_in_another_context_changes_nothing_there() -> None:
+    block = within(1.0)
+    contextvars.copy_context().run(block.__enter__)
+    block.__exit__(None, None, None)
+    assert due.get() is None

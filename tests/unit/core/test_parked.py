@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from switchgear.core import drivers
 from switchgear.core.ambient import ambient
 from switchgear.core.drivers import Parked, task_on, working
 from switchgear.policy.call import Call
@@ -486,3 +487,10 @@ async def test_the_task_at_work_is_the_one_that_asyncio_names(loop_factory: Loop
     other = asyncio.new_event_loop()
     assert task_on(other) is None
     other.close()
+
+
+def test_where_python_keeps_no_table_of_tasks_asyncio_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(asyncio.tasks, "_current_tasks")
+    assert drivers._finder() is asyncio.current_task

@@ -91,6 +91,7 @@ class Tried:
 
 DOWN = ConnectionRefusedError("down")  # surely had no effect
 RESET = ConnectionResetError("reset")
+PLENTY = BucketSettings(rate=1e6, burst=1e6)
 NOTHING: dict[str, Any] = {"retry": None, "hurry": None, "breaker": None, "bulkhead": None}
 
 
@@ -691,3 +692,19 @@ async def test_what_makes_a_coroutine_is_awaited_in_whatever_dress() -> None:
     lean = Policy("mail")
     assert await lean(sender)(5) == 5
     assert "threads" not in lean.statistics(), "an object whose call is async needs no thread"
+
+
+async def test_what_took_long_once_is_forgotten_where_nobody_has_asked_since() -> None:
+    tried = Tried("ok", takes=0.1, hurry=HurrySettings(samples=1, span=1.0), rate=PLENTY)
+    await tried.call()
+    tried.takes = 0.01
+    await asyncio.sleep(10.0)
+    with within(0.05, clock=clock):
+        assert await tried.call() == "ok"
+
+
+async def test_where_half_of_what_is_left_would_not_do_an_attempt_has_all_of_it() -> None:
+    tried = Tried("ok", takes=0.1, hurry=HurrySettings(samples=1), repeatable=True, rate=PLENTY)
+    await tried.call()
+    with within(0.19, clock=clock):
+        assert await tried.call() == "ok"

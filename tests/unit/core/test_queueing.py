@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from switchgear.core import permits
 from switchgear.core.drivers import step
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Handler
@@ -366,3 +367,53 @@ async def test_many_who_come_and_go_lose_no_wake_up() -> None:
     assert sum(isinstance(one, CancelledError) for one in ended) == 13
     assert sum(isinstance(one, str) for one in ended) == 27
     doors.assert_empty()
+
+
+class Slow:
+    """A gate that lets everybody wait, and answers when the test says so."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.waiting: list[Waiting] = []
+
+    def admit(self, ask: Ask, now: float) -> Waiting:
+        self.waiting.append(Waiting(ask, now, now + 1.0))
+        return self.waiting[-1]
+
+    def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+        raise AssertionError("nobody was let in")
+
+    def abandon(self, waiting: Waiting, now: float) -> None:
+        raise AssertionError("it had its answer")
+
+    def statistics(self) -> dict[str, float | str]:
+        return {}
+
+
+@pytest.mark.virtual
+async def test_refused_and_called_off_in_the_same_turn() -> None:
+    gate = Slow()
+    run = Frame(Kit("x", clock=clock), _never, gates=[gate]).run
+    task = asyncio.create_task(run(call(START + 3)))
+    await asyncio.sleep(0)
+    gate.waiting[0].answer = Refused(Refusal.FULL, "full")
+    gate.waiting[0].wake.set_result(None)
+    task.cancel()
+    with pytest.raises(CancelledError):
+        await task
+
+
+@pytest.mark.virtual
+async def test_the_bell_of_one_who_is_awake_does_nothing() -> None:
+    """An answer and the alarm may come in one turn of the loop."""
+    future: Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    permits._Bell(future).ring()
+    assert future.result() is None
+
+
+@pytest.mark.virtual
+async def test_a_desk_is_found_once_for_a_loop() -> None:
+    kit = Kit("x", clock=clock)
+    assert kit.desk() is kit.desk()

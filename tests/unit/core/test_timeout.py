@@ -3,11 +3,12 @@
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import Any
 
 import pytest
 
-from switchgear.core.drivers import working
+from switchgear.core.drivers import step, working
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.sweep import sweep_of
@@ -468,3 +469,23 @@ async def test_many_waits_are_passed_on_one_by_one() -> None:
     assert await framed(walk, door)(call(START + 3)) == 90
     await turns()
     assert door.verdicts == [GOOD]
+
+
+def test_a_frame_that_is_stepped_on_another_loop_finds_its_place_anew() -> None:
+    async def quick(given: Call[Any]) -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    run = Frame(Kit("x"), quick, timeout=Timeout(3.0)).run
+    answers: list[str] = []
+
+    async def work() -> None:
+        answers.append(await run(call(perf_counter() + 3)))
+
+    async def main() -> None:
+        step(work())
+        await asyncio.sleep(0.01)
+
+    for _ in range(2):
+        asyncio.run(main())
+    assert answers == ["done", "done"]

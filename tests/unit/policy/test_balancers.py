@@ -151,7 +151,7 @@ def test_of_several_one_is_drawn() -> None:
 
 def test_the_least_loaded_of_the_old_is_taken_where_the_new_draws_a_blank() -> None:
     old, new = processes(2)
-    old.in_flight, new.since = 9, 100.0
+    old.in_flight, new.since = 1, 100.0
     assert picked(LeastLoaded(random=lots(0.5, 0.0)), [old, new], 105.0) == "p0"
     assert picked(LeastLoaded(random=lots(0.49, 0.0)), [old, new], 105.0) == "p1"
     slow = LeastLoaded(BalanceSettings(slow_start=20.0), random=lots(0.49, 0.0))
