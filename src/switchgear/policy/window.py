@@ -43,11 +43,9 @@ class Window:
         self._kinds = kinds
         self._buckets = settings.buckets
         self._width = settings.span / settings.buckets
-        self._ring = [0] * (kinds * settings.buckets)
-        self._totals = [0] * kinds
-        self._place = -(2**62)  # the newest bucket's number on the clock's own scale
-        self._first = 0  # where the newest bucket begins in the ring
+        self._place = 0  # the newest bucket's number on the clock's own scale
         self.edge = float("-inf")  # the instant at which the newest bucket ends
+        self.clear()
 
     def add(self, kind: int, now: float, count: int = 1) -> None:
         """Record `count` events of a kind at `now`."""
@@ -64,8 +62,8 @@ class Window:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._ring[:] = [0] * len(self._ring)
-        self._totals[:] = [0] * self._kinds
+        self._ring = [0] * (self._kinds * self._buckets)
+        self._totals = [0] * self._kinds
 
     def _turn(self, now: float) -> None:
         """Move on to the bucket of `now`, emptying each bucket that fell out of the span."""
@@ -79,6 +77,6 @@ class Window:
                 for kind in range(self._kinds):
                     self._totals[kind] -= self._ring[first + kind]
                     self._ring[first + kind] = 0
-        self._place = max(self._place, place)
-        self._first = self._place % self._buckets * self._kinds
-        self.edge = (self._place + 1) * self._width
+        self._place = place
+        self._first = place % self._buckets * self._kinds  # where the bucket begins in the ring
+        self.edge = (place + 1) * self._width
