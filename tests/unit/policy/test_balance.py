@@ -344,3 +344,16 @@ def test_the_new_are_no_shelter_for_one_that_hangs(kind: Any) -> None:
     for in_flight, name in [(20, "old"), (21, "new")]:
         old.in_flight = in_flight
         assert balancer.pick([old, new], 100.0).endpoint.name == name
+
+
+def test_only_the_new_relieve_a_crowded_one() -> None:
+    """Whoever stood for the choice and was not looked at is left to the next one."""
+    first, second, third, new = Process("a"), Process("b"), Process("c"), Process("new")
+    first.in_flight = second.in_flight = 20
+    for each in (first, second):
+        each.ewma.observe(0.1, 100.0)
+    new.since, new.in_flight = 99.5, 5
+    balancer = PeakEwmaBalancer(random=lots(0.9, 0.0, 0.0))  # the new one is not drawn; then a, b
+    pick = balancer.pick([first, second, third, new], 100.0)
+    assert pick is not None
+    assert pick.endpoint is first
