@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Sweep
+from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
-from switchgear.http.heads import ResponseHead, read_response
+from switchgear.http.heads import CHUNKED, ResponseHead, read_response
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
-from switchgear.http.outgoing import Outgoing
+from switchgear.http.outgoing import Outgoing, framed
 from switchgear.http.refusals import reason_of
 from switchgear.http.stream import Stream, Whole
 from switchgear.http.tunnel import Relay
@@ -36,9 +37,9 @@ class Upstream(Watching, asyncio.Protocol):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_buffer", "_decoder", "_head_by", "_interim", "_keep", "_key",
-                 "_loop", "_method", "_moved", "_outgoing", "_paused", "_stream", "_waiter",
-                 "blocked", "heard", "idle_since", "lost", "pool", "transport",
-                 "uses")  # fmt: skip
+                 "_loop", "_method", "_moved", "_outgoing", "_paused", "_stream", "_stuck_since",
+                 "_waiter", "blocked", "ends_at", "heard", "idle_since", "lost", "pool",
+                 "transport", "uses", "why")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -50,6 +51,9 @@ class Upstream(Watching, asyncio.Protocol):
         self.heard = False  # whether anything of the present answer has come
         self.blocked = False
         self.idle_since = 0.0
+        self.ends_at = pool.clock() + pool.lifetime()
+        self.why = ""  # it ended, as soon as it has
+        self._stuck_since = inf  # when the upstream, having more to read than it took, last read
         self._loop = asyncio.get_running_loop()
         self._waiter: Future[Response] | None = None
         self._method = ""
@@ -84,7 +88,7 @@ class Upstream(Watching, asyncio.Protocol):
         self._waiter = waiter
         self._head_by = call.deadline
         if isinstance(body, Whole):
-            self.transport.write(_framed(head, request.method, body.data))
+            self.transport.write(framed(head, request.method, body.data))
         else:
             self._outgoing = Outgoing(self, body)
             self._outgoing.start(head)
@@ -94,7 +98,7 @@ class Upstream(Watching, asyncio.Protocol):
         except BaseException:
             if self._waiter is waiter:
                 self._waiter = None
-                self._abort()
+                self._abort("left")
             elif not waiter.cancelled() and waiter.exception() is None:
                 # It was called off with the answer in hand: the connection may be another's by now.
                 answer = waiter.result()
@@ -122,7 +126,7 @@ class Upstream(Watching, asyncio.Protocol):
                 self._distrust(fault.detail, reason_of(fault))
         elif not self.transport.is_closing():
             self.pool.counters.poisoned += 1
-            self._abort()
+            self._abort("poisoned")
 
     def _head(self) -> None:
         settings = self.pool.settings
@@ -132,11 +136,13 @@ class Upstream(Watching, asyncio.Protocol):
             if (len(buffer) if end == 3 else end) > settings.head_bytes:
                 raise Fault(Code.UNAVAILABLE, f"a head over {settings.head_bytes} bytes")
             if end == 3:
+                check_start(buffer)
                 return
             head = read_response(buffer[:end], settings.head_lines, self._method)
             self._buffer = buffer[end:]
             if head.status >= 200:
                 break
+            check_bare(head)
             self._interim += 1
             if head.status == 101 and self._key:
                 self._switch(head)
@@ -153,6 +159,7 @@ class Upstream(Watching, asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         early, self._buffer = self._buffer, b""
         self.unwatch()
+        self.why = "switched"
         self.pool.forget(self)
         self.lost = True
         if waiter is not None:
@@ -162,6 +169,8 @@ class Upstream(Watching, asyncio.Protocol):
         """Give the caller the answer: whole if all of it is here."""
         waiter = self._waiter
         assert waiter is not None  # noqa: S101 - the caller has looked
+        if head.length <= 0 and head.length != CHUNKED:
+            check_bare(head)
         if head.length == 0 or 0 < head.length <= len(data):
             body, rest = data[: head.length], data[head.length :]
         else:
@@ -211,37 +220,58 @@ class Upstream(Watching, asyncio.Protocol):
             stream.feed(payload)
 
     def eof_received(self) -> bool:
-        """Take the upstream's end: of a body that lasts until then, or of the connection."""
+        """Take the upstream's end: of a body that lasts until then, or of what it has cut.
+
+        It may still read, but nothing more will come: whoever waits is told at once.
+        """
         reader, stream = self._decoder, self._stream
         if reader is not None and stream is not None and reader.close():
             self._decoder = self._stream = None
+            self._close("closed")
             stream.finish()
+        elif not self.lost:
+            self._ended("")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits that no more will come."""
-        self.lost = True
+        if not self.lost:
+            self._ended("" if exc is None else f": {exc}")
         self.unwatch()
-        self.pool.forget(self)
-        what = f": {exc}" if exc is not None else ""
-        self.fail(
-            self.pool.fault(f"the connection was closed before the answer was complete{what}")
-        )
+
+    def _ended(self, what: str) -> None:
+        detail = f"the connection was closed before the answer was complete{what}"
+        if self._waiter is not None and not self.heard:
+            why = "unanswered"
+        else:
+            why = "cut" if self._waiter is not None or self._stream is not None else "ended"
+        self.fail(self.pool.fault(detail), why)
+        self.lost = True
 
     # Ends
 
     def _done(self) -> None:
         """Give the connection back, unless it cannot carry another exchange."""
-        if self._outgoing is not None:  # answered before the request was all sent
-            self._drop_body()
-            self._keep = False
+        if self._outgoing is not None or self._stuck_since != inf:
+            self._unfinished()
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
         if self._keep and not self.lost:
             self.pool.release(self)
         else:
-            self._close()
+            self._close("closed")
+
+    def _unfinished(self) -> None:
+        """Keep no connection on which the request was answered before it was all sent.
+
+        An upstream that does not read the rest could take it for the next request.
+        """
+        self._stuck_since = inf
+        if self._outgoing is not None or self.transport.get_write_buffer_size():
+            self._drop_body()
+            self._keep = False
+            self.why = "unfinished"
 
     def _drop_body(self) -> None:
         outgoing, self._outgoing = self._outgoing, None
@@ -255,32 +285,35 @@ class Upstream(Watching, asyncio.Protocol):
     def _distrust(self, detail: str, reason: str) -> None:
         """Fail what is in progress because the upstream broke a rule."""
         self.pool.counters.poisoned += 1
-        self.fail(self.pool.fault(f"the answer broke a rule: {detail}", reason=reason))
+        fault = self.pool.fault(f"the answer broke a rule: {detail}", reason=reason)
+        self.fail(fault, "poisoned")
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, why: str = "left") -> None:
         """End the exchange in progress by an error, and the connection with it."""
         waiter, self._waiter = self._waiter, None
         stream, self._stream = self._stream, None
         self._decoder = None
-        self._abort()
+        self._abort(why)
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
         if stream is not None:
             stream.fail(error if isinstance(error, Fault) else self.pool.fault(str(error)))
 
-    def _abort(self) -> None:
+    def _abort(self, why: str) -> None:
         self._drop_body()
         if not self.lost:
+            self.why = self.why or why
             self.pool.forget(self)
             self.transport.abort()
 
-    def _close(self) -> None:
+    def _close(self, why: str) -> None:
+        self.why = self.why or why
         self.pool.forget(self)
         self.transport.close()
 
-    def quit(self) -> None:
-        """Close an idle connection."""
-        self._close()
+    def quit(self, why: str) -> None:
+        """Close an idle connection, for a reason to be counted by."""
+        self._close(why)
 
     # What the stream of the answer asks of its feeder
 
@@ -304,11 +337,13 @@ class Upstream(Watching, asyncio.Protocol):
     def abandoned(self) -> None:
         """Drop the connection: the rest of the body is not worth reading."""
         self._decoder = self._stream = None
-        self._abort()
+        self._abort("left")
 
     def pause_writing(self) -> None:
         """Take note that the upstream reads slowly: hold the request's body."""
         self.blocked = True
+        self._stuck_since = now = self.pool.clock()
+        self.watch(now + self.pool.settings.write_timeout)
         if self._outgoing is not None:
             self._outgoing.hold()
 
@@ -335,24 +370,25 @@ class Upstream(Watching, asyncio.Protocol):
         if self._waiter is not None:
             due = self._head_by
             if now >= due:
-                self.fail(self.pool.overdue())
+                self.fail(self.pool.overdue(), "overdue")
                 return None
+            if self.blocked:
+                due = min(due, self._stuck_since + settings.write_timeout)
+                if now >= due:
+                    detail = f"it read nothing of the request for {settings.write_timeout} s"
+                    self.fail(self.pool.fault(detail), "overdue")
+                    return None
         elif self._stream is not None:
             if self._stream.idle:
                 self._moved = now
             due = self._moved + settings.body_timeout
             if now >= due:
-                self.fail(self.pool.fault(f"the body hung for {settings.body_timeout} s"))
+                fault = self.pool.fault(f"the body hung for {settings.body_timeout} s")
+                self.fail(fault, "overdue")
                 return None
         else:
-            due = self.idle_since + settings.idle_timeout
+            due = min(self.idle_since + settings.idle_timeout, self.ends_at)
             if now >= due:
-                self._close()
+                self._close("idle" if now < self.ends_at else "lifetime")
                 return None
         return due
-
-
-def _framed(head: bytes, method: str, body: bytes) -> bytes:
-    if body or method in ("POST", "PUT", "PATCH"):
-        return head + b"content-length: %d\r\n\r\n" % len(body) + body
-    return head + b"\r\n"

@@ -1,9 +1,17 @@
-"""Dialling: opening one more connection of a pool, apart from whoever asked for it."""
+"""Dialling: opening one more connection of a pool, apart from whoever asked for it.
+
+A name may have several addresses, and the first of them may be dead: the next is tried as soon as
+one fails, and as well when one takes long; the first connection that stands is taken. (uvloop has
+no such thing, and asyncio's own does not reach into the handshake.) Source: RFC 8305.
+"""
 
 import asyncio
+import socket
+import ssl
 from asyncio import Future
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.policy.fault import Effect
 
@@ -11,7 +19,11 @@ if TYPE_CHECKING:
     from switchgear.http.client import Upstream
     from switchgear.http.pool import Pool
 
-__all__ = ["Dial", "Hurry"]
+__all__ = ["Dial", "Hurry", "Secure", "addresses", "reach"]
+
+GOODBYE: Final = 1.0  # seconds for the other side's part of closing TLS
+
+Attempt = Callable[[], Coroutine[Any, Any, "Upstream"]]
 
 
 class Dial:
@@ -62,3 +74,100 @@ class Hurry:
     def ring(self) -> None:
         if not self._found.done():
             self._found.set_exception(self._pool.overdue(Effect.NONE))
+
+
+class Secure:
+    """How a pool's connections are made secure: by a context, for a name."""
+
+    __slots__ = ("context", "name")
+
+    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+        self.context = context
+        self.name = name
+
+    def arguments(self, connect_timeout: float) -> dict[str, Any]:
+        """Return it as the loop's arguments. The loop's own deadline is a second line only."""
+        return {
+            "ssl": self.context,
+            "server_hostname": self.name,
+            "ssl_handshake_timeout": 2 * connect_timeout + 1,
+            "ssl_shutdown_timeout": GOODBYE,
+        }
+
+
+async def addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a name in the order to try them: families alternate.
+
+    Raises OSError when it has none.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    families: dict[int, list[str]] = {}
+    for family, _, _, _, name in found:
+        scope = f"%{name[3]}" if len(name) == 4 and name[3] else ""
+        families.setdefault(family, []).append(f"{name[0]}{scope}")
+    longest = max(map(len, families.values()))
+    turns = [one[turn] for turn in range(longest) for one in families.values() if turn < len(one)]
+    return list(dict.fromkeys(turns))
+
+
+async def reach(
+    make: "Callable[[], Upstream]", host: str, port: int, secure: dict[str, Any], delay: float
+) -> "Upstream":
+    """Connect to the first address of `host` that lets us.
+
+    Raises OSError, of all of them, when none does.
+    """
+    loop = asyncio.get_running_loop()
+
+    def attempt(address: str) -> Attempt:
+        async def run() -> "Upstream":
+            return (await loop.create_connection(make, address, port, **secure))[1]
+
+        return run
+
+    found = await addresses(host, port)
+    if len(found) == 1:
+        return await attempt(found[0])()
+    return await _race([attempt(address) for address in found], delay)
+
+
+async def _race(attempts: list[Attempt], delay: float) -> "Upstream":
+    loop = asyncio.get_running_loop()
+    waiting = iter(attempts)
+    running: set[asyncio.Task[Upstream]] = set()
+    errors: list[OSError] = []
+    left = len(attempts)
+    try:
+        while left or running:
+            if left:
+                left -= 1
+                running.add(loop.create_task(next(waiting)()))
+            done, _ = await asyncio.wait(
+                running, timeout=delay if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                try:
+                    won = task.result()
+                except OSError as error:
+                    running.discard(task)
+                    errors.append(error)
+                else:
+                    running.discard(task)
+                    return won
+        raise _joined(errors)
+    finally:
+        for task in running:
+            task.cancel()
+        for task in running:
+            (late,) = await asyncio.gather(task, return_exceptions=True)
+            if not isinstance(late, BaseException):
+                late.transport.abort()
+
+
+def _joined(errors: list[OSError]) -> OSError:
+    """Join what went wrong; a certificate that cannot be believed outweighs the rest."""
+    for error in errors:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+    return OSError("; ".join(map(str, errors)))

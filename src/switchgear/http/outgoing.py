@@ -15,7 +15,7 @@ from switchgear.http.stream import Body, Stream
 if TYPE_CHECKING:
     from switchgear.http.client import Upstream
 
-__all__ = ["Outgoing"]
+__all__ = ["Outgoing", "framed"]
 
 
 class Outgoing:
@@ -104,3 +104,10 @@ class Outgoing:
             self._pump.cancel()
         if body is not None:
             body.abandon()
+
+
+def framed(head: bytes, method: str, body: bytes) -> bytes:
+    """Return a request whose body is whole, with its framing."""
+    if body or method in ("POST", "PUT", "PATCH"):
+        return head + b"content-length: %d\r\n\r\n" % len(body) + body
+    return head + b"\r\n"

@@ -6,19 +6,24 @@ one only when doing it twice does no harm (rule 27).
 """
 
 import asyncio
+import random
 import re
 import ssl
+from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from math import inf
+from typing import Any, Final
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.client import Upstream
-from switchgear.http.dial import Dial, Hurry
+from switchgear.http.dial import Dial, Hurry, Secure, reach
 from switchgear.http.handshake import check_request
 from switchgear.http.message import Request, Response
-from switchgear.http.settings import ClientSettings
+from switchgear.http.room import Room
+from switchgear.http.settings import ClientSettings, TlsSettings
 from switchgear.http.stream import Whole
+from switchgear.http.tls import client_context, verifying
 from switchgear.http.watch import readable
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
@@ -29,28 +34,35 @@ __all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
 Stamp = Callable[[Call[Request], float], bytes]
 """Makes further field lines for a request that is sent at an instant: a token, the deadline."""
 
-_LINE: Final = re.compile(r"[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
+# CONNECT is none of it: there is no tunnel through an upstream here.
+_LINE: Final = re.compile(r"(?!CONNECT )[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
+_SPREAD: Final = 0.2  # of a connection's lifetime, by which it may end earlier
+_STRIDE: Final = 0.618034  # the golden ratio: steps of this size, taken in a circle, never meet
 
 
 class PoolCounters:
-    """What a pool has counted: plain integers."""
+    """What a pool has counted. What ends a connection, and what refuses a call, by its reason."""
 
-    __slots__ = ("connects", "failures", "full", "poisoned", "requests", "stale")
+    __slots__ = ("connects", "failures", "poisoned", "refused", "requests", "retired", "stale")
 
     def __init__(self) -> None:
         self.connects = 0
         self.failures = 0  # connects that failed
-        self.full = 0  # calls refused because every connection was in use
         self.poisoned = 0  # connections closed because the upstream broke a rule
         self.requests = 0
         self.stale = 0  # requests sent again because a kept connection was dead
+        self.refused: Counter[str] = Counter()
+        self.retired: Counter[str] = Counter()
 
 
 class Pool:
     """Ask the server at `host` and `port`, or at the unix socket `path`.
 
     `name` is the origin of the faults it raises. `stamp` adds field lines of our own to every
-    request, after everything that came from elsewhere.
+    request, after everything that came from elsewhere. `room` bounds the connections of several
+    pools together.
+
+    Raises ValueError for a TLS context that does not verify, OSError for files that it cannot have.
     """
 
     def __init__(
@@ -62,7 +74,8 @@ class Pool:
         path: str | None = None,
         name: str = "",
         stamp: Stamp | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsSettings | ssl.SSLContext | None = None,
+        room: Room | None = None,
         clock: Clock = FINE,
         sweep: Sweep | None = None,
     ) -> None:
@@ -74,14 +87,19 @@ class Pool:
         self._port = port
         self._path = path
         self._stamp = stamp
-        self._tls = tls
+        self._secure = _secure(tls, host)
+        self._room = room
+        self._uses = self.settings.uses or inf
+        self._spread = random.random()
         self._sweep = sweep
         self._idle: list[Upstream] = []
         self._open: set[Upstream] = set()
         self._dials: set[Dial] = set()
         self._closed = False
+        if room is not None:
+            room.join(self)
         authority = f"[{host}]" if ":" in host else host or "localhost"
-        if port and port != (443 if tls else 80):
+        if port and port != (443 if tls is not None else 80):
             authority += f":{port}"
         self._authority = f"host: {authority}\r\n".encode("ascii")
 
@@ -108,7 +126,7 @@ class Pool:
                 return await connection.exchange(call, head, key)
             except Fault:
                 whole = isinstance(request.body, Whole)
-                dead = connection.lost and not connection.heard
+                dead = connection.why == "unanswered"
                 if not (dead and call.repeatable and whole):
                     raise
                 self.counters.stale += 1
@@ -142,42 +160,42 @@ class Pool:
             if connection.lost or connection.transport.is_closing():
                 continue
             if not repeatable and readable(connection.transport):
-                connection.quit()
+                connection.quit("stale")
                 continue
             return connection
         return None
 
     async def _connect(self, deadline: float) -> Upstream:
         if self._closed:
-            raise self.fault("the pool is closed", effect=Effect.NONE)
-        if len(self._open) + len(self._dials) >= self.settings.connections:
-            self.counters.full += 1
-            raise Fault(
-                Code.UNAVAILABLE,
-                f"{self.name}: all {self.settings.connections} connections are in use",
-                effect=Effect.NONE,
-                refusal=Refusal.FULL,
-                origin=self.name,
-            )
+            raise self._refuse("closed", Refusal.DRAINING, "the pool is closed")
+        limit = self.settings.connections
+        if len(self._open) + len(self._dials) >= limit:
+            raise self._refuse("full", Refusal.FULL, f"all {limit} connections are in use")
+        room = self._room
+        if room is not None and not room.enter():
+            detail = f"all {room.connections} connections of the process are in use"
+            raise self._refuse("full in all", Refusal.FULL, detail)
         dial = Dial(self)
         self._dials.add(dial)
         hurry = Hurry(dial.found, self)
         slot = self.sweep.arm(deadline, hurry)
         try:
-            return await dial.found
+            made = await dial.found
         finally:
             slot.discard(hurry)
+        if made.lost or made.transport.is_closing():
+            raise self._unreached("it was closed before it was used")
+        return made
 
     async def dial(self) -> Upstream:
         """Open one more connection."""
+        settings, secure = self.settings, self._secure
+        given = {} if secure is None else secure.arguments(settings.connect_timeout)
+        if self._path is None:
+            delay = settings.address_delay
+            return await reach(lambda: Upstream(self), self._host, self._port, given, delay)
         loop = asyncio.get_running_loop()
-        if self._path is not None:
-            _, made = await loop.create_unix_connection(lambda: Upstream(self), self._path)
-        else:
-            _, made = await loop.create_connection(
-                lambda: Upstream(self), self._host, self._port, ssl=self._tls
-            )
-        return made
+        return (await loop.create_unix_connection(lambda: Upstream(self), self._path, **given))[1]
 
     def dialled(self, dial: Dial, made: Upstream | None, error: BaseException | None) -> None:
         """Take the end of a dial: give the connection to who waits, or keep it."""
@@ -185,13 +203,17 @@ class Pool:
         found = dial.found
         if made is None:
             self.counters.failures += 1
+            if self._room is not None:
+                self._room.leave()
             if not found.done():
-                found.set_exception(self.fault(f"no connection: {error}", effect=Effect.NONE))
+                found.set_exception(self._unreached(error))
             return
         self.counters.connects += 1
         self._open.add(made)
-        if self._closed:
-            made.quit()
+        if self._closed or made.lost:
+            made.quit("closed" if self._closed else "ended")
+            if not found.done():
+                found.set_exception(self._unreached("it was closed at once"))
         elif not found.done():
             found.set_result(made)
         else:  # who asked for it has left
@@ -199,17 +221,36 @@ class Pool:
 
     def release(self, connection: Upstream) -> None:
         """Keep a connection for the next call."""
-        if self._closed:
-            connection.quit()
+        now = self.clock()
+        if connection.uses >= self._uses or now >= connection.ends_at or self._closed:
+            worn = "uses" if connection.uses >= self._uses else "lifetime"
+            connection.quit("closed" if self._closed else worn)
             return
-        connection.rest(self.clock())
+        connection.rest(now)
         self._idle.append(connection)
 
     def forget(self, connection: Upstream) -> None:
-        """Drop a connection from the books."""
-        self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        """Drop a connection from the books, once."""
+        if connection in self._open:
+            self._open.discard(connection)
+            self.counters.retired[connection.why] += 1
+            if self._room is not None:
+                self._room.leave()
+            if connection in self._idle:
+                self._idle.remove(connection)
+
+    def lifetime(self) -> float:
+        """Return how long the next connection may live: none ends together with many others."""
+        self._spread = (self._spread + _STRIDE) % 1.0
+        return self.settings.lifetime * (1 - _SPREAD * self._spread)
+
+    def idle_since(self) -> float:
+        """Return since when the connection that is idle the longest has been so."""
+        return self._idle[0].idle_since if self._idle else inf
+
+    def evict(self) -> None:
+        """Close that connection: another pool needs its place."""
+        self._idle[0].quit("evicted")
 
     async def close(self) -> None:
         """Close what is idle now, and the rest as it ends."""
@@ -218,21 +259,50 @@ class Pool:
         for dial in dials:
             dial.ring()
         for connection in tuple(self._idle):
-            connection.quit()
+            connection.quit("closed")
+        if self._room is not None:
+            self._room.part(self)
         if dials:
             await asyncio.wait([dial.task for dial in dials])
 
-    def statistics(self) -> dict[str, float | str]:
-        """Return the present figures."""
+    def statistics(self) -> dict[str, Any]:
+        """Return the present figures; what was refused and retired, by reason."""
+        counted = {key: getattr(self.counters, key) for key in PoolCounters.__slots__}
         return {
             "name": self.name,
             "open": len(self._open),
             "idle": len(self._idle),
+            "in_use": len(self._open) - len(self._idle),
             "dialling": len(self._dials),
-            **{key: getattr(self.counters, key) for key in PoolCounters.__slots__},
+            **counted,
+            "refused": dict(self.counters.refused),
+            "retired": dict(self.counters.retired),
         }
 
     # Faults
+
+    def _refuse(self, reason: str, refusal: Refusal, detail: str) -> Fault:
+        self.counters.refused[reason] += 1
+        return Fault(
+            Code.UNAVAILABLE,
+            f"{self.name}: {detail}",
+            effect=Effect.NONE,
+            refusal=refusal,
+            origin=self.name,
+        )
+
+    def _unreached(self, error: object) -> Fault:
+        """Make the fault of a connection that was not to be had. Nothing was sent on it."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            # No attempt will change that: INTERNAL is bad, and not tried again.
+            return Fault(
+                Code.INTERNAL,
+                f"{self.name}: its certificate cannot be believed: {error.verify_message}",
+                effect=Effect.NONE,
+                origin=self.name,
+                extra={"status": 502, "reason": "certificate"},
+            )
+        return self.fault(f"no connection: {error}", effect=Effect.NONE)
 
     def fault(
         self, detail: str, *, effect: Effect = Effect.UNKNOWN, reason: str = "upstream"
@@ -254,6 +324,14 @@ class Pool:
             effect=effect,
             origin=self.name,
         )
+
+
+def _secure(tls: TlsSettings | ssl.SSLContext | None, host: str) -> Secure | None:
+    if tls is None:
+        return None
+    if isinstance(tls, ssl.SSLContext):
+        return Secure(verifying(tls), host)
+    return Secure(client_context(tls), tls.server_name or host)
 
 
 def deadline_line(call: Call[Request], now: float) -> bytes:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-__all__ = ["ClientSettings", "ServerSettings", "SocketSettings"]
+__all__ = ["ClientSettings", "ServerSettings", "SocketSettings", "TlsSettings"]
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -33,13 +33,29 @@ class ClientSettings(msgspec.Struct, frozen=True):
     """How one pool treats its endpoint. Durations are seconds."""
 
     connections: int = 256
-    connect_timeout: float = 1.0
+    connections_in_all: int = 4096  # of all pools of a process: what their `Room` is made with
+    connect_timeout: float = 1.0  # of one connection, from looking up the name to the handshake
+    address_delay: float = 0.25  # before a name's next address is tried as well (RFC 8305)
     idle_timeout: float = 15.0  # shorter than any sensible server's, so that we leave first
+    lifetime: float = 300.0  # of a connection; each ends up to a fifth earlier, apart from others
+    uses: int = 0  # exchanges of one connection; 0: as many as it lives for
     body_timeout: float = 30.0  # a body that brings nothing for this long is hung
-    write_timeout: float = 30.0
+    write_timeout: float = 30.0  # an upstream that takes nothing for this long is hung
     head_bytes: int = 32 << 10
     head_lines: int = 100
     buffer_bytes: int = 64 << 10
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """Whom a pool believes, and who it is itself. Files are PEM.
+
+    The upstream's certificate and name are always verified; there is no way to have it otherwise.
+    """
+
+    ca_file: str = ""  # whose signatures count; none: the system's
+    certificate: str = ""  # our own, with its chain
+    key: str = ""  # of the certificate; none: it is in the same file
+    server_name: str = ""  # that the certificate must bear; none: the host that is dialled
 
 
 class SocketSettings(msgspec.Struct, frozen=True):

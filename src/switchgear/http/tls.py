@@ -1,0 +1,33 @@
+"""TLS to upstreams: verified always, at least 1.2. There is no switch that turns that off."""
+
+import ssl
+from typing import Final
+
+from switchgear.http.settings import TlsSettings
+
+__all__ = ["client_context", "verifying"]
+
+_OWN: Final = ["http/1.1"]  # what is spoken here; a server that would speak HTTP/2 is told so
+
+
+def client_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Make the context of one or many pools. Reading the system's CAs takes a while: share it.
+
+    Raises OSError for files that cannot be read, or hold no certificate or not its key.
+    """
+    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(_OWN)
+    if settings.certificate:
+        context.load_cert_chain(settings.certificate, settings.key or None)
+    return context
+
+
+def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return a context of somebody's own making, if it verifies.
+
+    Raises ValueError where it does not: it would encrypt for whoever answers.
+    """
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ValueError("this TLS context verifies no certificate or no name: a pool needs both")
+    return context
