@@ -1,6 +1,6 @@
-"""The ground: what a protected call, a JSON endpoint and a proxied request cost.
+"""The ground: what a protected call costs, layer by layer: `./dev bench ground`, half a minute.
 
-`./dev bench ground [--rounds 3] [--seconds 1] [calls|endpoint|proxy ...]`: about a minute for all.
+What requests cost is told by `./dev bench rest` and `./dev bench proxy`.
 """
 
 import argparse
@@ -10,16 +10,10 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from bench._apps.contenders import ours_json, ours_proxy
-from bench._apps.person import PERSON
 from bench._apps.protected import alone, machines, protected
 from bench._apps.protected import endpoint as endpoint_stack
 from bench._harness.calls import LOOPS, Call, Make, per_call
-from bench._harness.load import Asked
-from bench._harness.pinning import cpus
-from bench._harness.servers import measure, running
-from bench._harness.table import print_calls, print_figures, print_ground
-from bench._peers import fastapi, fastapi_proxy, fastify, fastify_proxy, upstream
+from bench._harness.table import print_calls
 from switchgear.core.observe import quiet
 from switchgear.core.policy import Policy
 from switchgear.core.stack import Stack
@@ -92,7 +86,7 @@ def only_machines(work: Work) -> Make:
     return make
 
 
-def calls(settings: argparse.Namespace) -> None:
+def calls() -> None:
     for work in (nothing, suspending):
         contenders = {
             "full stack": before(work, protected),
@@ -109,40 +103,9 @@ def calls(settings: argparse.Namespace) -> None:
         print_calls(f"a call whose work is {work.__name__}", columns)
 
 
-def endpoint(settings: argparse.Namespace) -> None:
-    contenders = [ours_json(), ours_json("asyncio"), *fastify(), fastapi()]
-    for asked in (Asked("GET", "/person"), Asked("POST", "/person", PERSON)):
-        figures = measure(contenders, asked, rounds=settings.rounds, seconds=settings.seconds)
-        print_figures(f"{asked.method} of 200 bytes of JSON, a user's coroutine", figures)
-
-
-def proxy(settings: argparse.Namespace) -> None:
-    with running(upstream(), cpus()[1]) as (_, port):
-        contenders = [
-            ours_proxy(port),
-            ours_proxy(port, protected=True),
-            ours_proxy(port, "asyncio"),
-            *fastify_proxy(port),
-            fastapi_proxy(port),
-        ]
-        figures = measure(
-            contenders, Asked("GET", "/person"), rounds=settings.rounds, seconds=settings.seconds
-        )
-    print_figures("GET of 200 bytes, proxied", figures)
-
-
-PARTS = {"calls": calls, "endpoint": endpoint, "proxy": proxy}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./dev bench ground")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
-    settings = parser.parse_args()
-    print_ground()
-    for part in PARTS if "all" in settings.parts else settings.parts:
-        PARTS[part](settings)
+    argparse.ArgumentParser(prog="./dev bench ground").parse_args()
+    calls()
 
 
 if __name__ == "__main__":

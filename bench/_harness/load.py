@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench._harness.pinning import pinned
 
-__all__ = ["Asked", "Seen", "ask", "generator", "heard", "warm_up"]
+__all__ = ["Asked", "Seen", "ask", "generator", "heard"]
 
 _OWN: Final = Path(__file__).with_name("sender.py")
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -32,6 +33,7 @@ class Asked(NamedTuple):
     method: str = "GET"
     path: str = "/"
     body: bytes = b""
+    headers: Mapping[str, str] = {}
 
 
 class Seen(NamedTuple):
@@ -63,6 +65,8 @@ def _wrk(asked: Asked, port: int, seconds: float, connections: int, cpu: int | N
         # wrk takes whole seconds, and its own calibration the first half.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
         command += ["-s", script.name] if asked.body or asked.method != "GET" else []
+        for name, value in asked.headers.items():
+            command += ["-H", f"{name}: {value}"]
         return heard(_run([*command, f"http://127.0.0.1:{port}{asked.path}"], cpu))
 
 
@@ -87,11 +91,6 @@ def _ranked(said: str, percent: int) -> float:
     return float(found[1]) * _UNITS[found[2]] if found else 0.0
 
 
-def warm_up(asked: Asked, port: int, *, seconds: float, connections: int, cpu: int | None) -> Seen:
-    """Load it briefly with our own sender: wrk runs for whole seconds only."""
-    return _own(asked, port, seconds, connections, cpu)
-
-
 def _own(asked: Asked, port: int, seconds: float, connections: int, cpu: int | None) -> Seen:
     wanted = {
         "port": port,
@@ -100,6 +99,7 @@ def _own(asked: Asked, port: int, seconds: float, connections: int, cpu: int | N
         "method": asked.method,
         "path": asked.path,
         "body": asked.body.decode(),
+        "headers": dict(asked.headers),
     }
     return Seen(**json.loads(_run([sys.executable, str(_OWN), json.dumps(wanted)], cpu)))
 

@@ -54,6 +54,7 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     body = wanted["body"].encode()
     head = f"{wanted['method']} {wanted['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in wanted["headers"].items())
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     request = f"{head}\r\n".encode() + body

@@ -1,46 +1,60 @@
-"""CPU per request of server processes, contenders alternating under the same load."""
+"""Server processes under measure, each pinned to one CPU with its whole tree."""
 
-import http.client
-import json
 import os
+import shutil
 import signal
 import socket
-import statistics
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench._harness.load import Asked, Seen, ask, warm_up
-from bench._harness.pinning import cpus, pinned
-from bench._harness.tree import used
+from bench._harness.pinning import pinned
 
-__all__ = ["Contender", "Figures", "free_port", "measure", "running"]
+__all__ = ["Contender", "Counts", "Missing", "Running", "free_port", "running"]
 
-_READY_WITHIN: Final = 20.0
-_WARM_UP: Final = 0.3
+_READY_WITHIN: Final = 60.0
+_SHOWN: Final = 2000  # characters of what a server said before it failed
+
+
+class Running(NamedTuple):
+    """A server that answers: its process, its port, and the folder with its files and output."""
+
+    pid: int
+    port: int
+    folder: Path
+
+
+Counts = Callable[[Running], Mapping[str, int]]
+"""Says what a server has counted so far; all of it must come to the number of requests."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A server process. `{port}` in its command is where it is to listen."""
+    """A server process.
+
+    In its command, environment and `files` (by name, written into its folder), `{port}` is
+    where it is to listen and `{folder}` its folder. `headers` go with every request to it. Its
+    standard output and error are the file `out` there.
+    """
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    counts: Counts | None = None
 
 
-class Figures(NamedTuple):
-    """Medians over the rounds; CPU in microseconds per request, latencies in seconds."""
+class Missing(NamedTuple):
+    """A contender that this machine lacks, and what for."""
 
-    cpu: float
-    rate: float
-    p50: float
-    p99: float
-    errors: int
-    resident_bytes: int
+    name: str
+    reason: str
 
 
 def free_port() -> int:
@@ -51,93 +65,58 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(contender: Contender, cpu: int | None) -> Iterator[tuple[int, int]]:
-    """Run a contender on one CPU; give its process id and port once it answers."""
-    port = free_port()
-    process = subprocess.Popen(
-        [part.format(port=port) for part in contender.command],
-        env={**os.environ, **contender.env, "PORT": str(port)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=pinned(cpu),  # noqa: PLW1509 - there is one thread
-    )
+def running(contender: Contender, cpu: int | None) -> Iterator[Running]:
+    """Run a contender on one CPU, once it listens. Raises RuntimeError when it does not."""
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="switchgear-bench-"))
+
+    def filled(text: str) -> str:
+        return text.replace("{port}", str(port)).replace("{folder}", str(folder))
+
+    process = None
     try:
-        _await_ready(contender, process, port)
-        yield process.pid, port
+        for name, text in contender.files.items():
+            (folder / name).write_text(filled(text))
+        with (folder / "out").open("wb") as out:
+            process = subprocess.Popen(
+                [filled(part) for part in contender.command],
+                env={**os.environ, **contender.env, "PORT": str(port)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=pinned(cpu),  # noqa: PLW1509 - there is one thread
+            )
+        place = Running(process.pid, port, folder)
+        _await_ready(contender, process, place)
+        yield place
     finally:
-        # Its session is its own: what it started goes with it.
-        try:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        except ProcessLookupError:
-            process.wait()
+        if process is not None:
+            _end(process)
+        shutil.rmtree(folder)
 
 
-def measure(
-    contenders: Sequence[Contender],
-    asked: Asked,
-    *,
-    rounds: int = 3,
-    seconds: float = 2.0,
-    connections: int = 64,
-) -> dict[str, Figures]:
-    """Load each contender in turn, round after round, and return its medians.
-
-    All run throughout; whoever is not loaded is idle.
-    """
-    server_cpu, load_cpu = cpus()
-    rows: dict[str, list[tuple[float, Seen, int]]] = {one.name: [] for one in contenders}
-    with ExitStack() as stack:
-        places = [(one, *stack.enter_context(running(one, server_cpu))) for one in contenders]
-        for number in range(rounds):
-            for one, pid, port in places:
-                if number == 0:
-                    _check(one, asked, port)
-                    warm_up(asked, port, seconds=_WARM_UP, connections=connections, cpu=load_cpu)
-                before = used(pid)
-                seen = ask(asked, port, seconds=seconds, connections=connections, cpu=load_cpu)
-                after = used(pid)
-                rows[one.name].append((after.cpu - before.cpu, seen, after.resident_bytes))
-    return {name: _figures(name, each) for name, each in rows.items()}
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    # Its session is its own: what it started goes with it.
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    except ProcessLookupError:
+        process.wait()
 
 
-def _figures(name: str, rows: list[tuple[float, Seen, int]]) -> Figures:
-    if any(not seen.requests for _, seen, _ in rows):
-        raise RuntimeError(f"{name} answered nothing")
-    return Figures(
-        cpu=statistics.median(cpu / seen.requests for cpu, seen, _ in rows) * 1e6,
-        rate=statistics.median(seen.requests / seen.seconds for _, seen, _ in rows),
-        p50=statistics.median(seen.p50 for _, seen, _ in rows),
-        p99=statistics.median(seen.p99 for _, seen, _ in rows),
-        errors=sum(seen.errors for _, seen, _ in rows),
-        resident_bytes=max(held for _, _, held in rows),
-    )
-
-
-def _check(contender: Contender, asked: Asked, port: int) -> None:
-    """See one answer, so that no contender is measured at saying something else."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    headers = {"Content-Type": "application/json"} if asked.body else {}
-    connection.request(asked.method, asked.path, asked.body or None, headers)
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    if answer.status != 200 or json.loads(body)["id"] != 7:
-        raise RuntimeError(f"{contender.name} answered {answer.status}: {body[:200]!r}")
-
-
-def _await_ready(contender: Contender, process: subprocess.Popen[bytes], port: int) -> None:
+def _await_ready(contender: Contender, process: "subprocess.Popen[bytes]", place: Running) -> None:
     until = time.monotonic() + _READY_WITHIN
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"{contender.name} ended with {process.returncode}")
+            said = (place.folder / "out").read_text("utf-8", "replace")[-_SHOWN:]
+            raise RuntimeError(f"{contender.name} ended with {process.returncode}\n{said}".strip())
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", place.port), 1).close()
             return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"{contender.name} did not listen within {_READY_WITHIN:g} s")
+    said = (place.folder / "out").read_text("utf-8", "replace")[-_SHOWN:]
+    raise RuntimeError(f"{contender.name} did not listen within {_READY_WITHIN:g} s\n{said}")

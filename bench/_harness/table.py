@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from bench._harness.load import generator
 from bench._harness.pinning import cpus
-from bench._harness.servers import Figures
+from bench._harness.rounds import Figures, Measured
 
-__all__ = ["print_calls", "print_figures", "print_ground", "print_rows"]
+__all__ = ["print_calls", "print_ground", "print_measured", "print_rows"]
 
 
 def print_ground() -> None:
@@ -16,24 +16,31 @@ def print_ground() -> None:
     print(f"load: {generator()}; {where}; ratios are to the first row, smaller is better")
 
 
-def print_figures(title: str, figures: Mapping[str, Figures]) -> None:
-    """Print what a request costs each contender."""
-    first = next(iter(figures.values()))
-    rows = [("", "CPU us", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB")]
-    for name, one in figures.items():
-        rows.append(
-            (
-                name,
-                f"{one.cpu:.1f}",
-                f"{one.cpu / first.cpu:.2f}",
-                f"{one.rate:.0f}",
-                f"{one.p50 * 1000:.2f}",
-                f"{one.p99 * 1000:.2f}",
-                str(one.errors),
-                f"{one.resident_bytes / 2**20:.0f}",
-            )
-        )
+def print_measured(title: str, measured: Measured) -> None:
+    """Print what a request costs each contender, and why one has no figures or wrong ones."""
+    rows = [("", "CPU us", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB", "busy %")]
+    base = next((one.cpu for one in measured.figures.values() if not one.invalid), 0.0)
+    rows += [_row(name, one, base) for name, one in measured.figures.items()]
     print_rows(title, rows)
+    for name, one in measured.figures.items():
+        if one.invalid:
+            print(f"  INVALID: {name}: {one.invalid}")
+    for name, reason in measured.reasons.items():
+        print(f"  no figures: {name}: {reason}")
+
+
+def _row(name: str, one: Figures, base: float) -> tuple[str, ...]:
+    return (
+        name,
+        f"{one.cpu:.1f}",
+        "INVALID" if one.invalid else f"{one.cpu / base:.2f}",
+        f"{one.rate:.0f}",
+        f"{one.p50 * 1000:.2f}",
+        f"{one.p99 * 1000:.2f}",
+        str(one.errors),
+        f"{one.held_bytes / 2**20:.0f}",
+        f"{one.busy * 100:.0f}",
+    )
 
 
 def print_calls(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:

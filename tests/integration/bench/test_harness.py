@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench._apps.person import PERSON
 from bench._harness import load
 from bench._harness.calls import per_call
 from bench._harness.load import Asked, ask, heard
-from bench._harness.servers import Contender, measure
+from bench._harness.rounds import Load, measure
+from bench._harness.servers import Contender, Missing, Running
 from bench._harness.tree import used
-from bench._peers import upstream
+from bench.rest.checks import Statuses
+from bench.rest.contenders import ours
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="platform: reads /proc"
@@ -67,36 +68,79 @@ def test_the_cpu_of_a_tree_counts_its_children_the_ended_ones_too() -> None:
         used(process.pid)
 
 
+SERVER = """
+import http.server, os, sys
+
+class Server(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if len(sys.argv) > 2:
+            sys.stderr.write("line\\n" * int(sys.argv[2]))
+            sys.stderr.flush()
+        self.send_response(int(sys.argv[1]))
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+address = ("127.0.0.1", int(os.environ["PORT"]))
+http.server.ThreadingHTTPServer(address, Server).serve_forever()
+"""
+
+
+def lines(place: Running) -> dict[str, int]:
+    return {"lines": (place.folder / "out").read_bytes().count(b"line\n")}
+
+
+def server(name: str, *arguments: str) -> Contender:
+    return Contender(name, [sys.executable, "-c", SERVER, *arguments], counts=lines)
+
+
 @pytest.mark.parametrize("wrk", [True, False])
 def test_a_contender_is_measured_by_either_load(wrk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not wrk:
         monkeypatch.setattr(load.shutil, "which", lambda name: None)
     elif load.generator() != "wrk":
         pytest.skip("platform: wrk is not on the PATH")
-    figures = measure([upstream()], Asked(), rounds=1, seconds=1, connections=8)["upstream"]
-    assert figures.errors == 0
-    assert figures.rate > 100
-    assert 1 < figures.cpu < 1000
-    assert 0 < figures.p50 <= figures.p99
+    contenders = [ours("one", "rest_raw"), Missing("gone", "it is gone"), ours("two", "rest_raw")]
+    measured = measure(contenders, Asked("GET", "/users/7"), Load(2, 1, 8, 0))
+    assert list(measured.figures) == ["one", "two"]
+    assert measured.reasons == {"gone": "it is gone"}
+    for name, figures in measured.figures.items():
+        assert figures.errors == 0
+        assert figures.rate > 100
+        assert 1 < figures.cpu < 2000
+        assert 0 < figures.busy < 1.5
+        assert 0 < figures.p50 <= figures.p99
+        assert figures.held_bytes > 1 << 20
+        assert len(measured.rows[name]) == 2
 
 
-def test_a_contender_that_says_something_else_is_not_measured() -> None:
-    script = (
-        "import http.server, os\n"
-        "class Nothing(http.server.BaseHTTPRequestHandler):\n"
-        "    def do_POST(self): self.send_error(503)\n"
-        "    def log_message(self, *_): pass\n"
-        "address = ('127.0.0.1', int(os.environ['PORT']))\n"
-        "http.server.HTTPServer(address, Nothing).serve_forever()\n"
+def test_one_log_line_for_each_request_is_seen_and_anything_else_makes_a_row_invalid() -> None:
+    contenders = [server("once", "200", "1"), server("twice", "200", "2"), server("never", "200")]
+    measured = measure(contenders, Asked(), Load(1, 1, 4, 0))
+    assert measured.figures["once"].invalid == ""
+    assert "counted lines" in measured.figures["twice"].invalid
+    assert "counted lines 0" in measured.figures["never"].invalid
+
+
+def test_an_answer_that_is_no_success_is_an_error() -> None:
+    measured = measure([server("failing", "503", "1")], Asked(), Load(1, 1, 4, 0))
+    assert measured.figures["failing"].errors == measured.rows["failing"][0].seen.requests > 10
+
+
+def test_a_contender_that_ends_or_refuses_nothing_has_no_figures() -> None:
+    gone = Contender("gone", [sys.executable, "-c", "raise SystemExit('no luck')"])
+    lax = server("lax", "200", "1")
+    contenders = [gone, lax, ours("ours", "rest_raw")]
+    measured = measure(
+        contenders, Asked("GET", "/users/7"), Load(1, 1, 4, 0), check=Statuses().check
     )
-    wrong = Contender("wrong", [sys.executable, "-c", script])
-    with pytest.raises(RuntimeError, match="wrong answered 503"):
-        measure([wrong], Asked("POST", "/person", PERSON), rounds=1, seconds=1)
-
-
-def test_a_contender_that_ends_is_told() -> None:
-    with pytest.raises(RuntimeError, match="gone ended with 3"):
-        measure([Contender("gone", [sys.executable, "-c", "raise SystemExit(3)"])], Asked())
+    assert list(measured.figures) == ["ours"]
+    assert "gone ended with 1\nno luck" in measured.reasons["gone"]
+    assert "lax" in measured.reasons
 
 
 def test_a_load_without_a_server_is_told() -> None:
