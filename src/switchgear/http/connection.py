@@ -6,6 +6,7 @@ earliest that could be due, and looks again.
 """
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.ambient import ambient
@@ -15,9 +16,10 @@ from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.heads import Fields, Memo, incomplete, read_request
 from switchgear.http.incoming import DISCARDED, Incoming
+from switchgear.http.limits import UNIX
 from switchgear.http.link import Link
 from switchgear.http.message import Request
-from switchgear.http.refusals import refuse
+from switchgear.http.refusals import reason_of, refuse, status_of
 from switchgear.http.stream import EMPTY, Body, Whole, too_large
 from switchgear.http.tunnel import Tunnel
 from switchgear.http.watch import readable
@@ -59,8 +61,9 @@ class Connection(Link):
         """Take the new connection, or turn it away when there are too many."""
         self.transport = transport  # type: ignore[assignment]  # by its methods
         server = self.server
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else "unix"
+        if not self.admitted:  # else it was accepted by us, and its address is known
+            peer = transport.get_extra_info("peername")
+            self.peer = peer[0] if isinstance(peer, tuple) else UNIX
         self._idle_since = server.clock()
         self.transport.set_write_buffer_limits(high=server.settings.buffer_bytes)
         if server.enter(self):
@@ -114,7 +117,7 @@ class Connection(Link):
         elif self._closing or self.lost:
             self._unread += len(data)
             if self._unread > self.server.settings.body_bytes + DISCARDED:
-                self.transport.abort()
+                self.give_up("still-sending")
         else:
             self._buffer = self._buffer + data if self._buffer else data
             if self.exchange is None:
@@ -264,7 +267,7 @@ class Connection(Link):
         """Give up on a body: its reader gets the fault, and no next request is believed."""
         incoming, self._incoming = self._incoming, None
         self._closing = self._spoilt = True
-        self.server.counters.refused += 1
+        self.server.refused(self.peer, reason_of(fault), status_of(fault) or 0, fault.detail)
         if incoming is not None:
             incoming.fail(fault)
         if self.exchange is None:
@@ -340,7 +343,6 @@ class Connection(Link):
 
     def _turn(self, fault: Fault) -> None:
         """Turn bytes away that are no request: say so once, and close."""
-        self.server.counters.refused += 1
         self._spoilt = True
         self.send(turned(self.server, self.peer, fault))
         self._close()
@@ -349,6 +351,12 @@ class Connection(Link):
         """Close after what was written, and read on a while where a body is under way."""
         incoming, self._incoming = self._incoming, None
         self.close(linger=self._spoilt or incoming is not None)
+
+    @property
+    def idle_since(self) -> float:
+        """Since when there has been nothing to do; infinite while there is."""
+        busy = self.exchange is not None or self._incoming is not None or self._closing
+        return inf if busy or self._head_since or self._buffer else self._idle_since
 
     def drain(self) -> None:
         """Be told that the process is on its way out: no request after the present one."""
@@ -367,7 +375,6 @@ class Connection(Link):
             try:
                 return self._incoming.look(now)
             except Fault as fault:
-                self.server.counters.timeouts += 1
                 self._spoil(fault)
                 return now + settings.write_timeout
         if self.exchange is not None:
@@ -376,7 +383,6 @@ class Connection(Link):
             due = self._head_since + settings.head_timeout
             if now < due:
                 return due
-            self.server.counters.timeouts += 1
             self._turn(refuse("head-timeout", "the head did not arrive in time", status=408))
             return None
         due = self._idle_since + settings.idle_timeout
@@ -385,8 +391,7 @@ class Connection(Link):
         if now < due:
             return due
         if unsent:
-            self.server.counters.timeouts += 1
-            self.transport.abort()
+            self.give_up("write-timeout")
             return None
         if readable(self.transport):  # a request has just come in: it is answered
             return now + 0.01

@@ -27,9 +27,14 @@ class Exchanged(msgspec.Struct, frozen=True):
 
 
 class Turned(msgspec.Struct, frozen=True):
-    """Bytes that never became a request were turned away."""
+    """Something was refused: a connection, or bytes that break a rule, come late or are too many.
+
+    `status` is what was answered, 0 where nothing was. `configured` is the setting that the reason
+    hangs on. `peer` is the connection's, nobody's where the system refused us.
+    """
 
     peer: str
     status: int
     reason: str
     detail: str
+    configured: float | None = None

@@ -323,6 +323,8 @@ class Exchange:
             return
         server = connection.server
         now = server.clock()
+        if self._status >= 400 and self.call.payload.upgrade:
+            server.refused(connection.peer, "upgrade-refused", self._status)
         if server.observer is not None:
             fault = self._fault
             server.show(
@@ -344,7 +346,7 @@ class Exchange:
 def turned(server: "Server", peer: str, fault: Fault) -> bytes:
     """Return the answer to bytes that are no request, and tell the observer."""
     answer = server.answer(fault)
-    server.show(Turned(peer, answer.status, reason_of(fault), fault.detail))
+    server.refused(peer, reason_of(fault), answer.status, fault.detail)
     head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
     head += server.date(server.clock()) + _CLOSE
     return head + _WHOLE % len(answer.body) + bytes(answer.body)

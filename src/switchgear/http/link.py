@@ -27,7 +27,7 @@ class Link(Watching, asyncio.Protocol):
     """One accepted connection, as a transport."""
 
     __slots__ = ("_blocked_since", "_closing", "_linger", "_paused", "_spoilt", "_unsent",
-                 "_writers", "blocked", "loop", "lost", "peer", "server",
+                 "_writers", "admitted", "blocked", "loop", "lost", "peer", "server",
                  "transport")  # fmt: skip
 
     transport: asyncio.Transport
@@ -37,6 +37,7 @@ class Link(Watching, asyncio.Protocol):
         self.server = server
         self.loop = server.loop
         self.peer = ""
+        self.admitted = False  # whether it is counted
         self.lost = False
         self.blocked = False  # the client reads slowly
         self._paused = False  # reading
@@ -108,9 +109,16 @@ class Link(Watching, asyncio.Protocol):
             due = self._linger or now
         if now < due:
             return due
-        self.server.counters.timeouts += not self._linger
-        self.transport.abort()
+        if self._linger:
+            self.transport.abort()
+        else:
+            self.give_up("write-timeout")
         return None
+
+    def give_up(self, reason: str) -> None:
+        """Drop a client that does not keep to its limits."""
+        self.server.refused(self.peer, reason)
+        self.transport.abort()
 
     def close(self, *, linger: bool) -> None:
         """Close after what was written. Bytes that are still coming would reset the answer away."""

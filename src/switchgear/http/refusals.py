@@ -1,9 +1,85 @@
-"""Refusals of the edge: a `Fault` that knows its HTTP status and names its reason."""
+"""Refusals of the edge: a `Fault` that knows its HTTP status and names its reason.
+
+Every reason is known beforehand: what is counted by it cannot be made to grow by strangers.
+"""
+
+from typing import Final
 
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.status import status_of
 
-__all__ = ["reason_of", "refuse", "status_of"]
+__all__ = ["CONFIGURED", "OTHER", "REASONS", "reason_of", "refuse", "status_of"]
+
+REASONS: Final = frozenset(
+    {
+        # connections
+        "address-full",
+        "descriptors",
+        "draining",
+        "head-timeout",
+        "server-full",
+        "still-sending",
+        "tls-handshake",
+        "write-timeout",
+        # heads; fields that stand twice have their own names
+        "authorization",
+        "connect",
+        "content-type",
+        "control-byte",
+        "expect",
+        "expectation",
+        "folding",
+        "head-too-large",
+        "header-name",
+        "host",
+        "line-break",
+        "malformed",
+        "request-line",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "space-before-colon",
+        "target-too-large",
+        "too-many-headers",
+        "upgrade",
+        "version",
+        # targets
+        "backslash",
+        "dot-segment",
+        "escape",
+        "path-parameter",
+        "target",
+        # bodies
+        "body-timeout",
+        "body-too-large",
+        "chunk",
+        "chunk-extension",
+        "chunk-too-small",
+        "content-length",
+        "trailers-too-large",
+        "transfer-encoding",
+        # upgrades
+        "upgrade-refused",
+    }
+)
+"""What a server counts its refusals by."""
+
+OTHER: Final = "other"
+"""What it counts a reason by that is none of these."""
+
+CONFIGURED: Final = {
+    "address-full": "connections_per_address",
+    "body-timeout": "body_rate",
+    "body-too-large": "body_bytes",
+    "head-timeout": "head_timeout",
+    "head-too-large": "head_bytes",
+    "server-full": "connections",
+    "still-sending": "body_bytes",
+    "target-too-large": "target_bytes",
+    "tls-handshake": "head_timeout",
+    "too-many-headers": "head_lines",
+    "write-timeout": "write_timeout",
+}
+"""Of each reason that hangs on a figure, the setting that holds it."""
 
 
 def refuse(reason: str, detail: str, *, status: int = 400) -> Fault:

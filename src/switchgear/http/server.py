@@ -23,10 +23,14 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.handler import Handler
 from switchgear.core.observe import Event, Observer
 from switchgear.core.sweep import Sweep, sweep_of
+from switchgear.http.accept import Acceptor
 from switchgear.http.connection import Connection
 from switchgear.http.defects import log_defect
+from switchgear.http.events import Turned
+from switchgear.http.limits import Census, Counters
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem as public_problem
+from switchgear.http.refusals import CONFIGURED
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -52,27 +56,13 @@ class Drive(Enum):
     PARKED = "parked"
 
 
-class Counters:
-    """What a server has counted: plain integers, read by whoever wants to."""
-
-    __slots__ = ("accepted", "defects", "refused", "requests", "sent", "timeouts", "turned_away")
-
-    def __init__(self) -> None:
-        self.accepted = 0  # connections
-        self.turned_away = 0  # connections over a cap
-        self.requests = 0
-        self.refused = 0  # heads and bodies that broke a rule
-        self.timeouts = 0  # connections closed for slowness
-        self.defects = 0
-        self.sent = 0  # bytes
-
-
 class Server:
     """Serve `handler` over HTTP/1.1 on a listening socket.
 
     `intake` makes the call of each request (its deadline, principal and trace); by default the
     deadline is the configured one, whatever the client says. `problem` writes faults;
-    `observer` is shown one `Exchanged` per request and one `Turned` per refusal.
+    `observer` is shown one `Exchanged` per request and one `Turned` per refusal. `several` says
+    which peers stand for many clients (load balancers): for them only the cap of all holds.
     """
 
     def __init__(
@@ -84,6 +74,7 @@ class Server:
         intake: Intake | None = None,
         problem: Callable[[Fault], Response] = public_problem,
         observer: Observer | None = None,
+        several: Callable[[str], bool] | None = None,
         on_defect: Callable[[BaseException, Call[Request]], None] | None = None,
         clock: Clock = FINE,
         sweep: Sweep | None = None,
@@ -98,6 +89,7 @@ class Server:
         self.on_defect = on_defect or log_defect
         self.clock = clock
         self.counters = Counters()
+        self.census = Census(self.settings, several)
         self.connections: set[Connection] = set()
         self.draining = False
         self.drains_at = inf
@@ -109,10 +101,9 @@ class Server:
         self._wall = wall
         self._date = b""
         self._date_until = -inf
-        self._per_address: dict[str, int] = {}
-        self._tls: dict[str, Any] = {}
-        self._listener: asyncio.Server | None = None
-        self._spare: socket.socket | None = None
+        self._port = 0
+        self._acceptors: list[Acceptor] = []
+        self._closed: list[Acceptor] = []
         self._empty: Future[None] | None = None
 
     async def start(
@@ -121,23 +112,19 @@ class Server:
         """Accept connections on a bound socket, which may be shared with other processes."""
         self.loop = loop = asyncio.get_running_loop()
         self.sweep = self._given_sweep or sweep_of(loop, self.clock)
-        self._tls = {}
+        options: dict[str, Any] = {}
         if tls is not None:
             self.scheme = "https"
-            self._tls = {"ssl": tls, "ssl_handshake_timeout": self.settings.head_timeout}
-        self._spare = sock.dup()
-        create: Any = loop.create_server
-        if sock.family == socket.AF_UNIX:
-            create = loop.create_unix_server
-        self._listener = await create(
-            lambda: Connection(self), sock=sock, backlog=backlog, **self._tls
-        )
+            options = {"ssl": tls, "ssl_handshake_timeout": self.settings.head_timeout}
+        acceptor = Acceptor(self, sock, options)
+        acceptor.open(backlog)
+        self._acceptors.append(acceptor)
+        self._port = acceptor.port
 
     @property
     def port(self) -> int:
         """The port that is listened on; 0 where there is none."""
-        name = self._spare.getsockname() if self._spare is not None else ""
-        return int(name[1]) if isinstance(name, tuple) else 0
+        return self._port if self._acceptors else 0
 
     async def drain(self, timeout: float = 20.0) -> bool:
         """Stop accepting, finish every request whose head arrived, then close (rule 29).
@@ -145,12 +132,12 @@ class Server:
         Connections that are idle are kept for a moment, because a request may be on its way
         in them. Returns whether everything ended in time; what did not is cut.
         """
-        await self._close_listener()
         self.draining = True
         self.drains_at = self.clock()
+        self._close(take=True)
         for connection in tuple(self.connections):
             connection.drain()
-        if self.connections:
+        if self.census.total:
             self._empty = self.loop.create_future()
             handle = self.loop.call_later(timeout, _wake, self._empty)
             try:
@@ -158,72 +145,74 @@ class Server:
             finally:
                 handle.cancel()
                 self._empty = None
-        clean = not self.connections
+        clean = not self.census.total
         await self.stop()
         return clean
 
     async def stop(self) -> None:
         """End now: every connection is cut, and the work of each is called off."""
-        await self._close_listener()
+        self._close(take=False)
+        for acceptor in self._closed:
+            acceptor.cut()
         for connection in tuple(self.connections):
             connection.cut()
-        if self.connections:
+        if self.census.total:
             self._empty = self.loop.create_future()
             await self._empty
             self._empty = None
 
-    async def _close_listener(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        listener.close()
-        spare, self._spare = self._spare, None
-        assert spare is not None  # noqa: S101 - made by `start` beside the listener
-        # Who has connected already is not to be reset: the queue is taken to its end.
-        spare.setblocking(False)
-        with spare:
-            while True:
-                try:
-                    accepted, _ = spare.accept()
-                except (BlockingIOError, OSError):
-                    return
-                accepted.setblocking(False)
-                await self.loop.connect_accepted_socket(
-                    lambda: Connection(self), accepted, **self._tls
-                )
+    def _close(self, *, take: bool) -> None:
+        """Close the listening sockets; their handshakes may still be under way."""
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            acceptor.close(take=take)
+        self._closed += acceptors
 
-    # What connections ask
+    # What acceptors and connections ask
+
+    def admit(self, connection: Connection, peer: str) -> None:
+        """Count an accepted connection in: there is room for it."""
+        connection.peer = peer
+        connection.admitted = True
+        self.census.take(peer)
+        self.counters.accepted += 1
+        if self.census.crowded:
+            self.make_room()
 
     def enter(self, connection: Connection) -> bool:
-        """Count a new connection in, unless a cap is reached."""
-        per_address = self._per_address
-        address = _address(connection.peer)
-        held = per_address.get(address, 0)
-        settings = self.settings
-        if (
-            len(self.connections) >= settings.connections
-            or held >= settings.connections_per_address
-        ):
-            self.counters.turned_away += 1
-            return False
-        per_address[address] = held + 1
+        """Take a connection that is ready to speak; False turns it away, over a cap."""
+        if not connection.admitted:
+            reason = self.census.refuses(connection.peer)
+            if reason:
+                self.refused(connection.peer, reason, 503)
+                return False
+            self.admit(connection, connection.peer)
         self.connections.add(connection)
-        self.counters.accepted += 1
+        if self.draining:
+            connection.drain()
         return True
 
     def leave(self, connection: Connection) -> None:
         """Count a connection out, if it was counted in."""
-        if connection not in self.connections:
+        if not connection.admitted:
             return
-        self.connections.remove(connection)
-        address = _address(connection.peer)
-        held = self._per_address.get(address, 0)
-        if held > 1:
-            self._per_address[address] = held - 1
-        else:
-            self._per_address.pop(address, None)
-        if not self.connections and self._empty is not None:
+        connection.admitted = False
+        self.connections.discard(connection)
+        self.census.give(connection.peer)
+        if not self.census.total and self._empty is not None:
             _wake(self._empty)
+
+    def make_room(self) -> None:
+        """Close idle connections, those that have been idle longest first."""
+        self.counters.made_room += self.census.make_room(self.connections, self.clock())
+
+    def refused(self, peer: str, reason: str, status: int = 0, detail: str = "") -> None:
+        """Count a refusal, and show it to the observer."""
+        self.counters.refuse(reason)
+        if self.observer is not None:
+            setting = CONFIGURED.get(reason)
+            configured = None if setting is None else getattr(self.settings, setting)
+            self.show(Turned(peer, status, reason, detail, configured))
 
     def date(self, now: float) -> bytes:
         """Return the Date line, written once a second."""
@@ -256,16 +245,6 @@ class Server:
 
     def _intake(self, request: Request, now: float) -> Call[Request]:
         return Call(request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE)
-
-
-def _address(peer: str) -> str:
-    """Return what an address is counted by: an IPv6 network of 64 bits is one client."""
-    if ":" not in peer:
-        return peer
-    try:
-        return socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])[:8].hex()
-    except OSError:
-        return peer
 
 
 def _wake(future: "Future[None]") -> None:

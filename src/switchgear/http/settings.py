@@ -25,7 +25,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     drain_grace: float = 0.5  # idle connections are kept this long when draining begins
     buffer_bytes: int = 64 << 10  # unread bytes held per direction before the peer is paused
     connections: int = 4096
-    connections_per_address: int = 1024
+    connections_per_address: int = 1024  # an IPv6 network of 64 bits is one address
+    idle_reuse: float = 0.9  # from this share of `connections` on, idle ones give way to new ones
     connect_method: bool = False  # whether CONNECT reaches the handler
 
 

@@ -45,7 +45,7 @@ async def serving(
     finally:
         await server.stop()
         assert not server.connections
-        assert server.sweep.armed == 0 or not server._per_address
+        assert server.sweep.armed == 0 or not server.census.total
 
 
 @asynccontextmanager

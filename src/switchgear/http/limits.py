@@ -1,0 +1,164 @@
+"""Limits of connections: how many there are, of whom, and who gives way when room runs short.
+
+```
+  accept -> Census.refuses? -> 503 and close
+               | no
+             take -> crowded? -> the connections that have been idle longest are closed
+```
+
+A connection counts from accept to close, a TLS handshake included, so that handshakes that
+never end fill no process either.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from math import ceil, inf
+from typing import TYPE_CHECKING, Final
+
+from switchgear.http.refusals import OTHER, REASONS
+from switchgear.http.settings import ServerSettings
+from switchgear.http.watch import readable
+
+if TYPE_CHECKING:
+    from switchgear.http.connection import Connection
+
+__all__ = ["UNIX", "Census", "Counters", "counted_by", "longest_idle"]
+
+UNIX: Final = "unix"
+"""The address of every client of a unix socket."""
+
+_NETWORK_BYTES: Final = 8  # of an IPv6 address: one customer's, within which addresses are free
+_MAPPED: Final = b"\x00" * 10 + b"\xff\xff"
+_SHARE: Final = 32  # one part in so many gives way at once, so that a look pays for many accepts
+_YOUNG: Final = 0.1  # seconds: who has been idle for less is not idle
+_AGAIN: Final = 0.1  # seconds until the next look where the last one found nobody
+_SOON: Final = 0.01  # where it found somebody: they take a turn of the loop to leave
+
+
+class Counters:
+    """What a server has counted: plain integers, read by whoever wants to.
+
+    `refusals` counts by reason, all of them known from the start.
+    """
+
+    __slots__ = ("accepted", "defects", "made_room", "refusals", "requests", "sent")
+
+    def __init__(self) -> None:
+        self.accepted = 0  # connections
+        self.requests = 0
+        self.refusals = dict.fromkeys((*sorted(REASONS), OTHER), 0)
+        self.made_room = 0  # idle connections closed because the cap was near
+        self.defects = 0
+        self.sent = 0  # bytes
+
+    def refuse(self, reason: str) -> None:
+        """Count a refusal; one of an unknown reason among the others."""
+        self.refusals[reason if reason in self.refusals else OTHER] += 1
+
+    @property
+    def turned_away(self) -> int:
+        """Connections over a cap."""
+        return self.refusals["address-full"] + self.refusals["server-full"]
+
+    @property
+    def timeouts(self) -> int:
+        """Connections closed for slowness."""
+        slow = ("head-timeout", "body-timeout", "write-timeout")
+        return sum(self.refusals[reason] for reason in slow)
+
+
+class Census:
+    """How many connections there are, in all and of each address.
+
+    `several` says of an address that it stands for many clients, as a load balancer does: only
+    the cap of all holds for it.
+    """
+
+    __slots__ = ("_by_address", "_look_at", "_near", "_settings", "_several", "total")
+
+    def __init__(self, settings: ServerSettings, several: Callable[[str], bool] | None) -> None:
+        self.total = 0
+        self._settings = settings
+        self._several = several
+        self._by_address: dict[str, int] = {}
+        self._near = ceil(settings.connections * settings.idle_reuse)
+        self._look_at = -inf
+
+    def refuses(self, peer: str) -> str:
+        """Return the reason why no further connection of `peer` gets in, or nothing."""
+        settings = self._settings
+        if self.total >= settings.connections:
+            return "server-full"
+        held = self._by_address.get(counted_by(peer), 0)
+        if held < settings.connections_per_address:
+            return ""
+        return "" if self._several is not None and self._several(peer) else "address-full"
+
+    def take(self, peer: str) -> None:
+        """Count a connection in."""
+        address = counted_by(peer)
+        self.total += 1
+        self._by_address[address] = self._by_address.get(address, 0) + 1
+
+    def give(self, peer: str) -> None:
+        """Count a connection out."""
+        address = counted_by(peer)
+        self.total -= 1
+        held = self._by_address[address]
+        if held > 1:
+            self._by_address[address] = held - 1
+        else:
+            del self._by_address[address]
+
+    def of(self, peer: str) -> int:
+        """Return how many connections an address holds."""
+        return self._by_address.get(counted_by(peer), 0)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cap is near."""
+        return self.total >= self._near
+
+    def make_room(self, connections: Iterable["Connection"], now: float) -> int:
+        """Close the connections that have been idle longest; return how many."""
+        if now < self._look_at:
+            return 0
+        closed = 0
+        for connection in longest_idle(connections, now, 1 + self._settings.connections // _SHARE):
+            closed += _gives_way(connection)
+        self._look_at = now + (_SOON if closed else _AGAIN)
+        return closed
+
+
+def _gives_way(connection: "Connection") -> bool:
+    """Close for the sake of others, unless a request has just come in or an answer is unread."""
+    transport = connection.transport
+    if connection.blocked or transport.get_write_buffer_size() or readable(transport):
+        return False
+    connection.close(linger=False)
+    return True
+
+
+def longest_idle(connections: Iterable["Connection"], now: float, most: int) -> "list[Connection]":
+    """Return up to `most` connections, those that have been idle longest first."""
+    before = now - _YOUNG
+    idle = ((one.idle_since, one) for one in connections)
+    found = nsmallest(most, (pair for pair in idle if pair[0] <= before), key=lambda pair: pair[0])
+    return [one for _, one in found]
+
+
+def counted_by(peer: str) -> str:
+    """Return what an address is counted by.
+
+    An IPv4 address itself, also where IPv6 carries it; of an IPv6 address its network of 64 bits.
+    """
+    if ":" not in peer:
+        return peer
+    try:
+        raw = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
+    except OSError:
+        return peer
+    if raw.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, raw[len(_MAPPED) :])
+    return raw[:_NETWORK_BYTES].hex()
