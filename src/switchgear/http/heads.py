@@ -7,6 +7,7 @@ token. Source: RFC 9112, RFC 9110.
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -38,7 +39,9 @@ UNTIL_CLOSE: Final = -2
 _REQUEST_LINE: Final = re.compile(r"([A-Z][A-Z0-9_-]{0,31}) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n")
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n")
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+\.?|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{1,5}))?"
+)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 # Hosts that were found to be well formed; bounded like the names.
@@ -249,8 +252,20 @@ def _odd_line(head: bytes) -> tuple[str, str, int]:
     return method, target, int(digit)
 
 
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    if found is None or (found[2] is not None and int(found[2]) > 65535):
+        return False
+    if found[1] is not None:
+        try:
+            IPv6Address(found[1])
+        except ValueError:
+            return False
+    return True
+
+
 def _check_host(host: str) -> None:
-    if _HOST.fullmatch(host) is None:
+    if not _is_host(host):
         raise refuse("host", f"malformed Host {host[:60]!r}")
     if len(_HOSTS) < _HOSTS_KEPT and len(host) <= 64:
         _HOSTS.add(host)
@@ -259,7 +274,7 @@ def _check_host(host: str) -> None:
 def _odd_target(method: str, target: str, host: str | None, *, connect: bool) -> tuple[str, str]:
     """Read a target that is not in origin form."""
     if method == "CONNECT":
-        if not connect or _HOST.fullmatch(target) is None or ":" not in target:
+        if not connect or not _is_host(target) or ":" not in target:
             raise refuse("connect", "CONNECT is not served here")
         return target, ""
     if target == "*":
@@ -270,7 +285,7 @@ def _odd_target(method: str, target: str, host: str | None, *, connect: bool) ->
     if absolute is None:
         raise refuse("target", f"the target {target[:60]!r} is of no known form")
     authority, rest = absolute.groups()
-    if _HOST.fullmatch(authority) is None:
+    if not _is_host(authority):
         raise refuse("target", f"malformed authority {authority[:60]!r} in the target")
     if host is not None and _same(authority, host, target) is False:
         raise refuse("host", f"Host {host!r} differs from the target's {authority!r}")

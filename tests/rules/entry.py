@@ -1,0 +1,119 @@
+"""Entries of the catalogue: what is sent, byte for byte, and what must come of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from switchgear.gateway.settings import GatewaySettings
+from switchgear.http.message import Response
+from switchgear.http.settings import ServerSettings
+from switchgear.policy.call import Call
+
+__all__ = [
+    "AWAY",
+    "BREAK",
+    "BYE",
+    "END",
+    "Act",
+    "Await",
+    "Entry",
+    "Pause",
+    "Steps",
+    "head",
+    "plain",
+]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Await:
+    """Wait until these bytes have come from the other side."""
+
+    mark: bytes
+
+
+@dataclass(frozen=True)
+class Act:
+    """Do something to the connection."""
+
+    name: str
+
+
+END = Act("ends its half")  # shutdown(SHUT_WR): the other half is still read
+BYE = Act("closes")
+BREAK = Act("resets")
+AWAY = Act("drains")  # the process that was asked goes away, in an orderly way
+
+_SERVER = ServerSettings()
+_GATEWAY = GatewaySettings()
+
+Steps = bytes | tuple[bytes | Pause | Await | Act, ...]
+Serve = Callable[[Call[Any]], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clause of a rule, shown by one conversation.
+
+    `answer` says it in short: the status of each answer, with the reason of a refusal, and what
+    became of the connection ("400 host, closed"; "200 200, kept"). `forwarded` is what an upstream
+    received, without the fields that the gateway adds to every request; None where the entry does
+    not go through a gateway, or is not about it.
+    """
+
+    rule: int
+    clause: str
+    sent: Steps
+    answer: str
+    forwarded: bytes | None = None
+    # An upstream's answers, one for each of its requests; the last is said again and again.
+    upstream: tuple[Steps, ...] = ()
+    again: bool | None = None  # whether the upstream's connection was used for the next request
+    serve: Serve | None = None  # instead of a gateway: a server with this handler
+    body: bytes | None = None  # of the last answer
+    got: bytes | None = None  # what stands at the end of all that the client received
+    lacks: bytes | None = None  # what must stand nowhere in it
+    full: bool = False  # whether `forwarded` shows the fields of the gateway, too
+    settings: ServerSettings = _SERVER
+    gateway: GatewaySettings = _GATEWAY
+    route: tuple[tuple[str, Any], ...] = ()  # further fields of the route
+    proxied: bool = True  # whether both a gateway and a server alone have to answer so
+    patience: float = 3.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule}: {self.clause}"
+
+    @property
+    def steps(self) -> tuple[bytes | Pause | Await | Act, ...]:
+        return (self.sent,) if isinstance(self.sent, bytes) else self.sent
+
+    @property
+    def count(self) -> int:
+        """How many final answers are expected."""
+        statuses = self.answer.partition(",")[0].split()
+        return sum(word.isdigit() and (word == "101" or int(word) >= 200) for word in statuses)
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of what is sent, as far as the reading of its answers hangs on them."""
+        wire = b"".join(step for step in self.steps if isinstance(step, bytes))
+        return ["HEAD" if wire.startswith(b"HEAD") else "GET"]
+
+
+def head(line: bytes, *fields: bytes, host: bytes = b"Host: a") -> bytes:
+    """Write a head: its first line, Host unless it is empty, and the fields."""
+    lines = [line, *([host] if host else []), *fields, b"", b""]
+    return b"\r\n".join(lines)
+
+
+def plain(target: bytes = b"/", *fields: bytes, method: bytes = b"GET") -> bytes:
+    """What the upstream is sent for a plain request, the fields of the gateway left out."""
+    line = method + b" " + target + b" HTTP/1.1"
+    return b"\r\n".join([line, b"host: a", *fields, b"", b""])

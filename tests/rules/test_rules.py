@@ -1,0 +1,47 @@
+"""Each entry of the catalogue, on real sockets, on both event loops."""
+
+import pytest
+
+from tests.rules.catalogue import CATALOGUE
+from tests.rules.conversation import LOOPS, observe
+from tests.rules.entry import Entry
+from tests.rules.page import PAGE, written
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_an_entry_comes_out_as_its_rule_has_it(entry: Entry, loop: str) -> None:
+    seen = observe(entry, gateway=entry.serve is None, loop=loop)
+    assert seen.short == entry.answer
+    if entry.forwarded is not None:
+        assert seen.forwarded == entry.forwarded
+    if entry.again is not None:
+        assert seen.again is entry.again
+    if entry.body is not None:
+        assert seen.answers[-1].body == entry.body
+    if entry.got is not None:
+        assert seen.received.endswith(entry.got)
+    if entry.lacks is not None:
+        assert entry.lacks not in seen.received
+
+
+SHARED = [
+    entry for entry in CATALOGUE if entry.proxied and entry.serve is None and not entry.upstream
+]
+
+
+@pytest.mark.parametrize("entry", SHARED, ids=lambda entry: entry.name)
+def test_a_server_without_a_gateway_refuses_the_same(entry: Entry) -> None:
+    seen = observe(entry, gateway=False, loop="asyncio")
+    assert seen.short == entry.answer
+
+
+def test_every_clause_has_a_name_of_its_own() -> None:
+    names = [entry.name for entry in CATALOGUE]
+    assert len(set(names)) == len(names)
+
+
+def test_the_page_tells_what_really_came_of_each_entry() -> None:
+    assert PAGE.read_text() == written(), "write it anew: python -m tests.rules.page"
