@@ -17,6 +17,8 @@ from switchgear.drills.injection import (
     Garble,
     Hang,
     Injection,
+    Insert,
+    Pause,
     Refuse,
     Reset,
     Slice,
@@ -37,7 +39,10 @@ class Act(Enum):
 
 
 class Step(NamedTuple):
-    """What to do next; `data` replaces as many due bytes, `pause` is the wait after them."""
+    """What to do next: write `data`, and wait for a `pause` after it.
+
+    It goes instead of as many due bytes as the course's `passed` has grown by.
+    """
 
     act: Act
     data: bytes = b""
@@ -125,18 +130,22 @@ class Course:
         if not due:
             return Step(Act.PASS)
         size, pause = self._piece(room)
-        data = self._garbled(due[:size])
+        data = self._inserted(self._garbled(due[:size]))
         self.passed += size
         return Step(Act.PASS, data, pause)
 
     def hit(self, number: int, injection: Injection) -> bool:
         """Say whether this connection is of the share that the injection hits."""
         # Drawn by connection and injection, so that both directions agree.
+        if 0 < injection.first < self._name:
+            return False
         return Random(f"{self._seed}/{self._name}/{number}").random() < injection.share
 
     def _mark(self, injection: Injection) -> _Mark:
         if isinstance(injection, Garble):
             return _Mark(self.passed, self.passed + injection.after_bytes, injection.count)
+        if isinstance(injection, (Insert, Pause)):
+            return _Mark(self.passed, self.passed + injection.after_bytes, 1)
         return _Mark(self.passed, _NEVER, 0)
 
     def _room(self, wanted: int) -> tuple[int, Act]:
@@ -168,7 +177,17 @@ class Course:
                 room = min(room, injection.size)
                 if isinstance(injection, Drip):
                     pause = max(pause, injection.interval)
+        for injection, mark in sorted(self._pauses(), key=lambda one: one[1].next_flip):
+            if mark.next_flip - self.passed <= room:
+                room, mark.flips = mark.next_flip - self.passed, 0
+                pause = max(pause, injection.seconds)
+                self._injected[kind(injection)] += 1
         return room, pause
+
+    def _pauses(self) -> list[tuple[Pause, _Mark]]:
+        """Return those that are still to come."""
+        pairs = ((one, self._marks[number]) for number, one in self._active.items())
+        return [(one, mark) for one, mark in pairs if isinstance(one, Pause) and mark.flips]
 
     def _garbled(self, data: bytes) -> bytes:
         end = self.passed + len(data)
@@ -185,4 +204,15 @@ class Course:
             if not mark.flips:
                 mark.next_flip = _NEVER
             data = bytes(changed)
+        return data
+
+    def _inserted(self, data: bytes) -> bytes:
+        """Put in what nobody sent: beside the last byte before it, not beside the next one."""
+        for number, injection in self._active.items():
+            mark = self._marks[number]
+            at = mark.next_flip - self.passed
+            if isinstance(injection, Insert) and mark.flips and at <= len(data):
+                mark.flips = 0
+                self._injected[kind(injection)] += 1
+                data = data[:at] + bytes([self._random.randint(0, 255)]) + data[at:]
         return data

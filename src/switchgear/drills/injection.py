@@ -1,8 +1,9 @@
 """Injections: what the proxy can do to the bytes of a connection. Pure values, no I/O.
 
 `direction` is "up" (client to server), "down" (server to client) or "both". `share` is the seeded
-share of connections that are hit. `after_bytes` counts per direction, from the start of the
-connection or from the instant of the injection, whichever came later.
+share of connections that are hit, of the `first` ones alone where that is above 0. `after_bytes`
+counts per direction, from the start of the connection or from the instant of the injection,
+whichever came later.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ __all__ = [
     "Garble",
     "Hang",
     "Injection",
+    "Insert",
+    "Pause",
     "Refuse",
     "Reset",
     "Slice",
@@ -37,10 +40,13 @@ class _Injection(
 ):
     direction: Direction = "both"
     share: float = 1.0
+    first: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"share {self.share} is not above 0 and up to 1")
+        if self.first < 0:
+            raise ValueError(f"first {self.first} is below 0")
         for name, lowest in self.floors().items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} {getattr(self, name)} is below {lowest}")
@@ -123,6 +129,25 @@ class Garble(_Injection, frozen=True, kw_only=True):
         return {"after_bytes": 0, "count": 1, "gap": 1}
 
 
+class Insert(_Injection, frozen=True, kw_only=True):
+    """Add a seeded byte of nobody's after `after_bytes`, together with the bytes around it."""
+
+    after_bytes: int = 0
+
+    def floors(self) -> Mapping[str, float]:
+        return {"after_bytes": 0}
+
+
+class Pause(_Injection, frozen=True, kw_only=True):
+    """Wait `seconds` after the first `after_bytes`, once: what was one segment becomes two."""
+
+    after_bytes: int = 1
+    seconds: float = 0.01
+
+    def floors(self) -> Mapping[str, float]:
+        return {"after_bytes": 1, "seconds": 0}
+
+
 class Refuse(_Injection, frozen=True, kw_only=True):
     """Turn new connections away: "close" closes the listener, "reset" accepts and resets.
 
@@ -134,11 +159,11 @@ class Refuse(_Injection, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.how == "close" and self.share != 1:
-            raise ValueError("a closed listener refuses everybody: share must be 1")
+        if self.how == "close" and (self.share != 1 or self.first):
+            raise ValueError("a closed listener refuses everybody: share must be 1, and first 0")
 
 
-Injection = Delay | Drip | Slice | Hang | Reset | Cut | Garble | Refuse
+Injection = Delay | Drip | Slice | Pause | Hang | Reset | Cut | Garble | Insert | Refuse
 
 
 def kind(injection: Injection) -> str:

@@ -82,11 +82,12 @@ class _Pipe:
     async def _drain(self, writer: asyncio.StreamWriter) -> Act:
         while True:
             self._stir.clear()
+            before = self.course.passed
             act, data, pause = self.course.step(self._due())
             if act in {Act.CUT, Act.RESET}:
                 return act
             if data:
-                self._take(len(data))
+                self._take(self.course.passed - before)
                 writer.write(data)
                 await writer.drain()
                 self.passed_on += len(data)

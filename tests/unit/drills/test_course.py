@@ -13,6 +13,8 @@ from switchgear.drills.injection import (
     Garble,
     Hang,
     Injection,
+    Insert,
+    Pause,
     Refuse,
     Reset,
     Slice,
@@ -158,3 +160,34 @@ def test_a_share_hits_that_share_of_the_connections_and_both_directions_alike() 
 def test_a_refusal_does_not_touch_a_live_connection() -> None:
     made, _ = course(Refuse(how="reset"))
     assert made.step(b"x").data == b"x"
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 6])
+def test_a_byte_is_put_in_beside_the_one_before_it(at: int) -> None:
+    made, injected = course(Insert(after_bytes=at))
+    step = made.step(b"abcdef")
+    assert len(step.data) == 7
+    assert step.data[:at] + step.data[at + 1 :] == b"abcdef"
+    assert made.passed == 6
+    assert made.step(b"gh").data == b"gh"
+    assert injected == {"insert": 1}
+
+
+def test_a_pause_makes_two_segments_of_one() -> None:
+    made, injected = course(Pause(after_bytes=4, seconds=0.5), Pause(after_bytes=2, seconds=0.1))
+    assert made.step(b"abcdef") == (Act.PASS, b"ab", 0.1)
+    assert made.step(b"cdef") == (Act.PASS, b"cd", 0.5)
+    assert made.step(b"ef") == (Act.PASS, b"ef", 0.0)
+    assert injected == {"pause": 2}
+
+
+def test_a_pause_stands_where_it_was_told_to_though_the_pieces_are_small() -> None:
+    made, _ = course(Slice(size=3), Pause(after_bytes=4, seconds=0.5))
+    assert made.step(b"abcdef") == (Act.PASS, b"abc", 0.0)
+    assert made.step(b"def") == (Act.PASS, b"d", 0.5)
+
+
+def test_the_first_connections_alone_are_hit() -> None:
+    for name in range(1, 6):
+        made, _ = course(Cut(first=2), name=name)
+        assert made.step(b"").act is (Act.CUT if name <= 2 else Act.PASS)
