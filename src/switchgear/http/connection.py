@@ -206,6 +206,7 @@ class Connection(Link):
                     server.scheme,
                     head.minor,
                     fields.upgrade if head.method == "GET" else "",
+                    self,
                 ),
                 now,
             )

@@ -33,6 +33,7 @@ _CLOSE: Final = b"connection: close\r\n"
 _SWITCH: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
 )
+_HINT: Final = b"HTTP/1.1 103 Early Hints\r\n"
 _KEEP: Final = b"connection: keep-alive\r\n"
 
 
@@ -130,6 +131,11 @@ class Exchange:
         self._over()
 
     # Writing
+
+    def inform(self, request: Request, fields: bytes) -> None:
+        """Send an early hint (RFC 8297), unless `request` is another's or its answer has begun."""
+        if self.call.payload is request and self.minor and not self._status:
+            self._connection.send(_HINT + fields + b"\r\n")
 
     def _whole(self, response: Response) -> None:
         connection = self._connection
@@ -307,7 +313,9 @@ class Exchange:
     def _complete(self) -> None:
         if self._framing > 0:
             raise ValueError("the body is shorter than it was announced")
-        tail = b"0\r\n\r\n" if self._framing == -1 else b""
+        tail = b""
+        if self._framing == -1:
+            tail = b"0\r\n%b\r\n" % (self._piped.tail if self._piped is not None else b"")
         if self._head:
             tail, self._head = self._head + tail, b""
         if tail:

@@ -52,6 +52,13 @@ class Link(Watching, asyncio.Protocol):
         """Return the server's clock and sweep."""
         return self.server.clock, self.server.sweep
 
+    def ends(self) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
+        """Return the client's address, where it has one, and our own."""
+        peer = self.transport.get_extra_info("peername")
+        name = self.transport.get_extra_info("sockname")
+        own = (name[0], name[1]) if isinstance(name, tuple) else (str(name or ""), None)
+        return (peer[0], peer[1]) if isinstance(peer, tuple) else None, own
+
     def pause_reading(self) -> None:
         """Stop reading."""
         if not self._paused and not self.lost:

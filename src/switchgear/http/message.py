@@ -5,7 +5,7 @@ one on its way, and tells by `on_end` when and how it really ended.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -15,7 +15,8 @@ from switchgear.http.stream import EMPTY, Body, Produced, Whole
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["JSON", "NOTHING", "Request", "Response", "StreamResponse", "Upgrade", "json_response"]
+__all__ = ["JSON", "NOTHING", "Arrival", "Request", "Response", "StreamResponse", "Upgrade",
+           "json_response"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -25,6 +26,25 @@ NOTHING: Final = Headers()
 JSON: Final = Headers({"content-type": "application/json"})
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class Interim(Protocol):
+    """An exchange that can say something before its answer."""
+
+    def inform(self, request: "Request", fields: bytes) -> None: ...
+
+
+class Arrival(Protocol):
+    """The connection that a request came in by."""
+
+    @property
+    def exchange(self) -> Interim | None:
+        """The exchange in progress, which need not be this request's any more."""
+        ...
+
+    def ends(self) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
+        """Return the client's address and our own."""
+        ...
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -43,6 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     scheme: str = "http"
     minor: int = 1
     upgrade: str = ""  # "websocket" where the client asks for it, and where we do
+    arrival: Arrival | None = None  # where it came in by a connection
 
     @classmethod
     def of(

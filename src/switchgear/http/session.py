@@ -236,10 +236,11 @@ class WebSocket(Tunnel):
     def _say_close(self, code: int, reason: str) -> None:
         if self._closing or self._lost:
             return
+        frame = encode_close(code, reason, masked=self._client)  # raises while nothing is changed
         self._closing = True
         if not self.code:
             self.code, self.reason = code, reason
-        self.transport.write(encode_close(code, reason, masked=self._client))
+        self.transport.write(frame)
         self._pulse.goodbye()
         self._resume()  # the peer's close stands behind what nobody will take now
 

@@ -57,6 +57,7 @@ class Stream(Body):
         "_sink",
         "_size",
         "_waiter",
+        "tail",
         "trailers",
     )  # fmt: skip
 
@@ -72,7 +73,8 @@ class Stream(Body):
         self._sink: Sink | None = None
         self._paused = False
         self._held = False
-        self.trailers: list[tuple[str, str]] = []
+        self.trailers: list[tuple[str, str]] = []  # that came behind it
+        self.tail = b""  # lines to send behind it, where chunks frame it
 
     # What the connection does
 
