@@ -27,6 +27,7 @@ from switchgear.assembly.topology import State
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, json_response
 from switchgear.http.server import Drive, Server
+from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 
@@ -37,6 +38,9 @@ _SHORTEST_TOKEN: Final = 32
 _LONGEST_TOKEN: Final = 4096
 _OPEN: Final = frozenset({"/health/live", "/health/ready"})
 _DOORS: Final = frozenset({"gateway", WHOLE})
+# Operators are few, and the supervisor needs its descriptors for other things. Public connections
+# are other processes' affair: however many there are, this port has its own.
+_FEW: Final = ServerSettings(connections=256, connections_per_address=128, idle_timeout=15.0)
 _TEXT: Final = Headers({"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 Page = Callable[[], Awaitable[Response]]
@@ -129,7 +133,7 @@ class Admin:
         self._sock = sock
         self._token = admin_token(Path(settings.data))
         self._hosts = Hosts(*address_of(sock))
-        self._server = Server(self._answer, drive=Drive.PARKED)
+        self._server = Server(self._answer, _FEW, drive=Drive.PARKED)
         self._pages: Mapping[str, Page] = {
             "/health/live": self._live,
             "/health/ready": self._ready,

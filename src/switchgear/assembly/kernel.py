@@ -9,12 +9,13 @@ from typing import Final
 
 from switchgear.assembly.messages import RunAs
 
-__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to"]
+__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to", "seats"]
 
 DUMP_SIGNAL: Final = signal.SIGUSR2
 """On it, a role writes the stacks of all its threads into its dump file."""
 
-_DESCRIPTORS: Final = 65_536
+_DESCRIPTORS: Final = 1 << 20  # more than any process of ours holds
+_OWN: Final = 128  # descriptors for logs, control sockets, listeners, files, the database
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -47,7 +48,7 @@ def drop_to(account: RunAs) -> None:
 
 
 def allow_descriptors() -> int:
-    """Raise the soft limit of open descriptors towards the hard one; return what it is now.
+    """Raise the soft limit of open descriptors to the hard one; return what it is now.
 
     The usual soft limit of 1024 is there for programs that still use select(); a gateway would run
     out of it long before it is busy. Child processes inherit it.
@@ -58,3 +59,17 @@ def allow_descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
     return soft
+
+
+def seats(wanted: int, onward: int) -> int:
+    """Return how many connections a server may hold: `wanted`, where the descriptors suffice.
+
+    The rest is the reserve with which everything else goes on when a server is full: `onward`
+    connections to upstreams, the control socket, logs. Where there are too few for that, clients
+    and upstreams get half each: a request needs no more than one of both.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return wanted
+    left = limit - _OWN
+    return max(1, min(wanted, max(left - onward, left // 2)))

@@ -50,6 +50,11 @@ class ClientAddress:
                 break
         return str(client)
 
+    def trusts(self, peer: str) -> bool:
+        """Say whether a peer is a trusted proxy, and so stands for many clients."""
+        address = _read(peer) if self._trusted else None
+        return address is not None and self._is_trusted(address)
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

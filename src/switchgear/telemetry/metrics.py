@@ -7,7 +7,7 @@ whatever comes after shares one series named `other`, so that no input can grow 
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -195,6 +195,25 @@ class Registry:
     ) -> None:
         """Register a number that is read only when somebody asks."""
         self._add(name, (), lambda: FamilyShot(name, kind, text, series=(Series((), read()),)))
+
+    def sampled_by(
+        self,
+        name: str,
+        text: str,
+        label: str,
+        read: Callable[[], Mapping[str, float]],
+        kind: Kind = "gauge",
+    ) -> None:
+        """Register numbers that are read only when somebody asks, told apart by one label.
+
+        What they are told apart by is theirs to bound.
+        """
+
+        def shot() -> FamilyShot:
+            series = tuple(Series((key,), value) for key, value in read().items())
+            return FamilyShot(name, kind, text, (label,), series=series)
+
+        self._add(name, (label,), shot)
 
     def snapshot(self) -> Snapshot:
         """Return every family as it stands."""

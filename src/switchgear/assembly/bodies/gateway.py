@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from switchgear.assembly.bodies.serving import defects_to, request_log, request_metrics
+from switchgear.assembly.bodies.refusals import server_metrics
+from switchgear.assembly.bodies.serving import defects_to, request_log, request_metrics, seated
 from switchgear.assembly.bodies.trust import trusting
 from switchgear.assembly.bodies.web import fault_seals
 from switchgear.assembly.failures import StartError
@@ -16,6 +17,7 @@ from switchgear.assembly.routes import ACCOUNTS, HEALTH, SERVICE, is_native, rou
 from switchgear.assembly.topology import Endpoint, State, Topology
 from switchgear.core.clock import FINE
 from switchgear.core.observe import Observer, fan_out
+from switchgear.gateway.client_address import ClientAddress
 from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
 from switchgear.gateway.upstream import Connector, Member, Upstream
@@ -43,14 +45,16 @@ async def gateway(context: RoleContext) -> None:
         door = _door(context, upstreams, shedder, trust)
         server = Server(
             door.handler,
-            context.settings.http,
+            seated(context, onward=settings.endpoint_permits * _endpoints(context)),
             drive=Drive.EAGER,
             intake=door.intake,
             problem=door.problem,
             observer=fan_out(request_log(context.log), request_metrics(context.registry)),
+            several=ClientAddress(settings.trusted_proxies).trusts,
             on_defect=defects_to(context.log),
         )
         server.full = door.full()
+        server_metrics(context.registry, server)
         held.push_async_callback(server.stop)
         context.requests = lambda: server.counters.requests
         context.answers["upstreams"] = _answering(door, upstreams)
@@ -63,6 +67,13 @@ async def gateway(context: RoleContext) -> None:
         await context.draining.wait()
         if not await server.drain(context.drain_within):
             context.log.warning("requests were cut: the drain took too long")
+
+
+def _endpoints(context: RoleContext) -> int:
+    """Count the processes that this one may have connections to."""
+    settings = context.settings
+    ours = settings.processes.services + 1  # the accounts
+    return max(ours, sum(map(len, settings.peers.values())))
 
 
 def _upstreams(context: RoleContext) -> dict[str, Upstream]:

@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from switchgear.assembly.bodies.refusals import RefusalLog
+from switchgear.assembly.kernel import seats
 from switchgear.assembly.listen import bind
+from switchgear.assembly.roles import RoleContext
+from switchgear.core.observe import Observer
 from switchgear.gateway.passage import Passage
-from switchgear.http.exchange import Exchanged, Turned
+from switchgear.http.exchange import Exchanged
 from switchgear.http.message import Request
 from switchgear.http.methods import METHODS
+from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.telemetry.logs import RANKS, Log, trace_of
 from switchgear.telemetry.metrics import Counter, Histogram, Registry
 
-__all__ = ["RequestLine", "defects_to", "listen_at", "request_log", "request_metrics"]
+__all__ = ["RequestLine", "defects_to", "listen_at", "request_log", "request_metrics", "seated"]
 
 
 _BACKLOG: Final = 4096
@@ -72,6 +78,23 @@ def listen_at(endpoint: str) -> socket.socket:
     return sock
 
 
+def seated(context: RoleContext, *, onward: int) -> ServerSettings:
+    """Return the limits of a role's server, with no more connections than it has descriptors for.
+
+    `onward` is how many connections it may itself have to others.
+    """
+    wanted = context.settings.http.connections
+    found = seats(wanted, onward)
+    if found < wanted:
+        context.log.warning(
+            "fewer_connections",
+            configured=wanted,
+            now=found,
+            why="the limit of open descriptors (ulimit -n) leaves no room for more",
+        )
+    return replace(context.settings.http, connections=found)
+
+
 def defects_to(log: Log) -> Callable[[BaseException, Call[Request]], None]:
     """Write every defect with its traceback."""
 
@@ -84,7 +107,8 @@ def defects_to(log: Log) -> Callable[[BaseException, Call[Request]], None]:
 
 
 def request_log(log: Log) -> Callable[[Any], None]:
-    """Write one line for each request, and one for what never became a request."""
+    """Write one line for each request, and those of what was refused."""
+    refused = RefusalLog(log)
     told = {level: RANKS[level] >= log.rank for level in ("info", "warning")}
 
     def observe(event: Any) -> None:
@@ -92,9 +116,8 @@ def request_log(log: Log) -> Callable[[Any], None]:
             level = "info" if event.status < 500 else "warning"
             if told[level]:
                 log.event(_line(log, level, event))
-        elif isinstance(event, Turned):
-            log.write("info", "turned_away", peer=event.peer, status=event.status,
-                      reason=event.reason, detail=event.detail)  # fmt: skip
+        else:
+            refused(event)
 
     return observe
 
@@ -128,16 +151,16 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
     )
 
 
-def request_metrics(registry: Registry) -> Callable[[Any], None]:
-    """Count requests by route, method and status, and time them by route."""
+def request_metrics(registry: Registry, other: Observer | None = None) -> Callable[[Any], None]:
+    """Count requests by route, method and status, and time them by route.
+
+    Events of other kinds are shown to `other`: a request is not to pay for a second observer.
+    """
     counts = registry.counter(
         "http_requests_total", "Requests answered.", ("route", "method", "status")
     )
     times = registry.histogram(
         "http_request_seconds", "From the head's arrival to the last byte sent.", ("route",)
-    )
-    turned = registry.counter(
-        "http_turned_away_total", "Bytes that never became a request.", ("reason",)
     )
     bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -152,7 +175,7 @@ def request_metrics(registry: Registry) -> Callable[[Any], None]:
                 pair = bound[key] = (counts.bind(route, known, status), times.bind(route))
             pair[0].value += 1
             pair[1].observe(event.elapsed)
-        elif isinstance(event, Turned):
-            turned.bind(event.reason).add()
+        elif other is not None:
+            other(event)
 
     return observe

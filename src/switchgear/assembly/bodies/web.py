@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics
+from switchgear.assembly.bodies.refusals import RefusalLog, server_metrics
+from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics, seated
 from switchgear.assembly.roles import RoleContext
 from switchgear.core.handler import Handler
 from switchgear.gateway.lane import attempts_of
@@ -25,6 +26,8 @@ __all__ = ["fair", "fault_seals", "internal_tokens", "serve"]
 # What a gateway adds to a head that it has accepted.
 _MORE_BYTES: Final = 8 << 10
 _MORE_LINES: Final = 16
+# Connections that a service's own work may hold: databases, dependencies.
+_OWN: Final = 256
 
 
 def internal_tokens(context: RoleContext) -> InternalTokens:
@@ -57,13 +60,14 @@ async def serve(context: RoleContext, service: str, handler: Handler[Request, Re
 
     server = Server(
         handler,
-        _within_reach(context.settings.http),
+        _within_reach(seated(context, onward=_OWN)),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
         problem=lambda fault: problem_within(fault, context.name, seal),
-        observer=request_metrics(context.registry),
+        observer=request_metrics(context.registry, RefusalLog(context.log)),
         on_defect=defects_to(context.log),
     )
+    server_metrics(context.registry, server)
     context.requests = lambda: server.counters.requests
     await server.start(listen_at(context.post.endpoint), backlog=4096)
     try:
