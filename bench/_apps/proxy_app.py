@@ -1,7 +1,4 @@
-"""A reverse proxy of our server and pool: our own frames, stepped in the server's callback.
-
-With `protected` as its last argument, the full outbound stack stands before the pool.
-"""
+"""A reverse proxy of our server and pool alone: our frames, stepped in the server's callback."""
 
 import asyncio
 import os
@@ -9,18 +6,12 @@ import socket
 import sys
 from typing import Any
 
-from bench._apps.protected import protected
-from bench._harness.calls import LOOPS
+from switchgear.assembly.running import freeze, loop_factory
 from switchgear.core.handler import Handler
 from switchgear.http.message import Request, Response
 from switchgear.http.pool import Pool
 from switchgear.http.server import Drive, Server
 from switchgear.policy.call import Call
-from switchgear.policy.verdict import BAD_AGAIN, GOOD, Verdict
-
-
-def judge(response: Response) -> Verdict:
-    return BAD_AGAIN if response.status >= 500 else GOOD
 
 
 def forwarding(send: Handler[Any, Any]) -> Handler[Request, Response]:
@@ -44,12 +35,12 @@ def forwarding(send: Handler[Any, Any]) -> Handler[Request, Response]:
 
 async def main() -> None:
     pool = Pool("127.0.0.1", int(os.environ["UPSTREAM"]))
-    send = protected(pool, judge=judge).run if "protected" in sys.argv else pool
-    server = Server(forwarding(send), drive=Drive.EAGER)
-    await server.start(socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1024))
+    server = Server(forwarding(pool), drive=Drive.EAGER)
+    await server.start(socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096))
+    freeze()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=LOOPS[sys.argv[2]]) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())

@@ -14,6 +14,7 @@ from bench._harness.tree import held, used
 __all__ = ["Check", "Figures", "Load", "Measured", "Row", "check_nothing", "measure", "shown"]
 
 _SETTLED_WITHIN: Final = 3.0  # seconds for what is counted to come to rest after the load
+_CHECKED_WITHIN: Final = 5.0
 
 Check = Callable[[Contender, Running], object]
 """Sees what a server answers before it is measured: raises RuntimeError when it is wrong."""
@@ -89,7 +90,7 @@ def measure(
                 continue
             try:
                 place = stack.enter_context(running(one, server_cpu))
-                check(one, place)
+                _checked(one, place, check)
             except (RuntimeError, OSError) as error:
                 reasons[one.name] = str(error)
             else:
@@ -114,6 +115,19 @@ def measure(
         if one.name in rows and one.name not in reasons
     }
     return Measured(figures, rows, reasons)
+
+
+def _checked(one: Contender, place: Running, check: Check) -> None:
+    """Check it, for a while again and again: some listen before they know their routes."""
+    until = time.monotonic() + _CHECKED_WITHIN
+    while True:
+        try:
+            check(one, place)
+            return
+        except (RuntimeError, OSError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
 
 
 def _measured(one: Contender, place: Running, asked: Asked, load: Load) -> Row:

@@ -72,6 +72,7 @@ def running(contender: Contender, cpu: int | None) -> Iterator[Running]:
     def filled(text: str) -> str:
         return text.replace("{port}", str(port)).replace("{folder}", str(folder))
 
+    env = {name: filled(value) for name, value in contender.env.items()}
     process = None
     try:
         for name, text in contender.files.items():
@@ -79,7 +80,7 @@ def running(contender: Contender, cpu: int | None) -> Iterator[Running]:
         with (folder / "out").open("wb") as out:
             process = subprocess.Popen(
                 [filled(part) for part in contender.command],
-                env={**os.environ, **contender.env, "PORT": str(port)},
+                env={**os.environ, **env, "PORT": str(port)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

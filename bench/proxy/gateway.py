@@ -1,0 +1,93 @@
+"""Our gateway, everything on: as `switchgear run gateway` builds it, its counters read."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench._harness.servers import Contender, Running
+from switchgear.identity.keys import SigningKey, jwks
+from switchgear.identity.tokens import Minter, TokenSettings
+from switchgear.policy.call import Principal
+
+__all__ = ["Identity", "gateway", "identity"]
+
+_ROOT: Final = Path(__file__).parents[2]
+_ANSWERS_WITHIN: Final = 5.0
+_CONFIGURATION: Final = """
+[gateway]
+address = { rate = 1e9, burst = 1e9 }
+principal = { rate = 1e9, burst = 1e9 }
+
+[trust]
+internal_key = { env = "BENCH_KEY" }
+
+[peers]
+"""
+
+
+class Identity(NamedTuple):
+    """Who calls: the header with a token of accounts, and the keys that accounts publish."""
+
+    headers: Mapping[str, str]
+    keys: str
+
+
+def identity() -> Identity:
+    """Sign a caller in: an access token like those of accounts, for a day."""
+    key = SigningKey.generate()
+    settings = TokenSettings("switchgear", "switchgear", lifetime=86_000.0)
+    token = Minter(key, settings).mint(Principal("bench"), time.time(), session="bench")
+    return Identity({"Authorization": f"Bearer {token}"}, jwks([key]).decode())
+
+
+def gateway(
+    name: str,
+    who: Identity,
+    upstream_port: int,
+    *,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    routes: int = 0,
+    more: str = "",
+) -> Contender:
+    """Return the gateway before an upstream, in its default configuration.
+
+    Its limits are on but so high that they refuse nobody, and accounts is a file of keys. Lines go
+    to its output. `more` is added to its configuration.
+    """
+    served = json.dumps([f"tcp:{address}:{upstream_port}" for address in addresses])
+    peers = f'service = {served}\naccounts = ["tcp:{addresses[0]}:{upstream_port}"]\n'
+    app = Path(__file__).parents[1] / "_apps" / "routed"
+    options = ["--port={port}", "--data={folder}/data", "--config={folder}/front.toml"]
+    return Contender(
+        name,
+        [sys.executable, "-m", "bench._apps.gateway", "run", "gateway", str(app), *options],
+        {
+            "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "src")]),
+            "BENCH_KEY": "0123456789abcdef0123456789abcdef",
+            "ROUTES": str(routes),
+            "COUNTS": "{folder}/counts",
+        },
+        {"front.toml": _CONFIGURATION + peers + more},
+        who.headers,
+        counts,
+    )
+
+
+def counts(place: Running) -> Mapping[str, int]:
+    """Ask the gateway for its counters, and count its log lines. Raises RuntimeError."""
+    path = place.folder / "counts"
+    path.unlink(missing_ok=True)
+    os.kill(place.pid, signal.SIGUSR1)
+    until = time.monotonic() + _ANSWERS_WITHIN
+    while not path.exists():
+        if time.monotonic() > until:
+            raise RuntimeError("the gateway does not tell its counters")
+        time.sleep(0.01)
+    told: dict[str, int] = json.loads(path.read_text())
+    lines = (place.folder / "out").read_bytes().count(b'"event":"request"')
+    return {**told, "log lines": lines}
