@@ -13,16 +13,18 @@ NOBODY: Final = Vouched()
 class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 
-    Found out once, at the door; `found` is what the router said of it.
+    Found out once, at the door; `found` is what the router said of it. `sent` is the attempt that
+    the express way has made, for the lane to take up.
     """
 
-    __slots__ = ("found", "request_id", "vouched")
+    __slots__ = ("found", "request_id", "sent", "vouched")
 
     def __init__(self, route: str, found: Any, request_id: str) -> None:
         super().__init__(route)
         self.found = found
         self.request_id = request_id
         self.vouched = NOBODY
+        self.sent: Any = None
 
 
 def passage_of(call: Call[Any]) -> Passage:

@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.clock import Clock
+from switchgear.core.drivers import Wait, here
 from switchgear.core.sweep import Sweep
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
@@ -28,7 +29,10 @@ from switchgear.policy.fault import Code, Fault
 if TYPE_CHECKING:
     from switchgear.http.pool import Pool
 
-__all__ = ["Upstream"]
+__all__ = ["Upstream", "Waiter"]
+
+Waiter = Future[Response] | Wait
+"""Who waits for an answer: a task, or a stepped coroutine."""
 
 INTERIM: Final = 8  # informational answers before the final one
 
@@ -55,7 +59,7 @@ class Upstream(Watching, asyncio.Protocol):
         self.why = ""  # it ended, as soon as it has
         self._stuck_since = inf  # when the upstream, having more to read than it took, last read
         self._loop = asyncio.get_running_loop()
-        self._waiter: Future[Response] | None = None
+        self._waiter: Waiter | None = None
         self._method = ""
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
@@ -77,34 +81,51 @@ class Upstream(Watching, asyncio.Protocol):
 
         Raises Fault when there was none, or none that can be believed.
         """
+        waiter: Waiter = self._loop.create_future() if here().stepper is None else Wait()
         request = call.payload
         body = request.body
-        self.uses += 1
-        self.heard = False
-        self._method = request.method
-        self._key = key
-        self._interim = 0
-        waiter: Future[Response] = self._loop.create_future()
-        self._waiter = waiter
-        self._head_by = call.deadline
         if isinstance(body, Whole):
-            self.transport.write(framed(head, request.method, body.data))
+            self.launch(
+                waiter, request.method, framed(head, request.method, body.data), call.deadline
+            )
+            self._key = key
         else:
+            self.launch(waiter, method, b"", call.deadline)
             self._outgoing = Outgoing(self, body)
             self._outgoing.start(head)
-        self.watch(call.deadline)
         try:
             return await waiter
         except BaseException:
-            if self._waiter is waiter:
-                self._waiter = None
-                self._abort("left")
-            elif not waiter.cancelled() and waiter.exception() is None:
-                # It was called off with the answer in hand: the connection may be another's by now.
-                answer = waiter.result()
-                if isinstance(answer, StreamResponse):
-                    answer.abandon()
+            self.recall(waiter)
             raise
+
+    def launch(self, waiter: "Waiter", method: str, wire: bytes, by: float) -> None:
+        """Send a request as it is on the wire; `waiter` gets its answer, or why there is none.
+
+        It must come before the instant `by`.
+        """
+        self.uses += 1
+        self.heard = False
+        self._method = method
+        self._key = ""
+        self._interim = 0
+        self._waiter = waiter
+        self._head_by = by
+        if wire:
+            self.transport.write(wire)
+        if by < self._due:
+            self.watch(by)
+
+    def recall(self, waiter: "Waiter") -> None:
+        """Be told that nobody waits for the answer any more: it failed, or was called off."""
+        if self._waiter is waiter:
+            self._waiter = None
+            self._abort("left")
+        elif not waiter.cancelled() and waiter.exception() is None:
+            # It was called off with the answer in hand: the connection may be another's by now.
+            answer = waiter.result()
+            if isinstance(answer, StreamResponse):
+                answer.abandon()
 
     # Receiving
 
@@ -185,9 +206,7 @@ class Upstream(Watching, asyncio.Protocol):
         self._done()
         waiter.set_result(Response(head.status, head.headers, body))
 
-    def _flow(
-        self, head: ResponseHead, reader: Decoder, first: bytes, waiter: "Future[Response]"
-    ) -> None:
+    def _flow(self, head: ResponseHead, reader: Decoder, first: bytes, waiter: "Waiter") -> None:
         self._decoder = reader
         length = head.length if head.length > 0 else None
         self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes)

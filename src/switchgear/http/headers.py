@@ -6,7 +6,7 @@ what belongs to one hop stays there (rules 22 and 23). So `wire` leaves those fi
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from switchgear.http.fields import TEXT
 
@@ -56,18 +56,20 @@ class Headers:
     `get` joins repeated fields by a comma (cookies by a semicolon), as RFC 9110 section 5.3 has it.
     """
 
-    __slots__ = ("_index", "_pairs", "_wire", "dated")
+    __slots__ = ("_index", "_pairs", "_wire", "dated", "notes")
 
     _pairs: tuple[tuple[str, str], ...] | list[tuple[str, str]]
     _index: dict[str, str] | None
     _wire: bytes | None
     dated: bool  # whether `wire` has a Date; known once it was written
+    notes: Any  # what a reader has found out of them, and need not find out again
 
     def __init__(self, pairs: Pairs | Mapping[str, str] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
         self._pairs = tuple((name.lower(), value) for name, value in items)
         self._index = None
         self._wire = None
+        self.notes = None
 
     @classmethod
     def parsed(cls, pairs: list[tuple[str, str]], index: dict[str, str] | None) -> "Headers":
@@ -76,6 +78,7 @@ class Headers:
         headers._pairs = pairs  # noqa: SLF001 - a constructor, beside the one that copies
         headers._index = index  # noqa: SLF001 - its own class
         headers._wire = None  # noqa: SLF001 - its own class
+        headers.notes = None
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:

@@ -213,6 +213,21 @@ class PeakEwmaBalancer:
         return Pick(self._candidates.relieved(best, usable, drawn, now), panic)
 
 
+    def swift(self, endpoints: Sequence[E], now: float) -> E:
+        """Return the better of two, as `pick` does where all are well and none is new.
+
+        It looks at two however many there are; that the one is well is for the caller to see.
+        """
+        count = len(endpoints)
+        if count == 1:
+            return endpoints[0]
+        random = self._random
+        first = int(random() * count)
+        second = int(random() * (count - 1))
+        best, rival = endpoints[first], endpoints[second + (second >= first)]
+        return rival if _load(rival, now) < _load(best, now) else best
+
+
 def _load(endpoint: Endpoint, now: float) -> float:
     in_flight = endpoint.in_flight
     expected = endpoint.ewma.at(now)

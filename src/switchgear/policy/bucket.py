@@ -117,6 +117,30 @@ class _Cells:
         self._admitted += 1
         return Permit(now, 0, weight)
 
+    def price(self, key: str, now: float) -> float | None:
+        """Return what `pay` takes for one call of a key, or None where it would be refused.
+
+        Nothing is spent and nobody is refused: who has several limits to pass looks at all of them
+        first. It is for a key only, and for the weight of one.
+        """
+        full_at = self._table.get(key)
+        if full_at is None:
+            full_at = self._find(key)
+        if full_at < now:
+            full_at = now
+        full_at += self._interval
+        return full_at if full_at - now <= self._ahead else None
+
+    def pay(self, key: str, price: float, now: float) -> None:
+        """Let one call of a key through, at its `price` of the same instant: it has no permit."""
+        table = self._table
+        table[key] = price
+        table.move_to_end(key)
+        if len(table) > self._keys:
+            self._forget(now)
+        self._admitted += 1
+        self._settled += 1
+
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
         """Take back a permit; what it cost is spent.
 

@@ -86,7 +86,8 @@ class Shedder:
                                                  at the level the share that its fraction says
 
     The fraction keeps it steady: were a whole priority switched at a time, most traffic,
-    being of one priority, would come and go together. Both signs are fed from outside: how late
+    being of one priority, would come and go together. While the level is 0, nobody need ask: to let
+    a call through comes to adding one to `waved`. Both signs are fed from outside: how late
     the event loop runs (too much to compute), and how long calls queued before they were begun
     (too much to wait for). Priority 9 (health, admin, drills) always passes; one below 0 counts
     as 0.
@@ -99,7 +100,8 @@ class Shedder:
         self._settings = settings
         self._lag = _Signal(settings.begin, settings.full, settings.smoothing)
         self._queue = _Signal(settings.queue_begin, settings.queue_full, settings.smoothing)
-        self._level = 0.0  # the worse of the two
+        self.level = 0.0  # the worse of the two; while it is 0, nobody is shed
+        self.waved = 0
         self._shed = [0] * _EXEMPT
         self._owed = 0.0  # what is to be shed at the level and has not been, in calls
         self._admitted = self._settled = 0
@@ -107,16 +109,16 @@ class Shedder:
     def observe_lag(self, seconds: float, now: float) -> None:
         """Take in how late the event loop ran, once."""
         self._lag.observe(seconds, now)
-        self._level = max(self._lag.level, self._queue.level)
+        self.level = max(self._lag.level, self._queue.level)
 
     def observe_queue(self, seconds: float, now: float) -> None:
         """Take in how long one call queued before it was begun, or has been queueing so far."""
         self._queue.observe(seconds, now)
-        self._level = max(self._lag.level, self._queue.level)
+        self.level = max(self._lag.level, self._queue.level)
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let a call through, or shed it."""
-        if self._level and self._sheds(ask.priority, now):
+        if self.level and self._sheds(ask.priority, now):
             return self._refuse(max(0, ask.priority))
         self._admitted += 1
         return Permit(now)
@@ -146,9 +148,9 @@ class Shedder:
         figures: dict[str, float | str] = {
             "lag": self._lag.seconds,
             "queue": self._queue.seconds,
-            "level": self._level,
-            "admitted": self._admitted,
-            "settled": self._settled,
+            "level": self.level,
+            "admitted": self._admitted + self.waved,
+            "settled": self._settled + self.waved,
             "out": self._admitted - self._settled,
             "refused": sum(self._shed),
         }
@@ -160,7 +162,7 @@ class Shedder:
         oldest = now - self._settings.stale
         self._lag.forget(oldest)
         self._queue.forget(oldest)
-        level = self._level = max(self._lag.level, self._queue.level)
+        level = self.level = max(self._lag.level, self._queue.level)
         if priority >= level:  # so does the exempt one at any level
             return False
         fraction = level - max(0, priority)
