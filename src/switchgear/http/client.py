@@ -82,12 +82,9 @@ class Upstream(Watching, asyncio.Protocol):
         Raises Fault when there was none, or none that can be believed.
         """
         waiter: Waiter = self._loop.create_future() if here().stepper is None else Wait()
-        request = call.payload
-        body = request.body
+        method, body = call.payload.method, call.payload.body
         if isinstance(body, Whole):
-            self.launch(
-                waiter, request.method, framed(head, request.method, body.data), call.deadline
-            )
+            self.launch(waiter, method, framed(head, method, body.data), call.deadline)
             self._key = key
         else:
             self.launch(waiter, method, b"", call.deadline)

@@ -212,7 +212,6 @@ class PeakEwmaBalancer:
                 best = rival
         return Pick(self._candidates.relieved(best, usable, drawn, now), panic)
 
-
     def swift(self, endpoints: Sequence[E], now: float) -> E:
         """Return the better of two, as `pick` does where all are well and none is new.
 
