@@ -25,15 +25,33 @@ wrk.method = "{method}"
 wrk.body = {body}
 wrk.headers["Content-Type"] = "application/json"
 """
+_LUA_AMONG: Final = """
+local made, at = {{}}, 0
+function init(arguments)
+  wrk.init(arguments)
+  for number = 0, {among} - 1 do
+    local path = string.gsub({path}, "<n>", tostring(number))
+    made[number] = wrk.format("{method}", path)
+  end
+end
+function request()
+  at = (at + 1) % {among}
+  return made[at]
+end
+"""
 
 
 class Asked(NamedTuple):
-    """What is asked of a server."""
+    """What is asked of a server.
+
+    Where it is `among` several, each request puts the next number below that for `<n>` in the path.
+    """
 
     method: str = "GET"
     path: str = "/"
     body: bytes = b""
     headers: Mapping[str, str] = {}
+    among: int = 0
 
 
 class Seen(NamedTuple):
@@ -60,14 +78,23 @@ def ask(asked: Asked, port: int, *, seconds: float, connections: int, cpu: int |
 
 def _wrk(asked: Asked, port: int, seconds: float, connections: int, cpu: int | None) -> Seen:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_LUA.format(method=asked.method, body=json.dumps(asked.body.decode())))
+        script.write(_script(asked))
         script.flush()
         # wrk takes whole seconds, and its own calibration the first half.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
-        command += ["-s", script.name] if asked.body or asked.method != "GET" else []
+        scripted = asked.body or asked.among or asked.method != "GET"
+        command += ["-s", script.name] if scripted else []
         for name, value in asked.headers.items():
             command += ["-H", f"{name}: {value}"]
-        return heard(_run([*command, f"http://127.0.0.1:{port}{asked.path}"], cpu))
+        path = "/" if asked.among else asked.path
+        return heard(_run([*command, f"http://127.0.0.1:{port}{path}"], cpu))
+
+
+def _script(asked: Asked) -> str:
+    if asked.among:
+        path = json.dumps(asked.path)
+        return _LUA_AMONG.format(method=asked.method, path=path, among=asked.among)
+    return _LUA.format(method=asked.method, body=json.dumps(asked.body.decode()))
 
 
 def heard(said: str) -> Seen:
@@ -100,6 +127,7 @@ def _own(asked: Asked, port: int, seconds: float, connections: int, cpu: int | N
         "path": asked.path,
         "body": asked.body.decode(),
         "headers": dict(asked.headers),
+        "among": asked.among,
     }
     return Seen(**json.loads(_run([sys.executable, str(_OWN), json.dumps(wanted)], cpu)))
 

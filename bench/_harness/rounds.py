@@ -132,6 +132,7 @@ def _checked(one: Contender, place: Running, check: Check) -> None:
 
 def _measured(one: Contender, place: Running, asked: Asked, load: Load) -> Row:
     _, cpu = cpus()
+    asked = one.asked or asked
     asked = asked._replace(headers={**asked.headers, **one.headers})
     if load.warm_up:
         ask(asked, place.port, seconds=load.warm_up, connections=load.connections, cpu=cpu)

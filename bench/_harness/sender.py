@@ -9,6 +9,7 @@ import select
 import socket
 import sys
 import time
+from itertools import cycle
 
 
 class Connection:
@@ -58,6 +59,8 @@ def main() -> None:
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     request = f"{head}\r\n".encode() + body
+    among = max(1, wanted["among"])
+    requests = cycle(request.replace(b"<n>", str(number).encode(), 1) for number in range(among))
     poll = select.epoll()
     connections: dict[int, Connection] = {}
     latencies: list[float] = []
@@ -67,7 +70,7 @@ def main() -> None:
         made = Connection(wanted["port"])
         connections[made.socket.fileno()] = made
         poll.register(made.socket.fileno(), select.EPOLLIN)
-        made.ask(request, time.perf_counter())
+        made.ask(next(requests), time.perf_counter())
 
     began = time.perf_counter()
     for _ in range(wanted["connections"]):
@@ -83,7 +86,7 @@ def main() -> None:
                 errors += not well
                 now = time.perf_counter()
                 latencies.append(now - connection.sent)
-                connection.ask(request, now)
+                connection.ask(next(requests), now)
             except OSError:
                 errors += 1
                 poll.unregister(number)

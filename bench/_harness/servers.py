@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench._harness.load import Asked
 from bench._harness.pinning import pinned
 
 __all__ = ["Contender", "Counts", "Missing", "Running", "free_port", "running"]
@@ -38,8 +39,8 @@ class Contender:
     """A server process.
 
     In its command, environment and `files` (by name, written into its folder), `{port}` is
-    where it is to listen and `{folder}` its folder. `headers` go with every request to it. Its
-    standard output and error are the file `out` there.
+    where it is to listen and `{folder}` its folder. `headers` go with every request to it, which is
+    `asked` where it is another than everybody's. Its output is the file `out` there.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Contender:
     files: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     counts: Counts | None = None
+    asked: Asked | None = None
 
 
 class Missing(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench._harness.load import Asked
 from bench._harness.servers import Contender, Running
 from switchgear.identity.keys import SigningKey, jwks
 from switchgear.identity.tokens import Minter, TokenSettings
@@ -53,11 +54,12 @@ def gateway(
     addresses: Sequence[str] = ("127.0.0.1",),
     routes: int = 0,
     more: str = "",
+    asked: Asked | None = None,
 ) -> Contender:
     """Return the gateway before an upstream, in its default configuration.
 
     Its limits are on but so high that they refuse nobody, and accounts is a file of keys. Lines go
-    to its output. `more` is added to its configuration.
+    to its output. `more` is added to its configuration; `asked`, if given, is what it is asked.
     """
     served = json.dumps([f"tcp:{address}:{upstream_port}" for address in addresses])
     peers = f'service = {served}\naccounts = ["tcp:{addresses[0]}:{upstream_port}"]\n'
@@ -75,6 +77,7 @@ def gateway(
         {"front.toml": _CONFIGURATION + peers + more},
         who.headers,
         counts,
+        asked,
     )
 
 

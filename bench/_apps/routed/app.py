@@ -17,5 +17,9 @@ async def large() -> bytes:
     raise NotImplementedError("an upstream of the benchmark answers this")
 
 
+async def part(id: int) -> bytes:
+    raise NotImplementedError("an upstream of the benchmark answers this")
+
+
 for number in range(int(os.environ.get("ROUTES", "0"))):
-    app.get(f"/things{number}/{{id}}/parts")(small)
+    app.get(f"/things{number}/{{id}}/parts")(part)
