@@ -95,7 +95,7 @@ class Acceptor:
         sock.setblocking(False)
         server = self._server
         peer = address[0] if isinstance(address, tuple) else UNIX
-        reason = server.census.refuses(peer)
+        reason = server.no_room(peer)
         if reason:
             self._turn_away(sock, peer, reason)
             return True

@@ -170,6 +170,13 @@ class Server:
 
     # What acceptors and connections ask
 
+    def no_room(self, peer: str) -> str:
+        """Return the reason why no connection of `peer` gets in, or nothing."""
+        reason = self.census.refuses(peer)
+        if reason == "server-full":
+            self.make_room()  # for the next one
+        return reason
+
     def admit(self, connection: Connection, peer: str) -> None:
         """Count an accepted connection in: there is room for it."""
         connection.peer = peer
@@ -182,7 +189,7 @@ class Server:
     def enter(self, connection: Connection) -> bool:
         """Take a connection that is ready to speak; False turns it away, over a cap."""
         if not connection.admitted:
-            reason = self.census.refuses(connection.peer)
+            reason = self.no_room(connection.peer)
             if reason:
                 self.refused(connection.peer, reason, 503)
                 return False

@@ -166,12 +166,18 @@ async def test_who_is_busy_or_has_just_come_does_not_give_way() -> None:
     for connection in (first, second):
         connection.data_received(GET[:5])
     await sleep(0.3)
-    third, last = _another(server)
+    last = _another(server)[1]
     assert [one.closed for one in (wire, other, last)] == [False] * 3
-    fourth, turned = _another(server)
-    assert turned.sent.startswith(b"HTTP/1.1 503 ")
-    assert server.counters.refusals["server-full"] == 1
-    for connection in (first, second, third, fourth):
+    assert _another(server)[1].sent.startswith(b"HTTP/1.1 503 ")
+    await sleep(0.05)
+    assert not last.closed
+    await sleep(0.1)  # now it is idle: who comes is refused once more, and the next one is not
+    assert _another(server)[1].sent.startswith(b"HTTP/1.1 503 ")
+    assert last.closed
+    await sleep(0)
+    assert not _another(server)[1].sent
+    assert server.counters.refusals["server-full"] == 2
+    for connection in tuple(server.connections):
         connection.cut()
     await sleep(0)
     assert server.census.total == 0
