@@ -18,7 +18,7 @@ from bench._harness.pinning import pinned
 
 __all__ = ["Contender", "Counts", "Missing", "Running", "free_port", "running"]
 
-_READY_WITHIN: Final = 60.0
+_READY_WITHIN: Final = 120.0  # seconds: ten thousand routes are bound twice
 _SHOWN: Final = 2000  # characters of what a server said before it failed
 
 

@@ -40,6 +40,7 @@ class App:
         self.endpoints: list[Endpoint] = []
         self.mounts: list[Mount] = []
         self.subscriptions: list[Subscription] = []
+        self._declared: set[str] = set()
 
     def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
@@ -98,8 +99,9 @@ class App:
                 status,
                 0.0 if attempt_timeout is None else seconds(attempt_timeout),
             )
-            if any(one.name == endpoint.name for one in self.endpoints):
+            if endpoint.name in self._declared:
                 raise ValueError(f"{endpoint.name} is declared twice")
+            self._declared.add(endpoint.name)
             self.endpoints.append(endpoint)
             return function
 
