@@ -97,11 +97,18 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
 
 
 def stripped(headers: Headers) -> list[tuple[str, str]]:
-    """Return the fields that may leave: nothing internal, nothing revealing."""
+    """Return the fields that may leave: nothing internal, nothing revealing.
+
+    Nor what `Connection` claims for the hop behind us: left there, it would claim what we add, too.
+    """
+    hop = {"connection", *headers.nominated()} if headers.get("connection") is not None else ()
     return [
         pair
         for pair in headers
-        if pair[0] not in _REVEALING and pair[0] != _OURS and not pair[0].startswith("switchgear")
+        if pair[0] not in _REVEALING
+        and pair[0] != _OURS
+        and pair[0] not in hop
+        and not pair[0].startswith("switchgear")
     ]
 
 

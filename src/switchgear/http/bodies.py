@@ -14,6 +14,7 @@ from switchgear.http.refusals import refuse
 __all__ = ["Chunks", "Counted", "Decoder", "Rest", "chunk", "decoder"]
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*+)?")
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 LINE_BYTES: Final = 256  # of one chunk's size line, extensions and all
 EXTENSION_BYTES: Final = 4096  # of all extensions of one body
@@ -171,7 +172,7 @@ class Chunks:
             self.done = True
             return data[2:]
         end = data.find(b"\r\n\r\n")
-        if end < 0 and len(data) <= TRAILER_BYTES:
+        if end < 0 and len(data) <= TRAILER_BYTES + 3:  # of the blank line, all but its last byte
             self._held = data
             if re.search(rb"(?<!\r)\n", data):
                 raise refuse("line-break", "a trailer line ends without CR")
@@ -179,6 +180,9 @@ class Chunks:
         if end < 0 or end > TRAILER_BYTES:
             raise refuse("trailers-too-large", f"trailers over {TRAILER_BYTES} bytes", status=431)
         self.trailers = read_fields(data[: end + 4], TRAILER_LINES)
+        for name, _ in self.trailers:
+            if name in _FRAMING:  # RFC 9110 section 6.5.1; some readers merge them into the head
+                raise refuse(name, f"{name} stands in the trailers")
         self.done = True
         return data[end + 4 :]
 

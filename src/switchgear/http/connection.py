@@ -169,7 +169,7 @@ class Connection(Link):
 
     def _partial(self, buffer: bytes, at: int) -> bool:
         """Look at a head that is not complete; return whether an empty line was skipped."""
-        if not self._head_since:
+        if not self._head_since and buffer[at:] != b"\r":  # which may be half of an empty line
             self._head_since = self.server.clock()
             if buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2: one is tolerated
                 return True
