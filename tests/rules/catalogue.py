@@ -10,6 +10,10 @@ __all__ = ["CATALOGUE", "RULES"]
 RULES: Final = {
     20: "Host, targets, methods and versions",
     21: "Framing, fields and chunks",
+    22: "Framing anew, and upstreams that break rules",
+    23: "Fields of one hop, identity, and what is ours",
+    24: "Paths",
+    25: "Informational answers, answers without a body, and cuts",
 }
 
 CATALOGUE: Final[list[Entry]] = [

@@ -21,7 +21,6 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[^\r\n]*")
-_PROBE = f"GET {PROBE} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
 class Answer(NamedTuple):
@@ -172,38 +171,46 @@ async def converse(entry: Entry, at: World) -> Seen:
     def finals() -> int:
         return sum(one.status >= 200 or one.status == 101 for one in read())
 
-    end = "left" if left else ""
+    end, size = "left" if left else "", None
     if not left:
         ready = await client.until(lambda: finals() >= entry.count, entry.patience)
-        end = client.end
+        end, size = client.end, len(client.data)
         if not ready:
             end = "silent"
         elif not end:
-            end = await _ask(client, transport, read, tunnel=_switched(read()))
+            end = await _ask(client, transport, read, entry)
     answers = [one for one in read() if one.body != PROBED]
+    if entry.again is not None and end != "kept":  # the gateway is asked by another way
+        second, other = await loop.create_connection(_Client, "127.0.0.1", at.server.port)
+        second.write(_probe(entry))
+        assert await other.until(lambda: other.data.endswith(PROBED), entry.patience)
+        second.abort()
     clean = await drain if drain is not None else None
     transport.abort()
     await asyncio.sleep(0)
-    return Seen(answers, end, bytes(client.data), clean=clean)
+    received = bytes(client.data)  # of a session all, of requests what came before the probe
+    if answers and answers[-1].status != 101:
+        received = received[:size]
+    return Seen(answers, end, received, clean=clean)
 
 
-def _switched(answers: list[Answer]) -> bool:
-    return bool(answers) and answers[-1].status == 101
+def _probe(entry: Entry) -> bytes:
+    return f"GET {entry.below}{PROBE} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
 async def _ask(
     client: _Client,
     transport: asyncio.Transport,
     read: Callable[[], list[Answer]],
-    *,
-    tunnel: bool,
+    entry: Entry,
 ) -> str:
     """Find out whether the connection takes another request."""
-    if tunnel:
+    answers = read()
+    if answers and answers[-1].status == 101:
         await client.until(lambda: False, 0.1)
         return client.end or "kept"
     if not transport.is_closing():
-        transport.write(_PROBE)
+        transport.write(_probe(entry))
     await client.until(lambda: any(one.body == PROBED for one in read()), 3.0)
     if any(one.body == PROBED for one in read()):
         return "kept"

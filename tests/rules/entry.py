@@ -18,6 +18,7 @@ __all__ = [
     "Await",
     "Entry",
     "Pause",
+    "Serve",
     "Steps",
     "head",
     "plain",
@@ -78,13 +79,14 @@ class Entry:
     serve: Serve | None = None  # instead of a gateway: a server with this handler
     body: bytes | None = None  # of the last answer
     got: bytes | None = None  # what stands at the end of all that the client received
+    has: bytes | None = None  # what must stand somewhere in it
     lacks: bytes | None = None  # what must stand nowhere in it
     full: bool = False  # whether `forwarded` shows the fields of the gateway, too
     settings: ServerSettings = _SERVER
     gateway: GatewaySettings = _GATEWAY
     route: tuple[tuple[str, Any], ...] = ()  # further fields of the route
     proxied: bool = True  # whether both a gateway and a server alone have to answer so
-    patience: float = 3.0
+    patience: float = 3.0  # seconds
 
     @property
     def name(self) -> str:
@@ -99,6 +101,11 @@ class Entry:
         """How many final answers are expected."""
         statuses = self.answer.partition(",")[0].split()
         return sum(word.isdigit() and (word == "101" or int(word) >= 200) for word in statuses)
+
+    @property
+    def below(self) -> str:
+        """The path that leads to the upstream."""
+        return str(dict(self.route).get("path", ""))
 
     @property
     def methods(self) -> list[str]:

@@ -97,6 +97,10 @@ def _answer(entry: Entry, seen: Seen) -> str:
         told += f"<br>{code(seen.answers[-1].body)}"
     if entry.got is not None:
         told += f"<br>at its end {code(seen.received[-len(entry.got) :])}"
+    if entry.has is not None:
+        told += f"<br>with {code(entry.has)}"
+    if entry.lacks is not None:
+        told += f"<br>without {code(entry.lacks)}"
     return f"{told}<br>{seen.end}"
 
 

@@ -23,6 +23,8 @@ def test_an_entry_comes_out_as_its_rule_has_it(entry: Entry, loop: str) -> None:
         assert seen.answers[-1].body == entry.body
     if entry.got is not None:
         assert seen.received.endswith(entry.got)
+    if entry.has is not None:
+        assert entry.has in seen.received
     if entry.lacks is not None:
         assert entry.lacks not in seen.received
 

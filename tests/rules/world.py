@@ -35,7 +35,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
 _OURS = re.compile(
     rb"x-forwarded-for: 127\.0\.0\.1\r\nx-forwarded-host: [^\r]*\r\nx-forwarded-proto: http\r\n"
     rb"x-request-id: [0-9a-f]{32}\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-01\r\n"
-    rb"switchgear-token: T\r\n"
+    rb"via: 1\.[01] switchgear\r\nswitchgear-token: T\r\n"
 )
 _VARYING = (
     (re.compile(rb"(x-request-id: )[0-9a-f]{32}(?=\r)"), rb"\1<id>"),
@@ -102,7 +102,7 @@ class Recorder:
                     self.requests.append((number, bytes(seen[start:]) + b"<cut>"))
                 return False
         request = bytes(seen[start:])
-        if request.startswith(f"GET {PROBE} ".encode()):
+        if PROBE.encode() in request.partition(b"\r\n")[0]:
             self.probes.append(number)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + PROBED)
             return True
@@ -202,9 +202,9 @@ async def _gateway(entry: Entry, recorder: Recorder, held: AsyncExitStack) -> Se
     upstream = Upstream("service", entry.gateway, connect, random=Random(7).random)
     held.push_async_callback(upstream.close)
     upstream.update([Member("service-1", f"tcp:127.0.0.1:{port}", 1, routable=True)])
-    fields = {"public": True, "prefix": True, **dict(entry.route)}
+    fields = {"path": "/", "public": True, "prefix": True, **dict(entry.route)}
     door = Door(
-        [RouteEntry("*", "/", "service", **fields)],
+        [RouteEntry("*", service="service", **fields)],
         {"service": upstream},
         Trust(lambda _: None, _nobody, _mint),
         entry.gateway,
@@ -233,7 +233,7 @@ def _alone(entry: Entry, recorder: Recorder) -> tuple[Server, World]:
         made.seen.append((request.method, request.path, request.query, body))
         return Response(200, body=b"ok")
 
-    server = Server(handler, entry.settings, drive=Drive.PARKED)
+    server = Server(handler, entry.settings, drive=Drive.PARKED, on_defect=lambda *_: None)
     made = World(server, recorder)
     return server, made
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request
+from switchgear.http.refusals import refuse
 from switchgear.policy.call import Trace
 
 __all__ = ["PROTECTIVE", "inwards", "outwards", "request_id_of", "stripped", "trace_of"]
@@ -24,9 +25,10 @@ _CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 _CSP_PAGE: Final = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'"
 _HSTS: Final = ("strict-transport-security", "max-age=31536000; includeSubDomains")
 
-# What tells an attacker which software to look up.
+# What tells an attacker which software to look up, and where.
 _REVEALING: Final = frozenset(
     {
+        "via",
         "server",
         "x-powered-by",
         "x-aspnet-version",
@@ -40,6 +42,9 @@ _REVEALING: Final = frozenset(
 _OURS: Final = "x-request-id"
 
 _TRACING: Final = frozenset({"traceparent", "x-request-id", "x_request_id"})
+# How often a request may come by: gateways behind gateways are few, and a circle has no end.
+_CIRCLE: Final = 8
+_WHO: Final = "switchgear"
 _ZERO_TRACE: Final = "0" * 32
 _ZERO_SPAN: Final = "0" * 16
 _HEX: Final = frozenset("0123456789abcdef")
@@ -79,9 +84,17 @@ def request_id_of(given: str | None, trace: Trace) -> str:
 
 
 def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, str]]:
-    """Return the fields that go to a service: the client's own, cleaned, and ours last."""
+    """Return the fields that go to a service: the client's own, cleaned, and ours last.
+
+    Raises Fault (508) for a request that goes round in a circle.
+    """
     headers = request.headers
     fields = [pair for pair in headers.forwardable() if pair[0] not in _TRACING]
+    via = f"1.{request.minor} {_WHO}"
+    past = headers.get("via")
+    if past is not None:
+        fields = [pair for pair in fields if pair[0] != "via"]
+        via = _continued(past, via)
     # A vendor's notes belong to the trace that we did not continue.
     if (headers.get("traceparent") or "")[3:35] != trace.trace_id:
         fields = [pair for pair in fields if pair[0] != "tracestate"]
@@ -92,8 +105,17 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
         ("x-forwarded-proto", request.scheme),
         ("x-request-id", request_id),
         ("traceparent", f"00-{trace.trace_id}-{trace.span_id}-{flags}"),
+        ("via", via),
     )
     return fields
+
+
+def _continued(past: str, via: str) -> str:
+    """Return Via with ourselves added. Source: RFC 9110 section 7.6.3."""
+    been = sum(hop.split()[1:2] == [_WHO] for hop in past.split(","))
+    if been >= _CIRCLE:
+        raise refuse("loop", f"the request has come by here {been} times", status=508)
+    return f"{past}, {via}"
 
 
 def stripped(headers: Headers) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
 _REQUEST_LINE: Final = re.compile(r"([A-Z][A-Z0-9_-]{0,31}) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n")
-_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n")
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n")
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+\.?|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{1,5}))?"

@@ -33,6 +33,7 @@ REASONS: Final = frozenset(
         "header-name",
         "host",
         "line-break",
+        "loop",
         "malformed",
         "request-line",
         "sec-websocket-key",

@@ -16,6 +16,8 @@ _CLEAN: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]*+").fullmatch
 _CLEAN_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+").fullmatch
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What would be a dot, a separator or a control character to whoever decodes once more than we do.
+_TWICE: Final = re.compile(r"%(?:25)+(?:2[ef]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 _SLASHES: Final = re.compile(r"//+")
 _DOTS: Final = re.compile(r"(?:^|/)\.{1,2}(?=/|$)")
 
@@ -29,7 +31,8 @@ def normalise(target: str) -> tuple[str, str]:
 
     Escapes of unreserved characters are decoded, others written in upper case; empty
     segments are merged. Refused: dot segments in any spelling, escaped slashes and control
-    characters, path parameters (`;`), backslashes, broken escapes, invalid or overlong UTF-8.
+    characters (escaped twice, too), path parameters (`;`), backslashes, broken escapes, invalid or
+    overlong UTF-8.
     """
     query = ""
     path = target
@@ -54,6 +57,8 @@ def _rewrite(path: str) -> str:
             raise refuse("escape", f"the path {path[:60]!r} has a broken escape")
         _check_utf8(path)
         path = _ESCAPE.sub(_unescape, path)
+        if _TWICE.search(path):
+            raise refuse("escape", f"the path {path[:60]!r} has an escape within an escape")
     path = _SLASHES.sub("/", _quote(path))
     if _DOTS.search(path):
         raise refuse("dot-segment", f"the path {path[:60]!r} has a dot segment")

@@ -214,6 +214,7 @@ async def test_nothing_is_smuggled_in_or_out(tmp_path: Path) -> None:
                 ("x-forwarded-proto", "http"),
                 ("x-request-id", "0123456789"),
                 ("traceparent", parent),
+                ("via", "1.1 switchgear"),
             ]
         )
 

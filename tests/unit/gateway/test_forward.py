@@ -49,6 +49,7 @@ def test_no_claim_of_a_client_gets_in(claims: list[tuple[str, str]], connection:
         "x-forwarded-host": ["shop.example"],
         "x-forwarded-proto": ["https"],
         "x-request-id": ["an-id-of-ours"],
+        "via": ["1.1 switchgear"],
     }
 
 
