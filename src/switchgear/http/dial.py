@@ -11,6 +11,7 @@ import ssl
 from asyncio import Future
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.policy.fault import Effect
@@ -100,6 +101,8 @@ async def addresses(host: str, port: int) -> list[str]:
 
     Raises OSError when it has none.
     """
+    if _is_address(host):  # nobody needs to be asked, in a thread at that
+        return [host]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families: dict[int, list[str]] = {}
@@ -109,6 +112,14 @@ async def addresses(host: str, port: int) -> list[str]:
     longest = max(map(len, families.values()))
     turns = [one[turn] for turn in range(longest) for one in families.values() if turn < len(one)]
     return list(dict.fromkeys(turns))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def reach(
