@@ -123,9 +123,12 @@ class Link(Watching, asyncio.Protocol):
         return None
 
     def give_up(self, reason: str) -> None:
-        """Drop a client that does not keep to its limits."""
+        """Drop a client that does not keep to its limits.
+
+        By a reset: else the kernel would hold what is unread for as long as the client likes.
+        """
         self.server.refused(self.peer, reason)
-        self.transport.abort()
+        self.cut()
 
     def close(self, *, linger: bool) -> None:
         """Close after what was written. Bytes that are still coming would reset the answer away."""
