@@ -1,0 +1,350 @@
+"""A pool's bounds, and what ends its connections, in virtual time and without a network."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from switchgear.http.message import Request
+from switchgear.http.pool import Pool
+from switchgear.http.refusals import reason_of, status_of
+from switchgear.http.room import Room
+from switchgear.http.settings import ClientSettings
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.testing.virtual import clock
+from tests.unit.http.wire import Wire, WiredPool
+
+pytestmark = pytest.mark.virtual
+
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+SOON = 0.05  # more than a tick of the sweep
+
+
+class Lodging(WiredPool):
+    """A pool of wires with a room. A dial fails while `down`."""
+
+    def __init__(self, room: Room | None, settings: ClientSettings | None = None) -> None:
+        super().__init__(settings)
+        self.down = False
+        self._room = room
+        if room is not None:
+            room.join(self)
+
+    async def dial(self) -> Any:
+        if self.down:
+            raise OSError("nobody there")
+        return await super().dial()
+
+
+def ask(
+    method: str = "GET", within: float = 3.0, *, body: bytes = b"", repeatable: bool = False
+) -> Call[Request]:
+    return Call(Request.of(method, "/", body=body), clock() + within, repeatable=repeatable)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def begun(pool: WiredPool, call: Call[Request] | None = None) -> tuple[Any, Wire]:
+    """Send a request; return the asking task and the wire that it went out on."""
+    before = {wire: len(wire.sent) for wire in pool.wires}
+    task = asyncio.ensure_future(pool(call or ask()))
+    await turns()
+    (wire,) = [one for one in pool.wires if len(one.sent) > before.get(one, 0)]
+    return task, wire
+
+
+async def done(pool: WiredPool, answer: bytes = EMPTY) -> Wire:
+    """Ask and be answered."""
+    task, wire = await begun(pool)
+    wire.protocol.data_received(answer)
+    await task
+    return wire
+
+
+async def closed(pool: Pool) -> None:
+    await pool.close()
+    await turns()
+    told = pool.statistics()
+    assert (told["open"], told["idle"], told["in_use"], told["dialling"]) == (0, 0, 0, 0)
+
+
+async def test_a_connection_ends_with_its_lifetime_however_much_it_is_used() -> None:
+    pool = WiredPool(ClientSettings(lifetime=100.0))
+    born = clock()
+    wire = await done(pool)
+    while not wire.closed:
+        await asyncio.sleep(1.0)
+        await done(pool)
+    assert 80 <= clock() - born <= 101
+    assert pool.counters.retired == {"lifetime": 1}
+    assert await done(pool) is not wire
+    await closed(pool)
+
+
+async def test_an_idle_connection_ends_with_its_lifetime_too() -> None:
+    pool = WiredPool(ClientSettings(lifetime=10.0, idle_timeout=1000.0))
+    wire = await done(pool)
+    await asyncio.sleep(7.9)
+    assert not wire.closed
+    await asyncio.sleep(1000)
+    assert wire.closed
+    assert pool.counters.retired == {"lifetime": 1}
+
+
+async def test_connections_made_together_do_not_end_together() -> None:
+    pool = WiredPool(ClientSettings(lifetime=100.0))
+    ends = sorted(pool.lifetime() for _ in range(50))
+    assert 80 <= ends[0] < 82
+    assert 98 < ends[-1] <= 100
+    assert max(later - one for one, later in pairwise(ends)) < 1.2
+    assert min(later - one for one, later in pairwise(ends)) > 0.1
+
+
+async def test_a_connection_may_be_used_so_often_and_no_more() -> None:
+    pool = WiredPool(ClientSettings(uses=2))
+    wires = [await done(pool) for _ in range(5)]
+    assert [wires.index(wire) for wire in wires] == [0, 0, 2, 2, 4]
+    assert pool.counters.retired == {"uses": 2}
+    assert pool.counters.connects == 3
+    await closed(pool)
+
+
+async def test_what_is_refused_is_typed_and_counted_by_its_reason() -> None:
+    pool = Lodging(Room(2), ClientSettings(connections=2))
+    other = Lodging(pool._room)
+    first, _ = await begun(pool)
+    second, _ = await begun(pool)
+    for asked, detail in ((pool, "all 2 connections"), (other, "of the process")):
+        with pytest.raises(Fault, match=detail) as caught:
+            await asked(ask())
+        assert caught.value.refusal is Refusal.FULL
+        assert caught.value.effect is Effect.NONE
+    assert pool.statistics()["refused"] == {"full": 1}
+    assert other.statistics()["refused"] == {"full in all": 1}
+    first.cancel()
+    second.cancel()
+    await turns()
+    await closed(pool)
+    with pytest.raises(Fault) as caught:
+        await pool(ask())
+    assert caught.value.refusal is Refusal.DRAINING
+    assert caught.value.effect is Effect.NONE
+    assert pool.statistics()["refused"] == {"full": 1, "closed": 1}
+    await closed(other)
+
+
+async def test_a_full_room_takes_the_place_of_who_has_been_idle_the_longest() -> None:
+    room = Room(3)
+    pools = [Lodging(room) for _ in range(3)]
+    wires = []
+    for pool in (pools[1], pools[0], pools[2]):
+        wires.append(await done(pool))
+        await asyncio.sleep(1)
+    fourth = Lodging(room)
+    await done(fourth)
+    assert [wire.closed for wire in wires] == [True, False, False]
+    assert pools[1].counters.retired == {"evicted": 1}
+    await done(pools[1])
+    assert [wire.closed for wire in wires] == [True, True, False]
+    assert room.statistics() == {"connections": 3, "taken": 3, "refused": 0, "evicted": 2}
+    for pool in (*pools, fourth):
+        await closed(pool)
+    assert room.taken == 0
+
+
+async def test_places_come_back_whatever_ended_the_connection() -> None:
+    room = Room(10)
+    pool = Lodging(room, ClientSettings(uses=1))
+    await done(pool)
+    asked, _ = await begun(pool)
+    asked.cancel()
+    asked, wire = await begun(pool)
+    wire.protocol.data_received(b"nonsense")
+    with pytest.raises(Fault):
+        await asked
+    asked, wire = await begun(pool)
+    wire.close()
+    with pytest.raises(Fault):
+        await asked
+    asked, _ = await begun(pool, ask(within=1.0))
+    with pytest.raises(Fault):
+        await asked
+    pool.down = True
+    with pytest.raises(Fault) as caught:
+        await pool(ask())
+    assert caught.value.effect is Effect.NONE
+    assert room.taken == 0
+    assert pool.counters.failures == 1
+    assert pool.counters.retired == {
+        "uses": 1, "left": 1, "poisoned": 1, "unanswered": 1, "overdue": 1
+    }  # fmt: skip
+    await closed(pool)
+
+
+async def test_statistics_tell_where_every_connection_is() -> None:
+    pool = WiredPool()
+    pool.name = "upstream"
+    idle = [(await begun(pool)) for _ in range(2)]
+    for task, wire in idle:
+        wire.protocol.data_received(EMPTY)
+        await task
+    busy, _ = await begun(pool)
+    assert pool.statistics() == {
+        "name": "upstream",
+        "open": 2,
+        "idle": 1,
+        "in_use": 1,
+        "dialling": 0,
+        "connects": 2,
+        "failures": 0,
+        "poisoned": 0,
+        "requests": 3,
+        "stale": 0,
+        "refused": {},
+        "retired": {},
+    }
+    busy.cancel()
+    await turns()
+    await closed(pool)
+    assert pool.statistics()["retired"] == {"left": 1, "closed": 1}
+
+
+async def test_a_kept_connection_that_hangs_is_no_dead_one() -> None:
+    """It was sent, and may have had its effect: the deadline is no reason to send it once more."""
+    pool = WiredPool()
+    await done(pool)
+    task, _ = await begun(pool, ask(repeatable=True))
+    with pytest.raises(Fault) as caught:
+        await task
+    assert (caught.value.code, caught.value.effect) == (Code.DEADLINE_EXCEEDED, Effect.UNKNOWN)
+    assert pool.counters.stale == 0
+    assert len(pool.wires) == 1
+    await closed(pool)
+
+
+async def test_who_speaks_before_it_is_asked_is_asked_nothing() -> None:
+    class Greeted(WiredPool):
+        async def dial(self) -> Any:
+            made = await super().dial()
+            made.data_received(b"220 mail.test ESMTP\r\n")
+            return made
+
+    pool = Greeted()
+    with pytest.raises(Fault) as caught:
+        await pool(ask())
+    assert caught.value.effect is Effect.NONE
+    assert pool.wires[0].sent == b""
+    assert pool.counters.poisoned == 1
+    await closed(pool)
+
+
+async def test_an_upstream_that_takes_nothing_of_a_request_is_hung() -> None:
+    pool = WiredPool(ClientSettings(write_timeout=10.0))
+    task, wire = await begun(pool, ask("PUT", 100.0, body=b"x" * 1_000_000))
+    wire.block(500_000)
+    await asyncio.sleep(9.9)
+    assert not task.done()
+    await asyncio.sleep(0.1 + SOON)
+    with pytest.raises(Fault, match="read nothing") as caught:
+        await task
+    assert status_of(caught.value) == 502
+    assert wire.aborted
+    await closed(pool)
+
+
+@pytest.mark.parametrize("unsent", [0, 1])
+async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its_connection(
+    unsent: int,
+) -> None:
+    pool = WiredPool()
+    task, wire = await begun(pool, ask("PUT", body=b"x" * 1_000_000))
+    wire.block(500_000)
+    wire.unsent = unsent
+    wire.protocol.data_received(EMPTY)
+    assert (await task).status == 200
+    assert wire.closed is bool(unsent)
+    assert pool.counters.retired == ({"unfinished": 1} if unsent else {})
+    wire.unsent = 0
+    wire.protocol.resume_writing()
+    await closed(pool)
+
+
+@pytest.mark.parametrize("start", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/2 200\r\n", b"H\n", b"\r\n"])
+async def test_what_can_never_become_an_answer_is_not_waited_for(start: bytes) -> None:
+    pool = WiredPool()
+    task, wire = await begun(pool)
+    wire.protocol.data_received(start)
+    await turns()
+    assert task.done()
+    assert reason_of(task.exception()) in ("status-line", "line-break")
+    await closed(pool)
+
+
+ODD = [
+    ("204 with a length", b"HTTP/1.1 204 A\r\nContent-Length: 2\r\n\r\n", "GET", "bodiless"),
+    ("204 with a coding", b"HTTP/1.1 204 A\r\nTransfer-Encoding: chunked\r\n\r\n", "GET",
+     "bodiless"),
+    ("103 with a length", b"HTTP/1.1 103 A\r\nContent-Length: 2\r\n\r\n" + EMPTY, "GET",
+     "bodiless"),
+    ("no framing", b"HTTP/1.1 200 A\r\n\r\nbody", "GET", "no-framing"),
+    ("a coding in 1.0", b"HTTP/1.0 200 A\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "GET",
+     "transfer-encoding"),
+    ("length and coding to HEAD",
+     b"HTTP/1.1 200 A\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD",
+     "transfer-encoding"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wire", "method", "reason"), [pytest.param(w, m, r, id=n) for n, w, m, r in ODD]
+)
+async def test_an_answer_whose_framing_can_be_read_in_two_ways_is_a_fault(
+    wire: bytes, method: str, reason: str
+) -> None:
+    """Source: RFC 9112 section 6."""
+    pool = WiredPool()
+    task, upstream = await begun(pool, ask(method))
+    upstream.protocol.data_received(wire)
+    with pytest.raises(Fault) as caught:
+        await task
+    assert reason_of(caught.value) == reason
+    assert upstream.aborted
+    await closed(pool)
+
+
+BARE = [
+    ("204", b"HTTP/1.1 204 A\r\n\r\n", "GET", 204),
+    ("204 that says 0", b"HTTP/1.1 204 A\r\nContent-Length: 0\r\n\r\n", "DELETE", 204),
+    ("304 with the length of another", b"HTTP/1.1 304 A\r\nContent-Length: 90\r\n\r\n", "GET", 304),
+    ("HEAD", b"HTTP/1.1 200 A\r\nContent-Length: 90\r\n\r\n", "HEAD", 200),
+    ("HEAD, chunked", b"HTTP/1.1 200 A\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", 200),
+    ("HEAD without a word", b"HTTP/1.1 200 A\r\n\r\n", "HEAD", 200),
+    ("after hints", b"HTTP/1.1 103 A\r\nLink: </a>\r\n\r\n" * 7 + EMPTY, "GET", 200),
+]
+
+
+@pytest.mark.parametrize(
+    ("wire", "method", "status"), [pytest.param(w, m, s, id=n) for n, w, m, s in BARE]
+)
+async def test_an_answer_without_a_body_leaves_its_connection_usable(
+    wire: bytes, method: str, status: int
+) -> None:
+    pool = WiredPool()
+    task, upstream = await begun(pool, ask(method))
+    upstream.protocol.data_received(wire)
+    answer = await task
+    assert (answer.status, answer.body) == (status, b"")
+    assert await done(pool) is upstream
+    await closed(pool)
+
+
+async def test_a_tunnel_is_not_asked_for() -> None:
+    pool = WiredPool()
+    with pytest.raises(ValueError, match="cannot be sent"):
+        await pool(ask("CONNECT"))
+    await closed(pool)
