@@ -96,6 +96,17 @@ async def test_an_idle_connection_ends_with_its_lifetime_too() -> None:
     assert pool.counters.retired == {"lifetime": 1}
 
 
+async def test_a_connection_that_outlived_its_time_at_work_is_not_kept() -> None:
+    pool = WiredPool(ClientSettings(lifetime=1.0))
+    task, wire = await begun(pool)
+    await asyncio.sleep(2.0)
+    wire.protocol.data_received(EMPTY)
+    assert wire.closed
+    assert (await task).status == 200
+    assert pool.counters.retired == {"lifetime": 1}
+    await closed(pool)
+
+
 async def test_connections_made_together_do_not_end_together() -> None:
     pool = WiredPool(ClientSettings(lifetime=100.0))
     ends = sorted(pool.lifetime() for _ in range(50))
