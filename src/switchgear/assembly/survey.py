@@ -7,6 +7,7 @@ touch what keeps everything else alive. A wrong app is found here, before anythi
 import os
 import subprocess
 import sys
+import tempfile
 from typing import Final
 
 import msgspec
@@ -48,26 +49,24 @@ def survey(target: Target, account: RunAs | None = None) -> Survey:
 
     Raises StartError for an app that cannot be imported or bound, in words of its own.
     """
-    told, written = os.pipe()
-    asked = msgspec.json.encode(_Question(written, target, account)).decode()
-    try:
-        done = subprocess.run(
-            # -P: no module of the working directory stands before ours.
-            [sys.executable, "-P", "-m", __name__, asked],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-            pass_fds=(written,),
-        )
-    except subprocess.TimeoutExpired:
-        os.close(told)
-        raise StartError(
-            f"the app {target.spec!r} is still importing after {_PATIENCE:g} s"
-        ) from None
-    finally:
-        os.close(written)
-    with open(told, "rb") as answer:
+    # A file, not a pipe: nobody reads before the process has ended, and a pipe holds only so much.
+    with tempfile.TemporaryFile() as answer:
+        asked = msgspec.json.encode(_Question(answer.fileno(), target, account)).decode()
+        try:
+            done = subprocess.run(
+                # -P: no module of the working directory stands before ours.
+                [sys.executable, "-P", "-m", __name__, asked],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+                pass_fds=(answer.fileno(),),
+            )
+        except subprocess.TimeoutExpired:
+            raise StartError(
+                f"the app {target.spec!r} is still importing after {_PATIENCE:g} s"
+            ) from None
+        answer.seek(0)
         found = _read(answer.read())
     if found is None:
         how = ended(done.returncode)

@@ -54,6 +54,12 @@ def test_what_an_app_is(tmp_path: Path) -> None:
     assert foreign == Survey(routes=(RouteEntry("*", "/", "service", public=True, prefix=True),))
 
 
+def test_an_app_of_many_routes_is_told_whole(tmp_path: Path) -> None:
+    many = 'for n in range(1500):\n    app.get(f"/things/{n}/of/many", public=True)(a)\n'
+    found = survey(app_at(tmp_path, NATIVE + many))
+    assert sum(route.path.startswith("/things/") for route in found.routes) == 1500
+
+
 def test_what_an_import_prints_starts_and_leaves_behind_is_its_own_affair(tmp_path: Path) -> None:
     found = survey(app_at(tmp_path, NOISY))
     assert replace(found, routes=()) == Survey(True, False, str(tmp_path))
