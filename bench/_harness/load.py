@@ -28,7 +28,6 @@ wrk.headers["Content-Type"] = "application/json"
 _LUA_AMONG: Final = """
 local made, at = {{}}, 0
 function init(arguments)
-  wrk.init(arguments)
   for number = 0, {among} - 1 do
     local path = string.gsub({path}, "<n>", tostring(number))
     made[number] = wrk.format("{method}", path)
