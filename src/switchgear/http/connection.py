@@ -15,7 +15,7 @@ from switchgear.core.drivers import Parked, step
 from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.heads import Fields, Memo, incomplete, read_request
-from switchgear.http.incoming import DISCARDED, Incoming
+from switchgear.http.incoming import Incoming
 from switchgear.http.limits import UNIX
 from switchgear.http.link import Link
 from switchgear.http.message import Request
@@ -37,7 +37,7 @@ class Connection(Link):
     """One client, from accept to close."""
 
     __slots__ = ("_buffer", "_followed", "_head_since", "_idle_since", "_incoming", "_memo",
-                 "_parked", "_pumping", "_scanned", "_tunnel", "_unread",
+                 "_parked", "_pumping", "_scanned", "_tunnel",
                  "exchange")  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
@@ -48,7 +48,6 @@ class Connection(Link):
         self._memo = Memo()
         self._scanned = 0  # bytes of the buffer that hold no end of a head
         self._pumping = False
-        self._unread = 0  # bytes read for nobody
         self._incoming: Incoming | None = None
         self._parked: Parked | None = None
         self._tunnel: Tunnel | None = None
@@ -115,9 +114,7 @@ class Connection(Link):
         elif self._tunnel is not None:
             self._tunnel.data_received(data)
         elif self._closing or self.lost:
-            self._unread += len(data)
-            if self._unread > self.server.settings.body_bytes + DISCARDED:
-                self.give_up("still-sending")
+            self.discard(len(data))
         else:
             self._buffer = self._buffer + data if self._buffer else data
             if self.exchange is None:
@@ -149,7 +146,7 @@ class Connection(Link):
                     break
         finally:
             self._pumping = False
-            if at < len(buffer):
+            if at < len(buffer) and not self._closing:
                 self._buffer = buffer[at:] if at else buffer
                 if self._tunnel is not None:
                     self._early()
@@ -349,13 +346,16 @@ class Connection(Link):
         self._close()
 
     def _close(self) -> None:
-        """Close after what was written, and read on a while where a body is under way."""
+        """Close after what was written, and read on a while where more may be under way."""
         incoming, self._incoming = self._incoming, None
-        self.close(linger=self._spoilt or incoming is not None)
+        more = incoming is not None or self._followed or bool(self._buffer)
+        self.close(linger=self._spoilt or more)
 
     @property
     def idle_since(self) -> float:
         """Since when there has been nothing to do; infinite while there is."""
+        if self._linger:  # for a client that has its answer
+            return self._blocked_since
         busy = self.exchange is not None or self._incoming is not None or self._closing
         return inf if busy or self._head_since or self._buffer else self._idle_since
 
@@ -370,7 +370,7 @@ class Connection(Link):
         """Enforce what is due at `now`; return when to look again, or None when it is over."""
         settings = self.server.settings
         unsent = self.transport.get_write_buffer_size()
-        if self.blocked or self._closing:
+        if self.blocked or (self._closing and self.exchange is None):
             return self.stuck(now, unsent)
         if self._incoming is not None:
             try:

@@ -14,10 +14,10 @@ from switchgear.policy.fault import Code, Fault
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
 
-__all__ = ["DISCARDED", "Incoming"]
+__all__ = ["Incoming"]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than reconnect for
+_DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than reconnect for
 
 
 class Incoming:
@@ -80,7 +80,7 @@ class Incoming:
     def short(self) -> bool:
         """Whether reading the rest costs less than another connection."""
         decoder = self._decoder
-        return isinstance(decoder, Counted) and decoder.left <= DISCARDED and not self._expects
+        return isinstance(decoder, Counted) and decoder.left <= _DISCARDED and not self._expects
 
     # What the stream asks of its feeder
 

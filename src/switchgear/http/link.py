@@ -1,7 +1,11 @@
 """Links: what a server's connection does to its transport, whatever is spoken on it.
 
-Sending with backpressure, and the ends: closing after what was written, with a moment of lingering
-for a client that is still sending; cutting, so that nobody takes an answer for complete.
+Sending with backpressure, and the ends: closing after what was written, lingering for a client that
+is still sending; cutting, so that nobody takes an answer for complete.
+
+Whoever closes a socket with bytes unread, or to which bytes still come, resets it; and a client
+that is still sending learns of the reset before it looks for an answer. So the answer's end is
+said, and what comes is read for nobody, within bounds. Source: RFC 9112 section 9.6.
 """
 
 import asyncio
@@ -26,9 +30,9 @@ _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 class Link(Watching, asyncio.Protocol):
     """One accepted connection, as a transport."""
 
-    __slots__ = ("_blocked_since", "_closing", "_linger", "_paused", "_spoilt", "_unsent",
-                 "_writers", "admitted", "blocked", "loop", "lost", "peer", "server",
-                 "transport")  # fmt: skip
+    __slots__ = ("_blocked_since", "_closing", "_heard", "_linger", "_paused", "_spoilt",
+                 "_unread", "_unsent", "_writers", "admitted", "blocked", "loop", "lost", "peer",
+                 "server", "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -43,7 +47,9 @@ class Link(Watching, asyncio.Protocol):
         self._paused = False  # reading
         self._closing = False
         self._spoilt = False  # something broke a rule: what follows is read for nobody
-        self._linger = 0.0  # until when what follows is read for nobody
+        self._linger = 0.0  # until when, at most, what follows is read for nobody
+        self._heard = 0.0  # when something last came of that
+        self._unread = 0  # bytes of that
         self._writers: list[Future[None]] = []
         self._blocked_since = 0.0
         self._unsent = 0
@@ -113,14 +119,32 @@ class Link(Watching, asyncio.Protocol):
             self._unsent = unsent
             due = self._blocked_since + self.server.settings.write_timeout
         else:
-            due = self._linger or now
+            due = min(self._linger, self._heard + self.server.settings.linger) or now
         if now < due:
             return due
-        if self._linger:
-            self.transport.abort()
-        else:
+        if unsent or self.blocked or not self._linger:
             self.give_up("write-timeout")
+        elif self.transport.is_closing():
+            self.transport.abort()
+        elif now >= self._linger:
+            self.give_up("still-sending")
+        else:
+            return self._bye(now)
         return None
+
+    def _bye(self, now: float) -> float:
+        """Close in full after lingering; TLS, which knows no half of it, has its goodbye now."""
+        self.transport.close()
+        self._heard = now
+        self._linger = now + self.server.settings.linger
+        return self._linger
+
+    def discard(self, size: int) -> None:
+        """Take note of bytes that were read for nobody: so many, and no more."""
+        self._heard = self.server.clock()
+        self._unread += size
+        if self._unread > self.server.settings.linger_bytes:
+            self.give_up("still-sending")
 
     def give_up(self, reason: str) -> None:
         """Drop a client that does not keep to its limits.
@@ -131,19 +155,24 @@ class Link(Watching, asyncio.Protocol):
         self.cut()
 
     def close(self, *, linger: bool) -> None:
-        """Close after what was written. Bytes that are still coming would reset the answer away."""
+        """Close after what was written; with `linger`, once the client has done sending.
+
+        Over TLS there is no half-close: the end is said when the lingering is over.
+        """
         self._closing = True
-        if self.lost:
+        if self.lost or self.transport.is_closing():  # a cut is to stay one: no end is said
             return
         server, transport = self.server, self.transport
         now = server.clock()
         self._blocked_since = now
         self._unsent = transport.get_write_buffer_size()
-        if linger and transport.can_write_eof():
-            self._linger = now + server.settings.linger
+        if linger:
+            self._heard = now
+            self._linger = now + server.settings.linger_timeout
             self.resume_reading()
-            transport.write_eof()
-            self.watch(self._linger)
+            if transport.can_write_eof():
+                transport.write_eof()
+            self.watch(min(self._linger, now + server.settings.linger))
         else:
             transport.close()
             self.watch(now + server.settings.write_timeout)

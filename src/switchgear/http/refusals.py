@@ -74,7 +74,7 @@ CONFIGURED: Final = {
     "head-timeout": "head_timeout",
     "head-too-large": "head_bytes",
     "server-full": "connections",
-    "still-sending": "body_bytes",
+    "still-sending": "linger_bytes",
     "target-too-large": "target_bytes",
     "tls-handshake": "head_timeout",
     "too-many-headers": "head_lines",

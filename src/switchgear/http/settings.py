@@ -21,7 +21,10 @@ class ServerSettings(msgspec.Struct, frozen=True):
     body_rate: int = 1 << 10  # bytes per second
     idle_timeout: float = 30.0  # between requests
     write_timeout: float = 30.0  # without any progress
-    linger: float = 1.0  # for what a refused client still sends, so that it reads the answer
+    # A refused client that still sends is read for nobody, so that no reset takes its answer away:
+    linger: float = 5.0  # until it is silent for this long
+    linger_timeout: float = 30.0  # or has gone on for this long in all
+    linger_bytes: int = 64 << 20  # or has sent this much
     drain_grace: float = 0.5  # idle connections are kept this long when draining begins
     buffer_bytes: int = 64 << 10  # unread bytes held per direction before the peer is paused
     connections: int = 4096

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from switchgear.http.pool import Pool
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
-from tests.integration.http.harness import Raw, call, echo, listen
+from tests.integration.http.harness import Raw, answers, call, echo, listen
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -58,7 +59,7 @@ async def test_requests_and_refusals_over_tls(
     loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     theirs, ours = contexts
-    server = Server(echo, drive=Drive.EAGER)
+    server = Server(echo, ServerSettings(linger=0.1), drive=Drive.EAGER)
     await server.start(listen(), tls=theirs)
     pool = Pool("127.0.0.1", server.port, tls=ours)
     assert server.scheme == "https"
@@ -73,6 +74,31 @@ async def test_requests_and_refusals_over_tls(
     await writer.wait_closed()
     await pool.close()
     assert await server.drain(2)
+
+
+async def test_who_is_still_sending_over_tls_gets_the_refusal(
+    loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """There is no half-close in TLS as it is here: the end is said after the lingering."""
+    theirs, ours = contexts
+
+    def send(port: int) -> bytes:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=30)
+        with ours.wrap_socket(raw, server_hostname="127.0.0.1") as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
+            for _ in range(400):
+                client.sendall(b"x" * 50_000)
+                time.sleep(0.001)
+            got = b""
+            while part := client.recv(65536):  # an end without a goodbye would raise
+                got += part
+            return got
+
+    server = Server(echo, ServerSettings(linger=0.5))
+    await server.start(listen(), tls=theirs)
+    (answer,) = answers(await asyncio.to_thread(send, server.port), ["POST"])
+    assert answer.status == 413
+    assert await server.drain(5)
 
 
 async def test_a_handshake_that_hangs_is_given_up(

@@ -117,7 +117,7 @@ async def test_a_refusal_is_counted_once_and_shown_once() -> None:
 @pytest.mark.virtual
 async def test_who_goes_on_sending_after_a_refusal_is_cut() -> None:
     seen: list[Any] = []
-    server, connection, wire = serve(ok, ServerSettings(body_bytes=1000), observer=seen.append)
+    server, connection, wire = serve(ok, ServerSettings(linger_bytes=66_000), observer=seen.append)
     connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
     assert wire.sent.startswith(b"HTTP/1.1 400 ")
     for _ in range(3):
