@@ -21,6 +21,7 @@ from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.outgoing import Outgoing, framed
 from switchgear.http.refusals import reason_of
 from switchgear.http.stream import Stream, Whole
+from switchgear.http.tls import announced
 from switchgear.http.tunnel import Relay
 from switchgear.http.watch import Watching
 from switchgear.policy.call import Call
@@ -241,7 +242,8 @@ class Upstream(Watching, asyncio.Protocol):
         It may still read, but nothing more will come: whoever waits is told at once.
         """
         reader, stream = self._decoder, self._stream
-        if reader is not None and stream is not None and reader.close():
+        ended = reader is not None and reader.close() and announced(self.transport)
+        if stream is not None and ended:
             self._decoder = self._stream = None
             self._close("closed")
             stream.finish()

@@ -1,11 +1,12 @@
 """TLS to upstreams: verified always, at least 1.2. There is no switch that turns that off."""
 
 import ssl
+from asyncio import BaseTransport
 from typing import Final
 
 from switchgear.http.settings import TlsSettings
 
-__all__ = ["client_context", "verifying"]
+__all__ = ["announced", "client_context", "verifying"]
 
 _OWN: Final = ["http/1.1"]  # what is spoken here; a server that would speak HTTP/2 is told so
 
@@ -31,3 +32,20 @@ def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
     if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
         raise ValueError("this TLS context verifies no certificate or no name: a pool needs both")
     return context
+
+
+def announced(transport: BaseTransport) -> bool:
+    """Say whether the peer has meant the end of what it sent, now that it has come.
+
+    Anybody on the way can end a TCP connection; the TLS on it is ended by the peer's close_notify
+    alone. asyncio tells of both in the same way. Source: RFC 8446 section 6.1.
+    """
+    secured = transport.get_extra_info("ssl_object")
+    if secured is None:
+        return True
+    try:
+        return not secured.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # it would still wait for more
+        return False
