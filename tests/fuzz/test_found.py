@@ -7,8 +7,9 @@ from switchgear.http import bodies
 from switchgear.http.bodies import Chunks
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
+from switchgear.http.problem import problem
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault
+from switchgear.policy.fault import Code, Fault
 from switchgear.testing.virtual import advance
 from tests.unit.http.wire import serve
 
@@ -62,3 +63,10 @@ def test_an_upstream_cannot_claim_what_the_gateway_adds_for_its_own_hop() -> Non
     assert b"content-security-policy: " in wire
     assert b"x-kept: 2\r\n" in wire
     assert b"x-own" not in wire
+
+
+def test_a_fault_of_another_hop_cannot_break_the_answer_that_tells_of_it() -> None:
+    allow = ["GET", "X\r\nY: z", "M-SEARCH", 3, "get it", ""]
+    answer = problem(Fault(Code.UNIMPLEMENTED, extra={"status": 405, "allow": allow}))
+    assert answer.headers.get("allow") == "GET, M-SEARCH"
+    assert answer.headers.wire().count(b"\n") == len(answer.headers)

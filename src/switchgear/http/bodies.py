@@ -14,6 +14,7 @@ from switchgear.http.refusals import refuse
 __all__ = ["Chunks", "Counted", "Decoder", "Rest", "chunk", "decoder"]
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*+)?")
+_BARE_BREAK: Final = re.compile(rb"(?<!\r)\n")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 LINE_BYTES: Final = 256  # of one chunk's size line, extensions and all
@@ -92,6 +93,7 @@ class Chunks:
         "_extensions",
         "_held",
         "_left",
+        "_looked",
         "_total",
         "_trailing",
         "done",
@@ -103,6 +105,7 @@ class Chunks:
         self.trailers: list[tuple[str, str]] = []
         self._held = b""  # an unfinished size line, or unfinished trailers
         self._left = 0  # bytes of the present chunk, and 2 for its CRLF
+        self._looked = 0  # bytes of held trailers in which there is no end
         self._trailing = False
         self._extensions = 0
         self._count = 0
@@ -171,10 +174,11 @@ class Chunks:
         if data.startswith(b"\r\n"):
             self.done = True
             return data[2:]
-        end = data.find(b"\r\n\r\n")
+        looked, self._looked = self._looked, len(data)
+        end = data.find(b"\r\n\r\n", max(0, looked - 3))
         if end < 0 and len(data) <= TRAILER_BYTES + 3:  # of the blank line, all but its last byte
             self._held = data
-            if re.search(rb"(?<!\r)\n", data):
+            if _BARE_BREAK.search(data, max(0, looked - 1)):
                 raise refuse("line-break", "a trailer line ends without CR")
             return b""
         if end < 0 or end > TRAILER_BYTES:

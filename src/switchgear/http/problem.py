@@ -7,6 +7,7 @@ peer might be somebody else's, the header is sealed: `believed` keeps what one o
 written, and leaves of any other answer what a stranger's says, its status.
 """
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from math import ceil, isfinite
@@ -49,6 +50,7 @@ Unseal = Callable[[str], str | None]
 """Returns the text that one of ours has sealed, or None. It never fails."""
 
 _encode: Final = msgspec.json.Encoder().encode
+_METHOD: Final = re.compile(r"[A-Z][A-Z0-9_-]*")
 
 
 def problem(fault: Fault) -> Response:
@@ -71,7 +73,9 @@ def problem(fault: Fault) -> Response:
         headers.append(("www-authenticate", "Bearer"))
     allow = fault.extra.get("allow")
     if isinstance(allow, (list, tuple)):
-        headers.append(("allow", ", ".join(map(str, allow))))
+        # It may have come from another hop: what is no method must not break the answer.
+        named = [one for one in allow if isinstance(one, str) and _METHOD.fullmatch(one)]
+        headers.append(("allow", ", ".join(named)))
     return Response(status, Headers(headers), _encode(body))
 
 
