@@ -6,24 +6,21 @@ bounded by progress, and only while it is the upstream whom we wait for.
 """
 
 import asyncio
-from asyncio import Future
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.clock import Clock
 from switchgear.core.drivers import Wait, here
-from switchgear.core.sweep import Sweep
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead, read_response
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.outgoing import Outgoing, framed
+from switchgear.http.patience import Patience, Waiter
 from switchgear.http.refusals import reason_of
 from switchgear.http.stream import Stream, Whole
 from switchgear.http.tls import announced
 from switchgear.http.tunnel import Relay
-from switchgear.http.watch import Watching
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
@@ -32,46 +29,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Upstream", "Waiter"]
 
-Waiter = Future[Response] | Wait
-"""Who waits for an answer: a task, or a stepped coroutine."""
-
 INTERIM: Final = 8  # informational answers before the final one
 
 
-class Upstream(Watching, asyncio.Protocol):
+class Upstream(Patience, asyncio.Protocol):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_buffer", "_decoder", "_head_by", "_interim", "_keep", "_key",
-                 "_loop", "_method", "_moved", "_outgoing", "_paused", "_stream", "_stuck_since",
-                 "_waiter", "blocked", "ends_at", "heard", "idle_since", "lost", "pool",
-                 "transport", "uses", "why")  # fmt: skip
+    __slots__ = ("_buffer", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
+                 "_outgoing", "_paused", "heard", "lost", "transport", "uses", "why")  # fmt: skip
 
     transport: asyncio.Transport
 
     def __init__(self, pool: "Pool") -> None:
-        super().__init__()
-        self.pool = pool
+        super().__init__(pool)
         self.lost = False
         self.uses = 0
         self.heard = False  # whether anything of the present answer has come
-        self.blocked = False
-        self.idle_since = 0.0
-        self.ends_at = pool.clock() + pool.lifetime()
         self.why = ""  # it ended, as soon as it has
-        self._stuck_since = inf  # when the upstream, having more to read than it took, last read
         self._loop = asyncio.get_running_loop()
-        self._waiter: Waiter | None = None
         self._method = ""
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
         self._interim = 0
         self._keep = True
         self._decoder: Decoder | None = None
-        self._stream: Stream | None = None
         self._paused = False
-        self._moved = 0.0  # when the body last made progress
         self._outgoing: Outgoing | None = None  # the request's body, while it is being sent
-        self._head_by = inf
 
     # The exchange
 
@@ -359,9 +342,7 @@ class Upstream(Watching, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Take note that the upstream reads slowly: hold the request's body."""
-        self.blocked = True
-        self._stuck_since = now = self.pool.clock()
-        self.watch(now + self.pool.settings.write_timeout)
+        self.stuck()
         if self._outgoing is not None:
             self._outgoing.hold()
 
@@ -370,43 +351,3 @@ class Upstream(Watching, asyncio.Protocol):
         self.blocked = False
         if self._outgoing is not None:
             self._outgoing.release()
-
-    # Deadlines
-
-    def rest(self, now: float) -> None:
-        """Be idle in the pool from `now` on."""
-        self.idle_since = now
-        self.watch(now + self.pool.settings.idle_timeout)
-
-    def clockwork(self) -> tuple[Clock, Sweep]:
-        """Return the pool's clock and sweep."""
-        return self.pool.clock, self.pool.sweep
-
-    def look(self, now: float) -> float | None:
-        """Enforce what is due at `now`; return when to look again, or None when it is over."""
-        settings = self.pool.settings
-        if self._waiter is not None:
-            due = self._head_by
-            if now >= due:
-                self.fail(self.pool.overdue(), "overdue")
-                return None
-            if self.blocked:
-                due = min(due, self._stuck_since + settings.write_timeout)
-                if now >= due:
-                    detail = f"it read nothing of the request for {settings.write_timeout} s"
-                    self.fail(self.pool.fault(detail), "overdue")
-                    return None
-        elif self._stream is not None:
-            if self._stream.idle:
-                self._moved = now
-            due = self._moved + settings.body_timeout
-            if now >= due:
-                fault = self.pool.fault(f"the body hung for {settings.body_timeout} s")
-                self.fail(fault, "overdue")
-                return None
-        else:
-            due = min(self.idle_since + settings.idle_timeout, self.ends_at)
-            if now >= due:
-                self._close("idle" if now < self.ends_at else "lifetime")
-                return None
-        return due

@@ -1,0 +1,96 @@
+"""Patience: how long a connection to an upstream waits, for whom, and what is said then."""
+
+from asyncio import Future
+from math import inf
+from typing import TYPE_CHECKING
+
+from switchgear.core.clock import Clock
+from switchgear.core.drivers import Wait
+from switchgear.core.sweep import Sweep
+from switchgear.http.message import Response
+from switchgear.http.stream import Stream
+from switchgear.http.watch import Watching
+
+if TYPE_CHECKING:
+    from switchgear.http.pool import Pool
+
+__all__ = ["Patience", "Waiter"]
+
+Waiter = Future[Response] | Wait
+"""Who waits for an answer: a task, or a stepped coroutine."""
+
+
+class Patience(Watching):
+    """The deadlines of one connection: of an answer's head, of its body, of a request, and idle.
+
+    The head is bounded by the call's deadline, a body and a request by their progress, and what is
+    idle by its time and that of the connection.
+    """
+
+    __slots__ = ("_head_by", "_moved", "_stream", "_stuck_since", "_waiter", "blocked", "ends_at",
+                 "idle_since", "pool")  # fmt: skip
+
+    def __init__(self, pool: "Pool") -> None:
+        super().__init__()
+        self.pool = pool
+        self.blocked = False
+        self.idle_since = 0.0
+        self.ends_at = pool.clock() + pool.lifetime()
+        self._waiter: Waiter | None = None  # who waits for the head
+        self._stream: Stream | None = None  # the body that is on its way
+        self._head_by = inf
+        self._moved = 0.0  # when the body last made progress
+        self._stuck_since = inf  # when the upstream, having more to read than it took, last read
+
+    def fail(self, error: BaseException, why: str = "left") -> None:
+        """End the exchange in progress by an error, and the connection with it."""
+        raise NotImplementedError
+
+    def quit(self, why: str) -> None:
+        """Close an idle connection, for a reason to be counted by."""
+        raise NotImplementedError
+
+    def rest(self, now: float) -> None:
+        """Be idle in the pool from `now` on."""
+        self.idle_since = now
+        self.watch(now + self.pool.settings.idle_timeout)
+
+    def stuck(self) -> None:
+        """Take note that the upstream takes no more of a request for now."""
+        self.blocked = True
+        self._stuck_since = now = self.pool.clock()
+        self.watch(now + self.pool.settings.write_timeout)
+
+    def clockwork(self) -> tuple[Clock, Sweep]:
+        """Return the pool's clock and sweep."""
+        return self.pool.clock, self.pool.sweep
+
+    def look(self, now: float) -> float | None:
+        """Enforce what is due at `now`; return when to look again, or None when it is over."""
+        if self._waiter is not None:
+            due, what = self._head_or_request()
+        elif self._stream is not None:
+            due, what = self._body(now, self._stream)
+        else:
+            due = min(self.idle_since + self.pool.settings.idle_timeout, self.ends_at)
+            if now < due:
+                return due
+            self.quit("idle" if now < self.ends_at else "lifetime")
+            return None
+        if now < due:
+            return due
+        self.fail(self.pool.fault(what) if what else self.pool.overdue(), "overdue")
+        return None
+
+    def _head_or_request(self) -> tuple[float, str]:
+        """Return when what is awaited is due, and what to say then (nothing: the deadline)."""
+        within = self.pool.settings.write_timeout
+        if self.blocked and self._stuck_since + within < self._head_by:
+            return self._stuck_since + within, f"it read nothing of the request for {within} s"
+        return self._head_by, ""
+
+    def _body(self, now: float, stream: Stream) -> tuple[float, str]:
+        within = self.pool.settings.body_timeout
+        if stream.idle:  # it is not the upstream whom we wait for
+            self._moved = now
+        return self._moved + within, f"the body hung for {within} s"
