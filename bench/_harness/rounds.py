@@ -14,6 +14,7 @@ from bench._harness.tree import held, used
 __all__ = ["Check", "Figures", "Load", "Measured", "Row", "check_nothing", "measure", "shown"]
 
 _SETTLED_WITHIN: Final = 3.0  # seconds for what is counted to come to rest after the load
+_SETTLING: Final = 0.3
 _CHECKED_WITHIN: Final = 5.0
 
 Check = Callable[[Contender, Running], object]
@@ -148,15 +149,16 @@ def _measured(one: Contender, place: Running, asked: Asked, load: Load) -> Row:
 
 
 def _counted(one: Contender, place: Running) -> Mapping[str, int]:
-    """Ask what it has counted, until it says the same twice: log lines are written in batches."""
+    """Ask what it has counted, until that has come to rest: log lines are written in batches."""
     if one.counts is None:
         return {}
     until = time.monotonic() + _SETTLED_WITHIN
     told = one.counts(place)
     while True:
-        time.sleep(0.15)
+        time.sleep(_SETTLING)
         again = one.counts(place)
-        if again == told or time.monotonic() > until:
+        alike = again == told and len(set(told.values())) == 1
+        if alike or time.monotonic() > until:
             return again
         told = again
 

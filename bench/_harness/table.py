@@ -1,12 +1,29 @@
 """Figures as tables, with the ratio to the first row."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from bench._harness.load import generator
 from bench._harness.pinning import cpus
 from bench._harness.rounds import Figures, Measured
 
-__all__ = ["print_calls", "print_ground", "print_measured", "print_rows"]
+__all__ = [
+    "Aim",
+    "print_aims",
+    "print_calls",
+    "print_ground",
+    "print_measured",
+    "print_rows",
+    "print_tail",
+]
+
+
+class Aim(NamedTuple):
+    """At most how many times what another costs one is to cost."""
+
+    one: str
+    other: str
+    most: float
 
 
 def print_ground() -> None:
@@ -18,7 +35,9 @@ def print_ground() -> None:
 
 def print_measured(title: str, measured: Measured) -> None:
     """Print what a request costs each contender, and why one has no figures or wrong ones."""
-    rows = [("", "CPU us", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB", "busy %")]
+    rows: list[tuple[str, ...]] = [
+        ("", "CPU us", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB", "busy %")
+    ]
     base = next((one.cpu for one in measured.figures.values() if not one.invalid), 0.0)
     rows += [_row(name, one, base) for name, one in measured.figures.items()]
     print_rows(title, rows)
@@ -41,6 +60,28 @@ def _row(name: str, one: Figures, base: float) -> tuple[str, ...]:
         f"{one.held_bytes / 2**20:.0f}",
         f"{one.busy * 100:.0f}",
     )
+
+
+def print_aims(measured: Measured, aims: Sequence[Aim]) -> None:
+    """Say of each aim whether it is met; one of whose sides has no figures is not judged."""
+    told = {name: one for name, one in measured.figures.items() if not one.invalid}
+    for one, other, most in aims:
+        if one in told and other in told:
+            ratio = told[one].cpu / told[other].cpu
+            met = "met" if ratio <= most else "MISSED"
+            print(f"  aim {met}: {one} costs {ratio:.2f} of {other}, {most:.2f} at most")
+        else:
+            print(f"  aim not judged: {one} of {other}, {most:.2f} at most")
+
+
+def print_tail(measured: Measured, one: str, most: float) -> None:
+    """Say whether the p99 of one is near the best of all."""
+    told = {name: each.p99 for name, each in measured.figures.items() if not each.invalid}
+    if one in told:
+        best = min(told, key=lambda name: told[name])
+        ratio = told[one] / told[best]
+        met = "met" if ratio <= most else "MISSED"
+        print(f"  aim {met}: the p99 of {one} is {ratio:.2f} of {best}'s, {most:.2f} at most")
 
 
 def print_calls(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:

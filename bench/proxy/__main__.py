@@ -12,9 +12,9 @@ import sys
 from bench._harness.load import Asked
 from bench._harness.options import load_of, only, options, save
 from bench._harness.pinning import cpus
-from bench._harness.rounds import measure, shown
+from bench._harness.rounds import Check, measure, shown
 from bench._harness.servers import Contender, Missing, Running, running
-from bench._harness.table import print_ground, print_measured
+from bench._harness.table import Aim, print_aims, print_ground, print_measured, print_tail
 from bench.proxy.contenders import contenders
 from bench.proxy.gateway import identity
 from bench.proxy.upstream import LARGE_BYTES, SMALL, upstream
@@ -22,8 +22,18 @@ from bench.rest.checks import asked as ask_once
 
 SIZES = {"/small": len(SMALL), "/large": LARGE_BYTES}
 
+OURS = "ours, everything on"
+AIMS = {
+    "/small": (
+        Aim(OURS, "nginx", 1.7),
+        Aim(OURS, "Envoy", 0.55),
+        Aim(OURS, "Fastify, everything on", 1 / 6),
+    ),
+    "/large": (Aim(OURS, "nginx", 1.0), Aim(OURS, "nginx, unbuffered", 1.0)),
+}
 
-def checking(path: str, size: int):  # type: ignore[no-untyped-def]
+
+def checking(path: str, size: int) -> Check:
     """Return what sees that a proxy answers with the upstream's bytes, and asks for its token."""
 
     def check(one: Contender, place: Running) -> None:
@@ -55,6 +65,8 @@ def main() -> None:
             wanted = only(settings, contenders(who, place.port, large=path == "/large"))
             measured = measure(wanted, asked, load, check=checking(path, size))
             print_measured(f"GET {size} bytes, proxied", measured)
+            print_aims(measured, AIMS[path])
+            print_tail(measured, OURS, 2.0)
             results[path] = {"upstream": shown(straight), "proxied": shown(measured)}
     save(settings, results)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from bench._harness.servers import Contender, Missing, Running
 from bench._peers import binary, in_node
-from bench.proxy.gateway import Identity, gateway
+from bench.proxy.gateway import Identity, gateway, lines_with
 from bench.proxy.upstream import conf
 
 __all__ = ["contenders"]
@@ -169,7 +169,7 @@ def _fastify(name: str, port: int) -> Contender | Missing:
 
 
 def _lines(place: Running) -> Mapping[str, int]:
-    return {"log lines": (place.folder / "out").read_bytes().count(b'"msg":"request"')}
+    return {"log lines": lines_with(place, b'"msg":"request"')}
 
 
 def _token() -> str:

@@ -10,9 +10,17 @@ import json
 from bench._harness.load import Asked
 from bench._harness.options import load_of, only, options, save
 from bench._harness.rounds import measure, shown
-from bench._harness.table import print_ground, print_measured
+from bench._harness.table import Aim, print_aims, print_ground, print_measured
 from bench.rest.checks import GOOD, Statuses
 from bench.rest.contenders import contenders
+
+AIMS = (
+    Aim("ours, a service", "Fastify, zod's provider", 1 / 2),
+    Aim("ours, a service", "Fastify, zod by hand", 1 / 2),
+    Aim("ours, a service", "Fastify, ajv", 1 / 2),
+    Aim("ours, a service", "FastAPI, uvicorn", 1 / 10),
+    Aim("ours, a service", "FastAPI, Granian", 1 / 10),
+)
 
 
 def main() -> None:
@@ -28,6 +36,7 @@ def main() -> None:
     for title, asked in asks.items():
         measured = measure(wanted, asked, load_of(settings), check=statuses.check)
         print_measured(title, measured)
+        print_aims(measured, AIMS)
         results[title] = shown(measured)
     statuses.print()
     save(settings, results)

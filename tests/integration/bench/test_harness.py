@@ -105,7 +105,8 @@ def test_a_contender_is_measured_by_either_load(wrk: bool, monkeypatch: pytest.M
     elif load.generator() != "wrk":
         pytest.skip("platform: wrk is not on the PATH")
     contenders = [ours("one", "rest_raw"), Missing("gone", "it is gone"), ours("two", "rest_raw")]
-    measured = measure(contenders, Asked("GET", "/users/7"), Load(2, 1, 8, 0))
+    each = Asked("GET", "/users/<n>", headers={"x-one": "1"}, among=20)
+    measured = measure(contenders, each, Load(2, 1, 8, 0))
     assert list(measured.figures) == ["one", "two"]
     assert measured.reasons == {"gone": "it is gone"}
     for name, figures in measured.figures.items():
