@@ -137,11 +137,11 @@ class Setting:
 
 
 @asynccontextmanager
-async def proxied(**settings: Any) -> AsyncIterator[Setting]:
+async def proxied(client: ClientSettings = QUICK, **settings: Any) -> AsyncIterator[Setting]:
     gates = breaker(**settings), bulkhead(permits=200)
     upstream = Upstream()
     async with nothing_left(*gates), speaking(upstream.talk) as port:
-        pool = Pool("127.0.0.1", port, QUICK, name="upstream")
+        pool = Pool("127.0.0.1", port, client, name="upstream")
         async with serving(serve_proxy(pool, *gates)) as mine:
             yield Setting(upstream, mine, gates)
         await pool.close()
@@ -209,7 +209,8 @@ async def test_an_answer_without_a_body_is_judged_by_its_status(
 
 @pytest.mark.parametrize("path", ["/mute", "/hung", "/chunks/wait"])
 async def test_a_client_that_leaves_is_no_failure_and_its_upstream_is_told(path: str) -> None:
-    async with proxied() as on:
+    # A client whose answer stands still is known to have left only after a moment.
+    async with proxied(ClientSettings()) as on:
         client = await on.client(path)
         await until(lambda: on.upstream.asked == [path])
         if path != "/mute":

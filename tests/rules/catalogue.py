@@ -1,4 +1,4 @@
-"""The catalogue: every clause of the rules 20 to 30, in order."""
+"""The catalogue: every clause of the rules 20 to 30, and of rule 16 what hangs on a socket."""
 
 from importlib import import_module
 from typing import Final
@@ -8,6 +8,7 @@ from tests.rules.entry import Entry
 __all__ = ["CATALOGUE", "RULES"]
 
 RULES: Final = {
+    16: "Who has left, and who has only ended its half",
     20: "Host, targets, methods and versions",
     21: "Framing, fields and chunks",
     22: "Framing anew, and upstreams that break rules",

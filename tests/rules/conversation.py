@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from tests.rules.entry import AWAY, BREAK, BYE, Await, Entry, Pause
+from tests.rules.entry import AWAY, BREAK, BYE, END, Await, Entry, Pause
 from tests.rules.world import PROBE, PROBED, World, act, unvarying, world
 
 __all__ = ["LOOPS", "Seen", "observe"]
@@ -150,6 +150,15 @@ async def converse(entry: Entry, at: World) -> Seen:
     """Play an entry's client."""
     loop = asyncio.get_running_loop()
     transport, client = await loop.create_connection(_Client, "127.0.0.1", at.server.port)
+    try:
+        return await _play(entry, at, transport, client)
+    finally:
+        transport.abort()
+        await asyncio.sleep(0)
+
+
+async def _play(entry: Entry, at: World, transport: asyncio.Transport, client: _Client) -> Seen:
+    loop = asyncio.get_running_loop()
     left, drain = False, None
     for step in entry.steps:
         if isinstance(step, bytes):
@@ -186,8 +195,6 @@ async def converse(entry: Entry, at: World) -> Seen:
         assert await other.until(lambda: other.data.endswith(PROBED), entry.patience)
         second.abort()
     clean = await drain if drain is not None else None
-    transport.abort()
-    await asyncio.sleep(0)
     received = bytes(client.data)  # of a session all, of requests what came before the probe
     if answers and answers[-1].status != 101:
         received = received[:size]
@@ -209,6 +216,9 @@ async def _ask(
     if answers and answers[-1].status == 101:
         await client.until(lambda: False, 0.1)
         return client.end or "kept"
+    if END in entry.steps:  # it cannot ask: but who has answered all closes by himself
+        await client.until(lambda: False, entry.patience)
+        return client.end or "silent"
     if not transport.is_closing():
         transport.write(_probe(entry))
     await client.until(lambda: any(one.body == PROBED for one in read()), 3.0)
@@ -228,6 +238,10 @@ def observe(entry: Entry, *, gateway: bool, loop: str) -> Seen:
             seen = await converse(entry, at)
             await asyncio.sleep(0.01)  # for what is under way to the upstream
             recorder = at.recorder
+            if entry.dropped:
+                async with asyncio.timeout(entry.patience):
+                    while not recorder.ended:
+                        await asyncio.sleep(0.01)
             wires = [unvarying(wire, full=entry.full) for _, wire in recorder.requests]
             seen.forwarded = b"".join(wires)
             if recorder.probes and recorder.requests:

@@ -76,6 +76,7 @@ class Entry:
     # An upstream's answers, one for each of its requests; the last is said again and again.
     upstream: tuple[Steps, ...] = ()
     again: bool | None = None  # whether the upstream's connection was used for the next request
+    dropped: bool = False  # whether the upstream's connection has to be given up amid its answer
     serve: Serve | None = None  # instead of a gateway: a server with this handler
     body: bytes | None = None  # of the last answer
     got: bytes | None = None  # what stands at the end of all that the client received
@@ -99,7 +100,7 @@ class Entry:
     @property
     def count(self) -> int:
         """How many final answers are expected."""
-        statuses = self.answer.partition(",")[0].split()
+        statuses = self.answer.rpartition(",")[0].split()
         return sum(word.isdigit() and (word == "101" or int(word) >= 200) for word in statuses)
 
     @property

@@ -108,6 +108,8 @@ def _forwarded(entry: Entry, seen: Seen) -> str:
     if entry.serve is not None:
         return "(a server alone)"
     told = code(seen.forwarded) if seen.forwarded else "-"
+    if entry.dropped:
+        told += "<br>its connection is given up"
     if entry.again is not None:
         told += "<br>its connection is " + ("used again" if seen.again else "not used again")
     return told

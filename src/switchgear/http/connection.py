@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.ambient import ambient
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
-from switchgear.http.bodies import Chunks, Counted, Decoder
 from switchgear.http.exchange import Exchange, turned
-from switchgear.http.heads import Fields, Memo, incomplete, read_request
-from switchgear.http.incoming import Incoming
+from switchgear.http.half_close import HalfClosed
+from switchgear.http.heads import Memo, incomplete, read_request
+from switchgear.http.incoming import Incoming, begun
 from switchgear.http.limits import UNIX
 from switchgear.http.link import Link
 from switchgear.http.message import Request
 from switchgear.http.refusals import reason_of, refuse, status_of
-from switchgear.http.stream import EMPTY, Body, Whole, too_large
+from switchgear.http.stream import EMPTY, Body
 from switchgear.http.tunnel import Tunnel
 from switchgear.http.watch import readable
 from switchgear.policy.fault import Fault
@@ -37,12 +37,12 @@ class Connection(Link):
     """One client, from accept to close."""
 
     __slots__ = ("_buffer", "_followed", "_head_since", "_idle_since", "_incoming", "_memo",
-                 "_parked", "_pumping", "_scanned", "_tunnel",
-                 "exchange")  # fmt: skip
+                 "_parked", "_pumping", "_scanned", "_tunnel", "exchange", "half")  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
         super().__init__(server)
         self.exchange: Exchange | None = None
+        self.half: HalfClosed | None = None  # once the client has ended what it sends
         self._buffer = b""
         self._followed = False  # whether bytes stand behind the present request
         self._memo = Memo()
@@ -83,9 +83,16 @@ class Connection(Link):
         self.server.leave(self)
 
     def eof_received(self) -> bool:
-        """Take the end of what the client sends for its leaving (rule 16)."""
+        """Take the end of what the client sends for its leaving, unless its answer is due.
+
+        Amid a request of its own it may have closed but one half: it is found out (rule 16).
+        """
         if self._tunnel is not None:
             return bool(self._tunnel.eof_received())
+        amid = self.exchange is not None and self._incoming is None and not self.lost
+        if amid and self.server.settings.half_close and self.server.scheme == "http":
+            self.half = HalfClosed(self)
+            return True  # (TLS has no halves)
         self._leave()
         return False
 
@@ -174,6 +181,8 @@ class Connection(Link):
         fault = incomplete(buffer, at, self._scanned, self.server.settings)
         if fault is not None:
             self._turn(fault)
+        elif self.half is not None:  # what is missing will never come
+            self._close()
         self._scanned = max(0, len(buffer) - at - 3)
         return False
 
@@ -190,7 +199,7 @@ class Connection(Link):
             head = read_request(wire, server.settings, self._memo)
             fields = head.fields
             if fields.length:
-                body, end = self._begin_body(fields, buffer, end, now)
+                body, end, self._incoming = begun(self, fields, buffer, end, now)
             call = server.intake(
                 Request(
                     head.method,
@@ -224,27 +233,6 @@ class Connection(Link):
         ambient.set(exchange.call)
         await dispatch(self.server.handler, exchange)
 
-    def _begin_body(self, fields: Fields, buffer: bytes, at: int, now: float) -> tuple[Body, int]:
-        """Return the body, whole when it is here already, and where the next message begins."""
-        settings = self.server.settings
-        length = fields.length
-        if length > settings.body_bytes:
-            raise too_large(settings.body_bytes)
-        if 0 < length <= len(buffer) - at:
-            return Whole(buffer[at : at + length]), at + length
-        decoder: Decoder = Counted(length) if length > 0 else Chunks()
-        data = buffer[at:]
-        payload, rest = decoder.feed(data)
-        if len(payload) > settings.body_bytes:
-            raise too_large(settings.body_bytes)
-        if decoder.done:
-            return Whole(payload), len(buffer) - len(rest)
-        incoming = Incoming(self, decoder, payload, expects=fields.expects and not data, now=now)
-        assert incoming.stream is not None  # noqa: S101 - it was just made
-        self._incoming = incoming
-        self.watch(now + settings.body_grace)
-        return incoming.stream, len(buffer)
-
     def _body(self, data: bytes) -> None:
         assert self._incoming is not None  # noqa: S101 - the caller has looked
         try:
@@ -277,7 +265,8 @@ class Connection(Link):
         """Say whether another request may follow the one that is being answered."""
         if self._closing:
             return False
-        if self.server.draining and not (self._followed or self._buffer):
+        ending = self.server.draining or self.half is not None
+        if ending and not (self._followed or self._buffer):
             return False  # but what had arrived before is answered
         return self._incoming is None or self._incoming.short
 
@@ -348,8 +337,8 @@ class Connection(Link):
     def _close(self) -> None:
         """Close after what was written, and read on a while where more may be under way."""
         incoming, self._incoming = self._incoming, None
-        more = incoming is not None or self._followed or bool(self._buffer)
-        self.close(linger=self._spoilt or more)
+        more = self._spoilt or incoming is not None or self._followed or bool(self._buffer)
+        self.close(linger=more and self.half is None)
 
     @property
     def idle_since(self) -> float:

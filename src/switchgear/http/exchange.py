@@ -66,6 +66,16 @@ class Exchange:
         self._ended: Future[None] | None = None
         self._piped: Stream | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether any of the answer was written."""
+        return self._status > 0
+
+    @property
+    def sent(self) -> int:
+        """How many bytes of the answer's body were written."""
+        return self._sent
+
     # The delivery
 
     def begin(self, work: Work) -> None:

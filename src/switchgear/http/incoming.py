@@ -6,15 +6,16 @@ size and rate, and reads to its end what nobody wants, so that the connection li
 
 from typing import TYPE_CHECKING, Final
 
-from switchgear.http.bodies import Counted, Decoder
+from switchgear.http.bodies import Chunks, Counted, Decoder
+from switchgear.http.heads import Fields
 from switchgear.http.refusals import refuse
-from switchgear.http.stream import Stream, too_large
+from switchgear.http.stream import Body, Stream, Whole, too_large
 from switchgear.policy.fault import Code, Fault
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
 
-__all__ = ["Incoming"]
+__all__ = ["Incoming", "begun"]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than reconnect for
@@ -124,3 +125,29 @@ class Incoming:
                 raise refuse("body-timeout", f"the body came below {rate} B/s", status=408)
             self._at, self._count = now, 0
         return self._at + settings.body_grace
+
+
+def begun(
+    connection: "Connection", fields: Fields, buffer: bytes, at: int, now: float
+) -> tuple[Body, int, Incoming | None]:
+    """Return the body that begins there, where the next message begins, and what is on its way.
+
+    Raises Fault for a body that is too long already, or breaks a rule in its first bytes.
+    """
+    settings = connection.server.settings
+    length = fields.length
+    if length > settings.body_bytes:
+        raise too_large(settings.body_bytes)
+    if 0 < length <= len(buffer) - at:
+        return Whole(buffer[at : at + length]), at + length, None
+    decoder: Decoder = Counted(length) if length > 0 else Chunks()
+    data = buffer[at:]
+    payload, rest = decoder.feed(data)
+    if len(payload) > settings.body_bytes:
+        raise too_large(settings.body_bytes)
+    if decoder.done:
+        return Whole(payload), len(buffer) - len(rest), None
+    incoming = Incoming(connection, decoder, payload, expects=fields.expects and not data, now=now)
+    assert incoming.stream is not None  # noqa: S101 - it was just made
+    connection.watch(now + settings.body_grace)
+    return incoming.stream, len(buffer), incoming

@@ -25,6 +25,9 @@ class ServerSettings(msgspec.Struct, frozen=True):
     linger: float = 5.0  # until it is silent for this long
     linger_timeout: float = 30.0  # or has gone on for this long in all
     linger_bytes: int = 64 << 20  # or has sent this much
+    # What a client that sends no more is waited for where it cannot be asked whether it is there;
+    # 0: whoever sends no more amid a request has left.
+    half_close: float = 1.0
     drain_grace: float = 0.5  # idle connections are kept this long when draining begins
     buffer_bytes: int = 64 << 10  # unread bytes held per direction before the peer is paused
     connections: int = 4096
