@@ -133,7 +133,12 @@ async def reach(
 
     def attempt(address: str) -> Attempt:
         async def run() -> "Upstream":
-            return (await loop.create_connection(make, address, port, **secure))[1]
+            try:
+                return (await loop.create_connection(make, address, port, **secure))[1]
+            except ssl.SSLCertVerificationError:
+                raise
+            except OSError as error:
+                raise OSError(f"{address}: {error}") from error
 
         return run
 
