@@ -272,7 +272,8 @@ class Run:
     def _bodiless(self, head: Head, data: bytes, *, more: bool) -> None:
         """Answer by a head alone, at once; what the app sends for a body goes nowhere."""
         if self._state is State.HEAD:
-            self._whole(Response(head.status, head.headers, b"" if more else data))
+            told = more or head.length is not None
+            self._whole(Response(head.status, head.headers, b"" if told else data))
             if more:  # nobody waits for the rest, so only the call's own deadline ends it
                 self.cancel_at(self.call.deadline)
         self._state = State.BODY if more else self._after(head)
