@@ -23,6 +23,8 @@ __all__ = ["Acceptor"]
 AT_ONCE: Final = 16  # accepted before other connections get a turn
 REST: Final = 0.1  # seconds without accepting, where the system has nothing left to accept with
 
+_NOT_SENT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_AHEAD: Final = 8  # times our own buffer; with less, large bodies cost more calls
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LEFT: Final = frozenset(  # it is the connection that failed, not the listener: accept(2)
     {errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
@@ -52,6 +54,11 @@ class Acceptor:
         """Listen."""
         self._backlog = backlog
         self._sock.setblocking(False)
+        if self._sock.family != socket.AF_UNIX and _NOT_SENT is not None:
+            # Inherited by what is accepted: for a slow reader the kernel, too, holds little.
+            self._sock.setsockopt(
+                socket.IPPROTO_TCP, _NOT_SENT, _AHEAD * self._server.settings.buffer_bytes
+            )
         self._sock.listen(backlog)
         self._resume()
 
