@@ -1,7 +1,7 @@
 """The data plane in a process of its own: a server, or a gateway before one, that can be asked.
 
 `python tests/drills/plane.py server --settings JSON`, or `gateway --upstream PORT`. It announces
-its port, and answers `figures` on a control socket: what was counted, sent and taken, and its memory.
+its port, and answers `figures` on a control socket: what was counted, sent and taken.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from switchgear.assembly.roles import Post, RoleContext
 from switchgear.assembly.running import equip, freeze, loop_factory
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
+from switchgear.core.handler import Handler
 from switchgear.drills.process import announce, until_told
 from switchgear.http.message import Request, Response, StreamResponse, json_response
 from switchgear.http.server import Drive, Server
@@ -53,7 +54,7 @@ class Counts:
         self.held.set()
 
 
-def handler_of(counts: Counts) -> Callable[[Call[Request]], Awaitable[Response]]:
+def handler_of(counts: Counts) -> Handler[Request, Response]:
     """Answer `/`, `GET /stream/N[/counted]` with N pieces, `POST /take` with what came."""
 
     async def pieces(most: int) -> AsyncIterator[bytes]:
@@ -106,7 +107,7 @@ async def serve(given: argparse.Namespace) -> None:
     settings = msgspec.json.decode(given.settings, type=ServerSettings)
     server = Server(handler_of(counts), settings, drive=Drive[given.drive])
     answers = {"figures": figures_of(server, counts), "hold": holding(counts)}
-    await server.start(bind("0.0.0.0", 0, 4096), backlog=4096)  # noqa: S104 - many of 127/8
+    await server.start(bind("0.0.0.0", 0, 4096), backlog=4096)  # many of 127/8
     await told(server.port, answers)
     await server.stop()
 
@@ -127,7 +128,7 @@ async def front(given: argparse.Namespace) -> None:
     fields = msgspec.json.decode(given.settings, type=dict[str, Any])
     settings = msgspec.convert(fields, type=Settings)
     writer = LogWriter(DescriptorSink(os.open(os.devnull, os.O_WRONLY)))
-    sock = bind("0.0.0.0", 0, 4096)  # noqa: S104 - as above
+    sock = bind("0.0.0.0", 0, 4096)
     port = sock.getsockname()[1]
     ready = asyncio.Event()
     upstream = Endpoint("service", 1, f"tcp:127.0.0.1:{given.upstream}", State.READY)
