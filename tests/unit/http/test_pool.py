@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from switchgear.http.dial import _race
 from switchgear.http.message import Request
 from switchgear.http.pool import Pool
 from switchgear.http.refusals import reason_of, status_of
@@ -359,3 +360,22 @@ async def test_a_tunnel_is_not_asked_for() -> None:
     with pytest.raises(ValueError, match="cannot be sent"):
         await pool(ask("CONNECT"))
     await closed(pool)
+
+
+async def test_of_two_connections_that_stand_in_the_same_moment_one_is_given_up() -> None:
+    pool = WiredPool()
+    go = asyncio.Event()
+
+    async def attempt() -> Any:
+        await go.wait()
+        return await pool.dial()
+
+    racing = asyncio.ensure_future(_race([attempt, attempt], 0.1))
+    await asyncio.sleep(0.5)
+    go.set()
+    won = await racing
+    await turns()
+    assert len(pool.wires) == 2
+    assert [wire.aborted for wire in pool.wires] == [
+        won is not wire.protocol for wire in pool.wires
+    ]

@@ -22,6 +22,7 @@ from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
 from switchgear.gateway.upstream import Connector, Member, Upstream
 from switchgear.http.pool import Pool, deadline_line
+from switchgear.http.room import Room
 from switchgear.http.server import Drive, Server
 from switchgear.policy.breaker import Transition
 from switchgear.policy.shedder import Shedder
@@ -142,13 +143,15 @@ def _member(endpoint: Endpoint) -> Member:
 
 def _connector(context: RoleContext) -> Connector:
     settings = context.settings.client
+    room = Room(settings.connections_in_all)
 
     def connect(name: str, address: str) -> Pool:
         kind, _, rest = address.partition(":")
         if kind == "unix":
-            return Pool(settings=settings, path=rest, name=name, stamp=deadline_line)
+            return Pool(settings=settings, path=rest, name=name, stamp=deadline_line, room=room)
         host, _, port = rest.rpartition(":")
-        return Pool(host.strip("[]"), int(port), settings, name=name, stamp=deadline_line)
+        host = host.strip("[]")
+        return Pool(host, int(port), settings, name=name, stamp=deadline_line, room=room)
 
     return connect
 
