@@ -15,6 +15,7 @@ __all__ = ["Check", "Figures", "Load", "Measured", "Row", "check_nothing", "meas
 
 _SETTLED_WITHIN: Final = 3.0  # seconds for what is counted to come to rest after the load
 _SETTLING: Final = 0.3
+_FIRST: Final = 3  # times the warm-up, before the first measure
 _CHECKED_WITHIN: Final = 5.0
 
 Check = Callable[[Contender, Running], object]
@@ -102,7 +103,9 @@ def measure(
                 if one.name in reasons:
                     continue
                 try:
-                    row = _measured(one, place, asked, load)
+                    # The first time, a JIT compiler has more to do.
+                    warm = load.warm_up * (1 if number else _FIRST)
+                    row = _measured(one, place, asked, load._replace(warm_up=warm))
                 except (RuntimeError, OSError) as error:
                     reasons[one.name] = str(error)
                     continue
