@@ -15,6 +15,7 @@ RULES: Final = {
     23: "Fields of one hop, identity, and what is ours",
     24: "Paths",
     25: "Informational answers, answers without a body, and cuts",
+    30: "WebSockets that pass through",
 }
 
 CATALOGUE: Final[list[Entry]] = [

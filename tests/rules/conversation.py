@@ -214,7 +214,8 @@ async def _ask(
     """Find out whether the connection takes another request."""
     answers = read()
     if answers and answers[-1].status == 101:
-        await client.until(lambda: False, 0.1)
+        lasts = entry.answer.endswith("kept")
+        await client.until(lambda: False, 0.1 if lasts else entry.patience)
         return client.end or "kept"
     if END in entry.steps:  # it cannot ask: but who has answered all closes by himself
         await client.until(lambda: False, entry.patience)

@@ -106,7 +106,8 @@ class Entry:
     @property
     def below(self) -> str:
         """The path that leads to the upstream."""
-        return str(dict(self.route).get("path", ""))
+        path = str(dict(self.route).get("path", ""))
+        return path.partition("/{")[0]
 
     @property
     def methods(self) -> list[str]:

@@ -75,6 +75,7 @@ class Door:
         self._upstreams = upstreams
         self._trust = trust
         self._clock = clock
+        self._origins = frozenset(settings.origins)
 
         def bucket(name: str, limit: Limit) -> TokenBucket:
             return TokenBucket(name, BucketSettings(limit.rate, limit.burst, settings.table))
@@ -161,7 +162,7 @@ class Door:
         if upstream is None:
             raise ValueError(f"route {entry.name}: there is no service {entry.service!r}")
         lane = upstream.lane(entry)
-        inner = onward(entry, lane.run, self._trust, self._limits, self._clock)
+        inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._origins)
         self.inner[entry.name] = inner
         return _Way(entry.name, entry.deadline, entry.priority, inner.run)
 

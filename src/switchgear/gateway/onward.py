@@ -5,7 +5,7 @@
 What a route does not need is not there: a public one knows no principal.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.forward import inwards
 from switchgear.gateway.passage import passage_of
 from switchgear.gateway.table import RouteEntry
+from switchgear.http.handshake import check_origin, check_request
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
 from switchgear.identity.internal import Vouched
@@ -55,8 +56,15 @@ class Limits(NamedTuple):
     principal: Gate
 
 
-def onward(entry: RouteEntry, lane: Web, trust: Trust, limits: Limits, clock: Clock) -> Stack:
-    """Compile what stands before one route's lane."""
+def onward(
+    entry: RouteEntry,
+    lane: Web,
+    trust: Trust,
+    limits: Limits,
+    clock: Clock,
+    origins: Collection[str] = (),
+) -> Stack:
+    """Compile what stands before one route's lane. `origins` may open WebSockets from afar."""
     parts: list[Part] = [Part(Place.DEADLINE, Timeout(full=entry.deadline, limit=inf, share=1.0))]
     if entry.sign_in:
         parts.append(Part(Place.PRINCIPAL_LIMIT, limits.sign_in))
@@ -65,7 +73,7 @@ def onward(entry: RouteEntry, lane: Web, trust: Trust, limits: Limits, clock: Cl
         parts.append(Part(Place.PRINCIPAL_LIMIT, limits.principal))
     if entry.scope:
         parts.append(Part(Place.AUTHORISE, _authorised(entry.scope)))
-    return stack(entry.name, INBOUND, parts, _forwarded(entry, lane, trust), clock=clock)
+    return stack(entry.name, INBOUND, parts, _forwarded(entry, lane, trust, origins), clock=clock)
 
 
 def _authenticated(route: str, trust: Trust) -> Layer:
@@ -108,7 +116,7 @@ def _authorised(scope: str) -> Layer:
     return authorised
 
 
-def _forwarded(entry: RouteEntry, lane: Web, trust: Trust) -> Web:
+def _forwarded(entry: RouteEntry, lane: Web, trust: Trust, origins: Collection[str]) -> Web:
     """Hand the request to the lane as one of our own: cleaned, named, signed."""
     mint, service, speaks = trust.mint, entry.service, entry.prefix
 
@@ -121,6 +129,9 @@ def _forwarded(entry: RouteEntry, lane: Web, trust: Trust) -> Web:
         fields.append(("switchgear-token", token))
         # Only an application of its own may change the protocol: an endpoint answers requests.
         upgrade = request.upgrade if speaks else ""
+        if upgrade:
+            check_request(request)
+            check_origin(request, origins, own=True)
         sent = replace(request, headers=Headers.parsed(fields, None), upgrade=upgrade)
         return await lane(replace(call, payload=sent, deadline=call.deadline - _FIRST))
 

@@ -36,6 +36,9 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     endpoint_permits: int = 256  # calls at once to one endpoint from one gateway process
     shed: ShedderSettings = ShedderSettings()
     trusted_proxies: tuple[str, ...] = ()  # CIDRs; X-Forwarded-For is believed only from these
+    origins: tuple[
+        str, ...
+    ] = ()  # whose pages may open WebSockets, beside the host's own; "*": any
     token_cache: int = 10_000
     leeway: float = 10.0  # seconds of clock difference tolerated in tokens
     keys_every: float = 30.0  # how often the keys are asked for, so that a withdrawn one ends

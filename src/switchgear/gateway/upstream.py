@@ -9,12 +9,14 @@ from switchgear.core.observe import Observer
 from switchgear.gateway.lane import Lane, Shared
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
+from switchgear.http.handshake import check_chosen
 from switchgear.http.message import Request, Response, Upgrade
 from switchgear.http.problem import Unseal, believed, judging
 from switchgear.policy.balance import PeakEwmaBalancer
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault
 
 __all__ = ["Connector", "Member", "Pool", "Upstream"]
 
@@ -62,6 +64,12 @@ class _Process:
         """
         answer = await self.pool(call)
         if isinstance(answer, Upgrade):
+            try:
+                check_chosen(call.payload.headers, answer.headers)
+            except Fault as fault:
+                answer.abandon()
+                fault.code, fault.origin = Code.UNAVAILABLE, self.name
+                raise
             return Response(101, answer.headers, answer)
         if answer.status >= 400 and self._unseal is not None:
             return believed(answer, self._unseal)

@@ -307,6 +307,8 @@ class Connection(Link):
     async def tunnel(self, tunnel: Tunnel) -> None:
         """Hand the connection over to what the upgrade speaks, until it has ended."""
         self._tunnel = tunnel
+        self.server.sessions += 1
+        self.watch(self.server.clock() + self.server.settings.session_idle)
         tunnel.attach(self.transport, self._call_off)
         if self.blocked:
             tunnel.pause_writing()
@@ -317,6 +319,7 @@ class Connection(Link):
             await tunnel.run()
         finally:
             self._tunnel = None
+            self.server.sessions -= 1
             if self.lost and self._parked is not None:
                 self._parked.leave()  # nobody comes after it, and nobody else will end its task
 
@@ -367,6 +370,8 @@ class Connection(Link):
             except Fault as fault:
                 self._spoil(fault)
                 return now + settings.write_timeout
+        if self._tunnel is not None:
+            return self._tunnel.look(now, settings.session_idle)
         if self.exchange is not None:
             return now + settings.idle_timeout
         if self._head_since:

@@ -18,7 +18,7 @@ from switchgear.http.status import LINES, line
 from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
-from switchgear.policy.fault import Code, Fault
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
@@ -206,6 +206,9 @@ class Exchange:
                 return
             if not self.call.payload.upgrade:
                 raise TypeError("an upgrade answers a request that asked for none")
+            server = connection.server
+            if server.sessions >= server.settings.sessions:
+                raise _crowded(server.sessions)
             self.keep = False
             self._status = response.status
             connection.send(_SWITCH + response.headers.wire() + b"\r\n")
@@ -368,6 +371,17 @@ def turned(server: "Server", peer: str, fault: Fault) -> bytes:
     head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
     head += server.date(server.clock()) + _CLOSE
     return head + _WHOLE % len(answer.body) + bytes(answer.body)
+
+
+def _crowded(sessions: int) -> Fault:
+    return Fault(
+        Code.UNAVAILABLE,
+        f"{sessions} sessions are open, and no more are allowed",
+        effect=Effect.NONE,
+        refusal=Refusal.FULL,
+        retry_after=1.0,
+        extra={"reason": "sessions-full"},
+    )
 
 
 def _announced(response: Response) -> int | None:

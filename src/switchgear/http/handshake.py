@@ -6,15 +6,23 @@ import hashlib
 import os
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import urlsplit
 
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["accept_of", "check_answer", "check_origin", "check_request", "check_switch", "new_key"]
+__all__ = [
+    "accept_of",
+    "check_answer",
+    "check_chosen",
+    "check_origin",
+    "check_request",
+    "check_switch",
+    "new_key",
+]
 
+_PORTS: Final = {"http": ":80", "https": ":443"}
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -48,22 +56,21 @@ def check_request(request: Request) -> str:
     return key
 
 
-def check_origin(request: Request, origins: Collection[str] | None) -> None:
+def check_origin(request: Request, origins: Collection[str] | None, *, own: bool = False) -> None:
     """Check that a browser's page may open this socket.
 
     `origins` lists whole origins ("https://a.example"), or "*" for any; None allows only the
-    request's own host. A client that is no browser sends no Origin and is not concerned.
+    request's own host, and `own` allows that besides. A client that is no browser sends no Origin
+    and is not concerned.
 
     Raises Fault (403) for any other.
     """
     origin = request.headers.get("origin")
     if origin is None:
         return
-    if origins is None:
-        host = request.headers.get("host", "")
-        allowed = origin != "null" and urlsplit(origin).netloc.lower() == (host or "").lower()
-    else:
-        allowed = "*" in origins or origin in origins
+    allowed = origins is not None and ("*" in origins or origin in origins)
+    if not allowed and (own or origins is None):
+        allowed = _is_own(origin, request)
     if not allowed:
         raise Fault(
             Code.PERMISSION_DENIED,
@@ -71,6 +78,19 @@ def check_origin(request: Request, origins: Collection[str] | None) -> None:
             effect=Effect.NONE,
             extra={"reason": "origin"},
         )
+
+
+def _is_own(origin: str, request: Request) -> bool:
+    """Say whether a page of this very host asks: over TLS, one that came over TLS itself.
+
+    (Where somebody else ends TLS for us, we may not know, and then the page knows better.)
+    """
+    scheme, mark, authority = origin.lower().partition("://")
+    host = (request.headers.get("host") or "").lower()
+    if not mark or scheme not in _PORTS or (scheme == "http" and request.scheme == "https"):
+        return False
+    port = _PORTS[scheme]
+    return authority.removesuffix(port) == host.removesuffix(port) and bool(host)
 
 
 def check_switch(headers: Headers, key: str) -> None:
@@ -88,9 +108,28 @@ def check_answer(headers: Headers, key: str, offered: Collection[str]) -> str:
     Raises Fault when it has not read our handshake.
     """
     check_switch(headers, key)
-    if headers.get("sec-websocket-extensions"):
-        raise refuse("websocket-extension", "an extension that was not offered", status=502)
-    chosen = headers.get("sec-websocket-protocol", "") or ""
+    return _chosen(headers, (), offered)
+
+
+def check_chosen(offer: Headers, answer: Headers) -> None:
+    """Check that a 101 that is passed on chooses nothing that the client did not offer.
+
+    Raises Fault (502) for an extension or a subprotocol that it cannot know.
+    """
+    names = [one.partition(";")[0].strip() for one in offer.tokens("sec-websocket-extensions")]
+    _chosen(answer, names, [one.strip() for one in _listed(offer, "sec-websocket-protocol")])
+
+
+def _chosen(answer: Headers, extensions: Collection[str], offered: Collection[str]) -> str:
+    for one in answer.tokens("sec-websocket-extensions"):
+        if one.partition(";")[0].strip() not in extensions:
+            raise refuse("websocket-extension", "an extension that was not offered", status=502)
+    chosen = answer.get("sec-websocket-protocol", "") or ""
     if chosen and chosen not in offered:
         raise refuse("websocket-protocol", f"{chosen[:40]!r} was not offered", status=502)
     return chosen
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """Return a list's members as they were written: subprotocols differ by their letters."""
+    return (headers.get(name) or "").split(",")

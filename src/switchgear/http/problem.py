@@ -71,6 +71,8 @@ def problem(fault: Fault) -> Response:
         headers.append(("retry-after", str(max(0, ceil(fault.retry_after)))))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", "Bearer"))
+    if status == HTTPStatus.UPGRADE_REQUIRED:  # RFC 6455 section 4.4
+        headers.append(("sec-websocket-version", "13"))
     allow = fault.extra.get("allow")
     if isinstance(allow, (list, tuple)):
         # It may have come from another hop: what is no method must not break the answer.

@@ -33,6 +33,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     connections: int = 4096
     connections_per_address: int = 1024  # an IPv6 network of 64 bits is one address
     idle_reuse: float = 0.9  # from this share of `connections` on, idle ones give way to new ones
+    sessions: int = 1024  # upgraded connections at once
+    session_idle: float = 300.0  # of a session that passes through: who is silent, pings
     connect_method: bool = False  # whether CONNECT reaches the handler
 
 

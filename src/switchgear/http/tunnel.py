@@ -18,6 +18,8 @@ from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 __all__ = ["Relay", "Tunnel"]
 
 _LEAVE: Final = encode_close(1012, "connect again", masked=False)
+_IDLE: Final = encode_close(1001, "nothing was said", masked=False)
+_FLUSH: Final = 5.0  # seconds for an upstream to take what was written to it before the end
 
 
 class Tunnel(Body, asyncio.Protocol):
@@ -43,11 +45,15 @@ class Tunnel(Body, asyncio.Protocol):
     def drain(self) -> None:
         """Be told that the process is on its way out."""
 
+    def look(self, now: float, idle: float) -> float:
+        """End what nothing has passed through for `idle` seconds; return when to look again."""
+        return now + idle
+
 
 class Relay(Tunnel):
     """A tunnel through to an upstream, which has switched protocols already."""
 
-    __slots__ = ("_far", "_leaving", "_over", "_taken")
+    __slots__ = ("_far", "_leaving", "_moved", "_over", "_since", "_taken")
 
     def __init__(self, upstream: asyncio.Transport, early: bytes) -> None:
         super().__init__()
@@ -55,6 +61,8 @@ class Relay(Tunnel):
         self._over: Future[None] = asyncio.get_running_loop().create_future()
         self._taken = False
         self._leaving = False
+        self._moved = True  # since the last look
+        self._since = 0.0
         upstream.set_protocol(self._far)
         upstream.pause_reading()
 
@@ -86,9 +94,21 @@ class Relay(Tunnel):
 
     def passed(self) -> None:
         """Take leave, if that is due, between two frames."""
+        self._moved = True
         if self._leaving and self._far.boundary.here and not self._over.done():
             self.transport.write(_LEAVE)
             self.close(NEUTRAL)
+
+    def look(self, now: float, idle: float) -> float:
+        """End what nothing has passed through for `idle` seconds; return when to look again."""
+        if self._moved:
+            self._moved, self._since = False, now
+        elif now - self._since >= idle and not self._over.done():
+            if self._far.boundary.here:
+                self.transport.write(_IDLE)
+            self.close(NEUTRAL)
+            return now + idle
+        return self._since + idle
 
     def close(self, verdict: Verdict) -> None:
         """End both sides after what was written."""
@@ -96,7 +116,7 @@ class Relay(Tunnel):
         if not self._over.done():
             self._over.set_result(None)
         if not self._taken:
-            self._far.upstream.close()
+            self._far.close()
 
     def abandon(self) -> None:
         """End the upstream's side: nobody came for it."""
@@ -104,6 +124,7 @@ class Relay(Tunnel):
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes of the client on."""
+        self._moved = True
         self._far.upstream.write(data)
 
     def eof_received(self) -> bool:
@@ -137,6 +158,14 @@ class _Far(asyncio.Protocol):
         self.early = early
         self.boundary = Boundary()
         self.boundary.take(early)
+
+    def close(self) -> None:
+        """Close after what was written, in bounded time."""
+        upstream = self.upstream
+        if not upstream.is_closing():
+            upstream.close()
+            if upstream.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_FLUSH, upstream.abort)
 
     def _near(self) -> asyncio.Transport | None:
         return getattr(self.relay, "transport", None)

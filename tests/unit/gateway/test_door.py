@@ -438,7 +438,8 @@ async def test_a_mounted_application_may_change_the_protocol_and_holds_no_permit
     doors = house(
         public("*", "/app", prefix=True), public(), serving={"service-1": upgrading(told)}
     )
-    found = await doors.ask("GET", "/app/ws", upgrade="websocket")
+    shake = {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    found = await doors.ask("GET", "/app/ws", shake, upgrade="websocket")
     assert isinstance(found, Upgrade)
     assert list(found.headers) == [("sec-websocket-accept", "x")]
     assert isinstance(found.body, Quiet)
