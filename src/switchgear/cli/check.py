@@ -3,7 +3,7 @@
 from switchgear.assembly.load import describe
 from switchgear.assembly.survey import survey
 from switchgear.cli.request import Request, configured
-from switchgear.gateway.lane import plan_of
+from switchgear.gateway.patience import plan_of
 from switchgear.policy.lint import lint
 
 __all__ = ["check"]

@@ -7,22 +7,26 @@ hang on that; that there is no such route is said only to who was let in. A faul
 anywhere becomes one problem document here, with the same headers as every other answer.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from switchgear.core.clock import FINE, Clock
+from switchgear.core.delivery import dispatch
+from switchgear.core.drivers import here
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.client_address import ClientAddress, network_of
-from switchgear.gateway.forward import outwards, request_id_of, stripped, trace_of
-from switchgear.gateway.hurry import asked_for
+from switchgear.gateway.express import Express, Gates
+from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
+from switchgear.gateway.notes import inward, new_trace
 from switchgear.gateway.onward import Limits, Trust, Web, onward
 from switchgear.gateway.passage import Passage, passage_of
 from switchgear.gateway.settings import GatewaySettings, Limit
 from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Upstream
+from switchgear.http.exchange import Exchange
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, json_response
 from switchgear.http.methods import REPEATABLE
@@ -32,7 +36,8 @@ from switchgear.policy.bucket import BucketSettings, TokenBucket
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Gate
-from switchgear.policy.route import Found, NoMethod, NoRoute, Route, Router
+from switchgear.policy.route import NoMethod, NoRoute, Route, Router
+from switchgear.policy.shedder import Shedder
 
 __all__ = ["Door", "Local"]
 
@@ -51,6 +56,7 @@ class _Way(NamedTuple):
     deadline: float
     priority: int
     run: Web
+    express: Express | None = None
 
 
 class Door:
@@ -81,10 +87,12 @@ class Door:
             return TokenBucket(name, BucketSettings(limit.rate, limit.burst, settings.table))
 
         address = bucket("address limit", settings.address)
-        self._limits = Limits(
-            bucket("sign-in limit", settings.sign_in), bucket("principal limit", settings.principal)
-        )
+        principal = bucket("principal limit", settings.principal)
+        self._limits = Limits(bucket("sign-in limit", settings.sign_in), principal)
         self.gates: tuple[Gate, ...] = (shedder, address, *self._limits)
+        self._swift = None
+        if isinstance(shedder, Shedder):
+            self._swift = Gates(shedder, address, principal, trust, clock)
         self.inner: dict[str, Stack] = {}
         ways = [Route("GET", path, _local(path, answer)) for path, answer in local.items()]
         for entry in routes:
@@ -102,28 +110,48 @@ class Door:
             told = headers.get("x-forwarded-proto")
             scheme = told if told in ("http", "https") else request.scheme
             request = replace(request, peer=client, scheme=scheme)
-        trace = trace_of(headers.get("traceparent"))
-        request_id = request_id_of(headers.get("x-request-id"), trace)
-        found = self._router.match(request.method, request.path)
+        notes = inward(headers)
+        parent, request_id = notes.traceparent, notes.request_id
+        trace = new_trace() if parent is None else trace_of(parent)
+        if request_id is None:
+            request_id = named_by(trace)
+        way = self._router.lead(request.method, request.path)
         name, within, priority = "", _BRIEF, _MIDDLING
-        if isinstance(found, Found):
-            name, within, priority, _ = found.route.value
-        asked = asked_for(headers)
+        if isinstance(way, _Way):
+            name, within, priority, _, _ = way
+        asked = notes.asked
         return Call(
             request,
             now + (within if asked is None or asked > within else asked),
-            repeatable=request.method in REPEATABLE and isinstance(request.body, Whole),
-            key=network_of(request.peer),
-            priority=priority,
-            trace=trace,
-            trail=Passage(name, found, request_id),
+            1,
+            request.method in REPEATABLE and isinstance(request.body, Whole),
+            network_of(request.peer),
+            priority,
+            None,
+            trace,
+            Passage(name, way, request_id),
         )
+
+    async def run(self, exchange: Exchange) -> None:
+        """Answer one exchange, by the express way where nothing is amiss: what a server runs."""
+        way = passage_of(exchange.call).way
+        if isinstance(way, _Way) and way.express is not None:
+            stepper = here().stepper
+            sent = None if stepper is None else way.express.send(exchange.call, stepper)
+            if sent is not None:
+                await way.express.arrive(sent, exchange, self.answered)
+                return
+        await dispatch(self.handler, exchange)
 
     async def handler(self, call: Call[Request]) -> Response:
         """Answer one request; a fault becomes its problem document."""
+        return await self.answered(call, self.outer.run(call))
+
+    async def answered(self, call: Call[Request], work: Coroutine[Any, Any, Response]) -> Response:
+        """Make of what a call has come to what its client sees."""
         passage = passage_of(call)
         try:
-            answer: Response = await self.outer.run(call)
+            answer = await work
         except Fault as fault:
             passage.fault, passage.detail = fault.code.value, fault.detail
             answer = _refusal(fault)
@@ -164,7 +192,10 @@ class Door:
         lane = upstream.lane(entry)
         inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._origins)
         self.inner[entry.name] = inner
-        return _Way(entry.name, entry.deadline, entry.priority, inner.run)
+        express = None
+        if self._swift is not None and not entry.sign_in:
+            express = Express(entry, lane, self._swift)
+        return _Way(entry.name, entry.deadline, entry.priority, inner.run, express)
 
 
 def _local(path: str, answer: Local) -> _Way:
@@ -177,25 +208,25 @@ def _local(path: str, answer: Local) -> _Way:
 
 async def _routed(call: Call[Request]) -> Response:
     """Go where the door has found that the request leads."""
-    found = passage_of(call).found
-    if isinstance(found, Found) and call.payload.method not in _NEVER:
-        answer: Response = await found.route.value.run(call)
+    way = passage_of(call).way
+    if isinstance(way, _Way) and call.payload.method not in _NEVER:
+        answer: Response = await way.run(call)
         return answer
-    raise _missing(call.payload, found)
+    raise _missing(call.payload, way)
 
 
-def _missing(request: Request, found: Found[_Way] | NoMethod | NoRoute) -> Fault:
+def _missing(request: Request, way: _Way | NoMethod | NoRoute) -> Fault:
     path, method = request.path[:200], request.method
-    if isinstance(found, NoMethod):
-        allow = ", ".join(found.allow)
+    if isinstance(way, NoMethod):
+        allow = ", ".join(way.allow)
         return Fault(
             Code.UNIMPLEMENTED,
             f"{path} takes {allow}, not {method}",
             effect=Effect.NONE,
             public=f"This takes {allow}, not {method}.",
-            extra={"status": 405, "allow": list(found.allow)},
+            extra={"status": 405, "allow": list(way.allow)},
         )
-    if isinstance(found, Found):
+    if isinstance(way, _Way):
         return Fault(Code.UNIMPLEMENTED, f"{method} is served nowhere", effect=Effect.NONE)
     return Fault(Code.NOT_FOUND, f"no route takes {path}", effect=Effect.NONE)
 

@@ -8,7 +8,17 @@ from switchgear.http.message import Request
 from switchgear.http.refusals import refuse
 from switchgear.policy.call import Trace
 
-__all__ = ["PROTECTIVE", "inwards", "outwards", "request_id_of", "stripped", "trace_of"]
+__all__ = [
+    "PROTECTIVE",
+    "TRACING",
+    "WHO",
+    "inwards",
+    "named_by",
+    "outwards",
+    "plain_id",
+    "stripped",
+    "trace_of",
+]
 
 # Source: OWASP HTTP Headers Cheat Sheet, for an API that serves no documents of its own.
 PROTECTIVE: Final = (
@@ -41,10 +51,10 @@ _REVEALING: Final = frozenset(
 # What every answer has from us, and from us alone.
 _OURS: Final = "x-request-id"
 
-_TRACING: Final = frozenset({"traceparent", "x-request-id", "x_request_id"})
+TRACING: Final = frozenset({"traceparent", "x-request-id", "x_request_id"})
 # How often a request may come by: gateways behind gateways are few, and a circle has no end.
 _CIRCLE: Final = 8
-_WHO: Final = "switchgear"
+WHO: Final = "switchgear"
 _ZERO_TRACE: Final = "0" * 32
 _ZERO_SPAN: Final = "0" * 16
 _HEX: Final = frozenset("0123456789abcdef")
@@ -72,14 +82,15 @@ def trace_of(traceparent: str | None) -> Trace:
     return Trace(made[:32], made[32:], sampled=True)
 
 
-def request_id_of(given: str | None, trace: Trace) -> str:
-    """Take a client's request id if it is plain and short, else name the request by its span."""
+def plain_id(given: str | None) -> bool:
+    """Say whether a client's request id is plain and short enough to be taken over."""
     if given is None or not 8 <= len(given) <= 64:
-        plain = False
-    else:
-        plain = given.isascii() and given.replace("-", "").isalnum()
-    if given is not None and plain:
-        return given
+        return False
+    return given.isascii() and given.replace("-", "").isalnum()
+
+
+def named_by(trace: Trace) -> str:
+    """Name a request by its span, where its client has not named it."""
     return f"{trace.trace_id[:16]}{trace.span_id}"
 
 
@@ -89,8 +100,8 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
     Raises Fault (508) for a request that goes round in a circle.
     """
     headers = request.headers
-    fields = [pair for pair in headers.forwardable() if pair[0] not in _TRACING]
-    via = f"1.{request.minor} {_WHO}"
+    fields = [pair for pair in headers.forwardable() if pair[0] not in TRACING]
+    via = f"1.{request.minor} {WHO}"
     past = headers.get("via")
     if past is not None:
         fields = [pair for pair in fields if pair[0] != "via"]
@@ -112,7 +123,7 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
 
 def _continued(past: str, via: str) -> str:
     """Return Via with ourselves added. Source: RFC 9110 section 7.6.3."""
-    been = sum(hop.split()[1:2] == [_WHO] for hop in past.split(","))
+    been = sum(hop.split()[1:2] == [WHO] for hop in past.split(","))
     if been >= _CIRCLE:
         raise refuse("loop", f"the request has come by here {been} times", status=508)
     return f"{past}, {via}"

@@ -12,67 +12,34 @@ from collections.abc import Callable, Coroutine, Mapping
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
+from switchgear.core.attempt import Attempt
 from switchgear.core.clock import Clock
 from switchgear.core.endings import streams
-from switchgear.core.frames import Retry, Timeout
+from switchgear.core.frames import Retry
 from switchgear.core.handler import Handler, Judge
 from switchgear.core.observe import Observer
+from switchgear.core.permits import Held
 from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
+from switchgear.gateway.passage import Passage, passage_of
+from switchgear.gateway.patience import attempts_of, breaker_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem_within
 from switchgear.http.stream import Whole
 from switchgear.policy.backoff import Backoff, BackoffSettings
-from switchgear.policy.balance import Balancer, PeakEwma
-from switchgear.policy.breaker import Breaker, BreakerSettings, State
+from switchgear.policy.balance import BalanceSettings, PeakEwma, PeakEwmaBalancer
+from switchgear.policy.breaker import Breaker, State
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
-from switchgear.policy.lint import Plan
+from switchgear.policy.gate import Permit
 from switchgear.policy.verdict import GOOD
 
-__all__ = ["Lane", "Process", "Shared", "attempts_of", "plan_of"]
+__all__ = ["Attempted", "Lane", "Process", "Shared", "Way"]
 
 TOGETHER: Final = 10.0  # seconds within which processes that come up are all new
-SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
-
-
-def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettings) -> Timeout:
-    """Say how long one attempt may take of a route's `deadline`, in seconds.
-
-    Where the route does not say it (0), a repeatable call leaves time for all its attempts: a
-    route with a long deadline means what it says, and is not cut after the default's second.
-    """
-    if attempt_timeout:
-        return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
-    return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))
-
-
-def plan_of(route: RouteEntry, settings: GatewaySettings) -> Plan:
-    """Tell what is known of a route's lane before its first request, for the linter."""
-    timeout = attempts_of(route.deadline, route.attempt_timeout, settings)
-    allowed = timeout.allow(route.deadline, repeatable=route.repeatable)
-    return Plan(
-        name=route.name,
-        deadline=route.deadline,
-        # Where the route does not say it, it is made to fit.
-        timeout=route.attempt_timeout or inf,
-        share=timeout.share,
-        repeatable=route.repeatable,
-        retry=BackoffSettings(attempts=settings.attempts) if route.attempt_timeout else None,
-        breaker=breaker_of(allowed),
-    )
-
-
-def breaker_of(allowed: float) -> BreakerSettings:
-    """Return the settings of a breaker whose attempts may take `allowed` seconds.
-
-    A probe holds its place for as long as it may take: else several would be out at a time.
-    """
-    lease = max(BreakerSettings().probe_lease, allowed)
-    return BreakerSettings(slow_after=SLOW * allowed, probe_lease=lease)
 
 
 class Shared(NamedTuple):
@@ -80,7 +47,7 @@ class Shared(NamedTuple):
 
     service: str
     settings: GatewaySettings
-    balancer: Balancer
+    balancer: PeakEwmaBalancer
     budget: RetryBudget
     judge: Judge
     random: Callable[[], float]
@@ -95,10 +62,17 @@ class Process(Protocol):
     routable: bool
     bulkhead: Bulkhead
 
+    @property
+    def pool(self) -> Handler[Request, Response]: ...
+
     async def send(self, call: Call[Request], /) -> Response: ...
 
+    def received(self, answer: Response, /) -> Response:
+        """Take what the pool has brought for what `send` returns."""
+        ...
 
-class _Way:
+
+class Way:
     """A lane's way to one process: what a balancer looks at, and the stacks of one attempt.
 
     There is one for a request that is all here and one for a request whose body is on its way;
@@ -115,7 +89,9 @@ class _Way:
         gate, room = Part(Place.BREAKER, self.breaker), Part(Place.BULKHEAD, process.bulkhead)
         timeout = Part(Place.TIMEOUT, lane.timeout)
         patient = _patient(lane.stack([timeout], process.send).run)
-        self.guarded = lane.stack([gate, room, timeout], process.send).run
+        guarded = lane.stack([gate, room, timeout], process.send)
+        self.frame = guarded.frames[0]
+        self.guarded = guarded.run
         self.panicking = lane.stack([room, timeout], process.send).run
         self.uploading = lane.stack([gate, room], patient).run
         self.uploading_in_panic = lane.stack([room], patient).run
@@ -159,17 +135,19 @@ class Lane:
         self.route = route
         self._shared = shared
         self._born = -inf  # since when it has any of its present processes
-        self._ways: list[_Way] = []
-        self._usable: list[_Way] = []
+        self._ways: list[Way] = []
+        self._usable: list[Way] = []
+        self._old_at = inf  # from when on none of them is new
         self.timeout = attempts_of(route.deadline, route.attempt_timeout, shared.settings)
         self._allowed = self.timeout.allow(route.deadline, repeatable=route.repeatable)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
         retry = Retry(schedule, shared.budget)
-        self._breaker = self.breaker(f"{route.name} at {shared.service}")
+        self.over = self.breaker(f"{route.name} at {shared.service}")
         self.calls = self.stack(
-            [Part(Place.SERVICE_BREAKER, self._breaker), Part(Place.RETRY, retry)],
+            [Part(Place.SERVICE_BREAKER, self.over), Part(Place.RETRY, retry)],
             self._balanced,
         )
+        self.frame = self.calls.frames[0]
         self._calls: Handler[Request, Response] = self.calls.run
 
     async def run(self, call: Call[Request]) -> Response:
@@ -181,18 +159,39 @@ class Lane:
     def follow(self, processes: Mapping[str, Process]) -> None:
         """Keep the ways to processes that are still there, and open those to new ones."""
         kept = {way.name: way for way in self._ways if processes.get(way.name) is way.process}
-        if self._ways and not kept and self._breaker.state is not State.CLOSED:
-            self._breaker.reset(self._shared.clock(), "every process was started anew")
+        if self._ways and not kept and self.over.state is not State.CLOSED:
+            self.over.reset(self._shared.clock(), "every process was started anew")
         now = self._shared.clock()
         if not kept:
             self._born = now
         # Where all are new, none is spared; nor are those that come up with them.
         since = now if now - self._born > TOGETHER else -inf
         self._ways = [
-            kept.get(name) or _Way(self, process, since) for name, process in processes.items()
+            kept.get(name) or Way(self, process, since) for name, process in processes.items()
         ]
         # Where none beats, it is likelier us who are late than all of them that hang: ask anyway.
         self._usable = [way for way in self._ways if way.process.routable] or self._ways
+        newest = max((way.since for way in self._usable), default=inf)
+        self._old_at = newest + BalanceSettings().slow_start
+
+    def swift(self, now: float) -> Way | None:
+        """Return the way for a call where nothing is amiss, or None to have it looked into."""
+        if now < self._old_at:
+            return None
+        way = self._shared.balancer.swift(self._usable, now)
+        frame = way.frame
+        room = way.process.bulkhead
+        if not way.breaker.freely or room.free <= 0 or room.queued or not self.over.freely:
+            return None
+        return way if frame.breaker is way.breaker else None
+
+    async def resume(self, call: Call[Request], sent: "Attempted") -> Response:
+        """Go on with a call whose first attempt was made already, and is not simply well."""
+        held: Held = (self.over, Permit(sent.at, sent.over), None)
+        attempt = Attempt(self.frame, sent.at, call.deadline, held, repeatable=call.repeatable)
+        passage_of(call).sent = sent
+        answer: Response = await self.frame.run(call, attempt=attempt)
+        return answer
 
     def breaker(self, name: str) -> Breaker:
         """Make a breaker for this route."""
@@ -215,7 +214,7 @@ class Lane:
     def statistics(self) -> dict[str, Any]:
         """Return the state of the service's breaker and of the one at each process."""
         return {
-            "breaker": self._breaker.statistics(),
+            "breaker": self.over.statistics(),
             "endpoints": {way.name: way.breaker.statistics() for way in self._ways},
         }
 
@@ -227,6 +226,14 @@ class Lane:
         """
         tried = call.trail.endpoints
         refused: list[Fault] = []
+        early = _early(call)
+        if early is not None:
+            try:
+                return await self._answered(early.way, call, early.at, early.conclude())
+            except Fault as fault:
+                if not _ours(fault):
+                    raise
+                refused.append(fault)
         for _ in self._usable:
             started = self._shared.clock()
             pick = self._shared.balancer.pick(self._usable, started, tried)
@@ -234,27 +241,36 @@ class Lane:
                 break
             way = pick.endpoint
             tried.append(way.name)
+            way.in_flight += 1
             try:
-                answer = await self._sent(way, call, started, panic=pick.panic)
+                return await self._answered(way, call, started, way.run(call, panic=pick.panic))
             except Fault as fault:
                 if not _ours(fault):
-                    self._blame(fault, call)
                     raise
                 refused.append(fault)
-            else:
-                if answer.status == 504:
-                    self._blame_answer(answer, call)
-                return answer
         raise self._none(refused)
 
-    async def _sent(
-        self, way: _Way, call: Call[Request], started: float, *, panic: bool
+    async def _answered(
+        self, way: Way, call: Call[Request], started: float, work: Coroutine[Any, Any, Response]
     ) -> Response:
-        """Send to one process, and learn how long it takes: from what was really sent alone."""
-        way.in_flight += 1
+        """Await one attempt, and see who is to blame where it was late."""
+        try:
+            answer = await self._sent(way, call, started, work)
+        except Fault as fault:
+            if not _ours(fault):
+                self._blame(fault, call)
+            raise
+        if answer.status == 504:
+            self._blame_answer(answer, call)
+        return answer
+
+    async def _sent(
+        self, way: Way, call: Call[Request], started: float, work: Coroutine[Any, Any, Response]
+    ) -> Response:
+        """Await one attempt, and learn how long it takes: from what was really sent alone."""
         flowing, took = False, self._allowed
         try:
-            answer = await way.run(call, panic=panic)
+            answer = await work
             if answer.status < 500:
                 took = self._shared.clock() - started
             if streams(answer):
@@ -319,8 +335,32 @@ class Lane:
         )
 
     @staticmethod
-    def _ended(way: _Way) -> None:
+    def _ended(way: Way) -> None:
         way.in_flight -= 1
+
+
+class Attempted(Protocol):
+    """A first attempt that was made by hand: at which instant, on which way, and what came of it.
+
+    `over` is the generation of the service's breaker. `conclude` settles the gates of the way, and
+    returns or raises what the attempt came to.
+    """
+
+    at: float
+    over: int
+    way: Way
+
+    async def conclude(self) -> Response: ...
+
+
+def _early(call: Call[Request]) -> Attempted | None:
+    """Take the attempt that was made already, once."""
+    trail = call.trail
+    if not isinstance(trail, Passage):
+        return None
+    early: Attempted | None = trail.sent
+    trail.sent = None
+    return early
 
 
 def _ours(fault: Fault) -> bool:

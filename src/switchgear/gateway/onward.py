@@ -16,6 +16,7 @@ from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler, Layer
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.forward import inwards
+from switchgear.gateway.notes import inward
 from switchgear.gateway.passage import passage_of
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.handshake import check_origin, check_request
@@ -23,28 +24,28 @@ from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
 from switchgear.identity.internal import Vouched
 from switchgear.identity.tokens import Verified, bearer
-from switchgear.policy.call import Call
+from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.gate import Gate
 
-__all__ = ["Limits", "Trust", "Web", "onward"]
+__all__ = ["FIRST", "Limits", "Trust", "Web", "key_of", "onward", "owned"]
 
 Web = Handler[Request, Response]
 
 # The lane's time is over before ours, by more than two alarms can be mixed up (seconds): called off
 # by us, it could not tell a service that hangs from a client that leaves.
-_FIRST: Final = 0.025
+FIRST: Final = 0.025
 
 
 class Trust(NamedTuple):
     """How the gateway proves who calls, and proves itself to services.
 
-    `known` returns what a bearer token that was verified before says, `authenticate` what any
-    says, or raises a fault. `mint` makes the internal token for (what we vouch for, service,
-    method, path, request id).
+    `recall` returns what a bearer token that was verified before says, by its digest,
+    `authenticate` what any says, or raises a fault. `mint` makes the internal token for (what we
+    vouch for, service, method, path, request id).
     """
 
-    known: Callable[[str], Verified | None]
+    recall: Callable[[bytes | None], Verified | None]
     authenticate: Callable[[str], Awaitable[Verified]]
     mint: Callable[[Vouched, str, str, str, str], str]
 
@@ -78,21 +79,27 @@ def onward(
 
 def _authenticated(route: str, trust: Trust) -> Layer:
     """Prove who calls; from here on limits count by principal and route."""
-    known, authenticate = trust.known, trust.authenticate
+    recall, authenticate = trust.recall, trust.authenticate
 
     def authenticated(inner: Handler[Any, Any]) -> Handler[Any, Any]:
         async def run(call: Call[Request]) -> Response:
-            token = bearer(call.payload.headers.get("authorization"))
-            verified = known(token) or await authenticate(token)
+            headers = call.payload.headers
+            token = bearer(headers.get("authorization"))
+            verified = recall(inward(headers).digest) or await authenticate(token)
             passage_of(call).vouched = verified.vouched
             who = verified.principal
-            key = f"{route} {who.tenant} {who.subject}"
+            key = key_of(route, who)
             answer: Response = await inner(replace(call, principal=who, key=key))
             return answer
 
         return run
 
     return authenticated
+
+
+def key_of(route: str, who: Principal) -> str:
+    """Return by what the limits count a principal: on each route alone."""
+    return f"{route} {who.tenant} {who.subject}"
 
 
 def _authorised(scope: str) -> Layer:
@@ -117,10 +124,24 @@ def _authorised(scope: str) -> Layer:
 
 
 def _forwarded(entry: RouteEntry, lane: Web, trust: Trust, origins: Collection[str]) -> Web:
-    """Hand the request to the lane as one of our own: cleaned, named, signed."""
-    mint, service, speaks = trust.mint, entry.service, entry.prefix
+    """Hand the request to the lane as one of our own."""
+    own, speaks = owned(entry, trust), entry.prefix
 
     async def forward(call: Call[Request]) -> Response:
+        request = call.payload
+        if request.upgrade and speaks:
+            check_request(request)
+            check_origin(request, origins, own=True)
+        return await lane(own(call))
+
+    return forward
+
+
+def owned(entry: RouteEntry, trust: Trust) -> Callable[[Call[Request]], Call[Request]]:
+    """Make what turns a call into one of our own: cleaned, named, signed."""
+    mint, service, speaks = trust.mint, entry.service, entry.prefix
+
+    def own(call: Call[Request]) -> Call[Request]:
         request, trace, passage = call.payload, call.trace, passage_of(call)
         assert trace is not None  # noqa: S101 - intake gave it one
         name = passage.request_id
@@ -129,10 +150,7 @@ def _forwarded(entry: RouteEntry, lane: Web, trust: Trust, origins: Collection[s
         fields.append(("switchgear-token", token))
         # Only an application of its own may change the protocol: an endpoint answers requests.
         upgrade = request.upgrade if speaks else ""
-        if upgrade:
-            check_request(request)
-            check_origin(request, origins, own=True)
         sent = replace(request, headers=Headers.parsed(fields, None), upgrade=upgrade)
-        return await lane(replace(call, payload=sent, deadline=call.deadline - _FIRST))
+        return replace(call, payload=sent, deadline=call.deadline - FIRST)
 
-    return forward
+    return own

@@ -13,15 +13,15 @@ NOBODY: Final = Vouched()
 class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 
-    Found out once, at the door; `found` is what the router said of it. `sent` is the attempt that
+    Found out once, at the door; `way` is where the router says it leads. `sent` is the attempt that
     the express way has made, for the lane to take up.
     """
 
-    __slots__ = ("found", "request_id", "sent", "vouched")
+    __slots__ = ("request_id", "sent", "vouched", "way")
 
-    def __init__(self, route: str, found: Any, request_id: str) -> None:
+    def __init__(self, route: str, way: Any, request_id: str) -> None:
         super().__init__(route)
-        self.found = found
+        self.way = way
         self.request_id = request_id
         self.vouched = NOBODY
         self.sent: Any = None

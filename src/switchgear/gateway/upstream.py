@@ -62,7 +62,10 @@ class _Process:
         A change of protocol comes wrapped, as an answer that has ended: the handshake was the call,
         and the session after it must not hold a permit of those for calls.
         """
-        answer = await self.pool(call)
+        return self.received(await self.pool(call))
+
+    def received(self, answer: Response, /) -> Response:
+        """Take what the pool has brought for what `send` returns."""
         if isinstance(answer, Upgrade):
             try:
                 check_chosen(call.payload.headers, answer.headers)

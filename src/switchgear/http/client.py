@@ -13,7 +13,7 @@ from switchgear.core.drivers import Wait, here
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
-from switchgear.http.heads import CHUNKED, ResponseHead, read_response
+from switchgear.http.heads import CHUNKED, ResponseHead
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.outgoing import Outgoing, framed
 from switchgear.http.patience import Patience, Waiter
@@ -97,6 +97,20 @@ class Upstream(Patience, asyncio.Protocol):
         if by < self._due:
             self.watch(by)
 
+    async def carry(self, method: str, wire: bytes, by: float) -> Response:
+        """Send a request as it is on the wire, and return its answer. Raises as `exchange` does."""
+        waiter: Waiter = self._loop.create_future() if here().stepper is None else Wait()
+        self.launch(waiter, method, wire, by)
+        try:
+            return await waiter
+        except BaseException:
+            self.recall(waiter)
+            raise
+
+    def stale(self, error: BaseException) -> bool:
+        """Say whether a request failed because its kept connection had been dead before."""
+        return isinstance(error, Fault) and self.why == "unanswered"
+
     def recall(self, waiter: "Waiter") -> None:
         """Be told that nobody waits for the answer any more: it failed, or was called off."""
         if self._waiter is waiter:
@@ -140,7 +154,7 @@ class Upstream(Patience, asyncio.Protocol):
             if end == 3:
                 check_start(buffer)
                 return
-            head = read_response(buffer[:end], settings.head_lines, self._method)
+            head = self.pool.memo.read(buffer[:end], settings.head_lines, self._method)
             self._buffer = buffer[end:]
             if head.status >= 200:
                 break

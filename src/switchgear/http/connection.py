@@ -14,10 +14,11 @@ from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.half_close import HalfClosed
-from switchgear.http.heads import Memo, incomplete, read_request
+from switchgear.http.heads import incomplete, read_request
 from switchgear.http.incoming import Incoming, begun
 from switchgear.http.limits import UNIX
 from switchgear.http.link import Link
+from switchgear.http.memo import Memo
 from switchgear.http.message import Request
 from switchgear.http.refusals import reason_of, refuse, status_of
 from switchgear.http.stream import EMPTY, Body
@@ -222,7 +223,7 @@ class Connection(Link):
         server.counters.requests += 1
         self.exchange = exchange = Exchange(self, call, head.minor, fields.keep_alive, now)
         if server.eager:
-            step(dispatch(server.handler, exchange))
+            step(server.run(exchange))
         else:
             if self._parked is None:
                 self._parked = Parked(self.loop)

@@ -41,7 +41,7 @@ class Exchange:
     """One request of a connection, from its head to the last byte of its answer."""
 
     __slots__ = ("_connection", "_cut", "_ended", "_fault", "_framing", "_head", "_piped", "_sent",
-                 "_started", "_status", "call", "keep", "minor", "work")  # fmt: skip
+                 "_status", "call", "keep", "minor", "started", "work")  # fmt: skip
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Exchange:
         self.keep = keep
         self.work: Work | None = None
         self._connection = connection
-        self._started = started
+        self.started = started
         self._status = 0
         self._sent = 0
         self._fault: Fault | None = None
@@ -77,6 +77,11 @@ class Exchange:
         return self._sent
 
     # The delivery
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client has left."""
+        return self._connection.lost
 
     def begin(self, work: Work) -> None:
         """Take the running work; the client may have left already."""
@@ -148,33 +153,38 @@ class Exchange:
             self._connection.send(_HINT + fields + b"\r\n")
 
     def _whole(self, response: Response) -> None:
-        connection = self._connection
-        if connection.lost:
+        if self._connection.lost:
             self._over(left=True)
             return
         body = response.body
         if not isinstance(body, bytes):
             raise TypeError(f"a whole body is bytes, not {type(body).__name__}")
-        status = response.status
-        head = self._begin(response)
-        if status == 204 or status == 304:
-            connection.send(head + b"\r\n")
-        elif self.call.payload.method == "HEAD":
-            length = _announced(response)
-            connection.send(head + (b"\r\n" if length is None else _WHOLE % length))
-        else:
-            self._sent = len(body)
-            connection.send(head + _WHOLE % len(body) + body)
+        status, headers = response.status, response.headers
+        lines = headers.wire()
+        if self.call.payload.method != "HEAD" or status == 204 or status == 304:
+            self.answer(status, lines, body, dated=headers.dated)
+            return
+        length = _announced(response)
+        head = self._begin(status, lines, dated=headers.dated)
+        self._connection.send(head + (b"\r\n" if length is None else _WHOLE % length))
         self._over()
 
-    def _begin(self, response: Response) -> bytes:
+    def answer(self, status: int, lines: bytes, body: bytes, *, dated: bool) -> None:
+        """Write a whole answer with its field lines as they stand, to any method but HEAD."""
+        head = self._begin(status, lines, dated=dated)
+        if status == 204 or status == 304:
+            self._connection.send(head + b"\r\n")
+        else:
+            self._sent = len(body)
+            self._connection.send(head + _WHOLE % self._sent + body)
+        self._over()
+
+    def _begin(self, status: int, lines: bytes, *, dated: bool) -> bytes:
         """Return the head without its framing; from here on the answer has begun."""
         connection = self._connection
-        headers = response.headers
-        status = response.status
-        wire = headers.wire()
-        date = b"" if headers.dated else connection.server.date(self._started)
-        head = (LINES.get(status) or line(status)) + wire + date
+        head = (LINES.get(status) or line(status)) + lines
+        if not dated:
+            head += connection.server.date(self.started)
         if self.keep and not connection.keeps():
             self.keep = False
         if not self.keep:
@@ -228,7 +238,8 @@ class Exchange:
         body: Body = response.body
         if self.minor == 0 and body.length is None:
             self.keep = False
-        head = self._begin(response)
+        lines = response.headers.wire()
+        head = self._begin(response.status, lines, dated=response.headers.dated)
         if self.call.payload.method == "HEAD" or response.status in (204, 304):
             connection.send(head + b"\r\n")
             self._over()
@@ -353,7 +364,7 @@ class Exchange:
                     self.call,
                     self._status,
                     self._sent,
-                    now - self._started,
+                    now - self.started,
                     "" if fault is None else fault.code.value,
                     "" if fault is None else fault.detail,
                     "" if fault is None else reason_of(fault),

@@ -19,6 +19,7 @@ from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.client import Upstream
 from switchgear.http.dial import Dial, Hurry, Secure, reach
 from switchgear.http.handshake import check_request
+from switchgear.http.memo import AnswerMemo
 from switchgear.http.message import Request, Response
 from switchgear.http.room import Room
 from switchgear.http.settings import ClientSettings, TlsSettings
@@ -31,8 +32,8 @@ from switchgear.policy.remaining import HEADER, remaining_ms
 
 __all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
 
-Stamp = Callable[[Call[Request], float], bytes]
-"""Makes further field lines for a request that is sent at an instant: a token, the deadline."""
+Stamp = Callable[[float, float], bytes]
+"""Makes further field lines for a request with that deadline, which is sent at that instant."""
 
 # CONNECT is none of it: there is no tunnel through an upstream here.
 _LINE: Final = re.compile(r"(?!CONNECT )[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
@@ -86,9 +87,10 @@ class Pool:
         self._host = host
         self._port = port
         self._path = path
-        self._stamp = stamp
+        self.stamp = stamp
         self._secure = _secure(tls, host)
         self._room = room
+        self.memo = AnswerMemo()
         self._uses = self.settings.uses or inf
         self._spread = random.random()
         self._sweep = sweep
@@ -120,18 +122,22 @@ class Pool:
         request = call.payload
         key = check_request(request) if request.upgrade else ""
         head = self._head(call, request)
-        connection = self._take(call.repeatable)
+        connection = self.take(call.repeatable)
         if connection is not None:
             try:
                 return await connection.exchange(call, head, key)
-            except Fault:
+            except Fault as fault:
                 whole = isinstance(request.body, Whole)
-                dead = connection.why == "unanswered"
-                if not (dead and call.repeatable and whole):
+                if not (connection.stale(fault) and call.repeatable and whole):
                     raise
                 self.counters.stale += 1
-        connection = await self._connect(call.deadline)
+        connection = await self.connect(call.deadline)
         return await connection.exchange(call, head, key)
+
+    async def again(self, method: str, wire: bytes, by: float) -> Response:
+        """Send a request once more, on a fresh connection: the kept one had been dead."""
+        self.counters.stale += 1
+        return await (await self.connect(by)).carry(method, wire, by)
 
     def _head(self, call: Call[Request], request: Request) -> bytes:
         """Write a request's head up to its framing."""
@@ -144,13 +150,13 @@ class Pool:
             head += self._authority
         if request.upgrade:
             head += b"connection: upgrade\r\nupgrade: websocket\r\n"
-        if self._stamp is not None:
-            head += self._stamp(call, self.clock())
+        if self.stamp is not None:
+            head += self.stamp(call.deadline, self.clock())
         return head
 
     # Connections
 
-    def _take(self, repeatable: bool) -> Upstream | None:
+    def take(self, repeatable: bool) -> Upstream | None:
         """Return the connection that was used last, if it still lives.
 
         One that may not be tried twice is asked of the kernel first.
@@ -165,7 +171,8 @@ class Pool:
             return connection
         return None
 
-    async def _connect(self, deadline: float) -> Upstream:
+    async def connect(self, deadline: float) -> Upstream:
+        """Open a connection for one call. Raises Fault where there is none by its deadline."""
         if self._closed:
             raise self._refuse("closed", Refusal.DRAINING, "the pool is closed")
         limit = self.settings.connections
@@ -334,6 +341,6 @@ def _secure(tls: TlsSettings | ssl.SSLContext | None, host: str) -> Secure | Non
     return Secure(client_context(tls), tls.server_name or host)
 
 
-def deadline_line(call: Call[Request], now: float) -> bytes:
+def deadline_line(deadline: float, now: float) -> bytes:
     """Write the deadline as remaining milliseconds: clocks differ, durations do not (rule 11)."""
-    return f"{HEADER}: {remaining_ms(call.deadline, now)}\r\n".encode("ascii")
+    return f"{HEADER}: {remaining_ms(deadline, now)}\r\n".encode("ascii")

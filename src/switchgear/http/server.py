@@ -13,13 +13,14 @@ import socket
 import ssl
 import time
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from enum import Enum
 from math import inf
 from typing import Any, Final
 
 from switchgear.core.clock import FINE, Clock
+from switchgear.core.delivery import dispatch
 from switchgear.core.handler import Handler
 from switchgear.core.observe import Event, Observer
 from switchgear.core.sweep import Sweep, sweep_of
@@ -27,6 +28,7 @@ from switchgear.http.accept import Acceptor
 from switchgear.http.connection import Connection
 from switchgear.http.defects import log_defect
 from switchgear.http.events import Turned
+from switchgear.http.exchange import Exchange
 from switchgear.http.limits import Census, Counters
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem as public_problem
@@ -39,6 +41,9 @@ __all__ = ["Counters", "Drive", "Intake", "Server"]
 
 Intake = Callable[[Request, float], Call[Request]]
 """Makes the call of a request that arrived at an instant. Raises Fault to turn it away."""
+
+Run = Callable[[Exchange], Coroutine[Any, Any, None]]
+"""Answers one exchange and settles it, as `core.delivery.dispatch` does."""
 
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
@@ -63,6 +68,8 @@ class Server:
     deadline is the configured one, whatever the client says. `problem` writes faults;
     `observer` is shown one `Exchanged` per request and one `Turned` per refusal. `several` says
     which peers stand for many clients (load balancers): for them only the cap of all holds.
+    `run` takes an exchange from its beginning to its settlement, in place of `dispatch` with the
+    handler: only EAGER asks for it.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class Server:
         *,
         drive: Drive = Drive.PARKED,
         intake: Intake | None = None,
+        run: Run | None = None,
         problem: Callable[[Fault], Response] = public_problem,
         observer: Observer | None = None,
         several: Callable[[str], bool] | None = None,
@@ -84,6 +92,7 @@ class Server:
         self.settings = settings or ServerSettings()
         self.eager = drive is Drive.EAGER
         self.intake = intake or self._intake
+        self.run = run or self._run
         self.problem = problem
         self.observer = observer
         self.on_defect = on_defect or log_defect
@@ -250,6 +259,9 @@ class Server:
         """Report a defect of what was injected here."""
         self.counters.defects += 1
         self.loop.call_exception_handler({"message": message, "exception": error})
+
+    def _run(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        return dispatch(self.handler, exchange)
 
     def _intake(self, request: Request, now: float) -> Call[Request]:
         return Call(request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE)

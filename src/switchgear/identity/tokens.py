@@ -24,7 +24,7 @@ from switchgear.identity.revocations import Revocations
 from switchgear.policy.call import Principal
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["Minter", "TokenSettings", "Verified", "Verifier", "bearer"]
+__all__ = ["Minter", "TokenSettings", "Verified", "Verifier", "bearer", "digest_of"]
 
 _KIND: Final = "at+jwt"
 _Instant = Annotated[float, Meta(ge=0, le=2**53)]
@@ -69,6 +69,7 @@ class Verified(msgspec.Struct, frozen=True):
     session: str
     kid: str
     vouched: Vouched  # what a gateway vouches for with this token, kept for `InternalTokens.mint`
+    digest: bytes = b""  # of the token, by which it is remembered
 
 
 class Minter:
@@ -109,27 +110,30 @@ class Verifier:
         self._keys = keys
         self._settings = settings
         self._revocations = Revocations() if revocations is None else revocations
-        self._memory: dict[bytes, Verified] = {}
+        self._memory: dict[bytes | None, Verified] = {}
         self._decode: Callable[[bytes], _Claims] = msgspec.json.Decoder(_Claims).decode
         self._hits = 0
         self._misses = 0
         keys.on_withdrawal(self._withdraw)
 
     def known(self, token: str, now: float) -> Verified | None:
-        """Return what is known of a token that was verified before: the hot path.
+        """Return what is known of a token that was verified before; None says nothing about it."""
+        if len(token) > self._settings.token_bytes:
+            return None
+        return self.recall(digest_of(token), now)
+
+    def recall(self, digest: bytes | None, now: float) -> Verified | None:
+        """Return what is known of a token by its digest, as `known` does: the hot path.
 
         None says nothing about the token; `inspect` decides.
         """
-        if len(token) > self._settings.token_bytes or not token.isascii():
-            return None
-        digest = sha256(token.encode()).digest()
         found = self._memory.get(digest)
         if found is None:
             return None
         if now >= found.expires + self._settings.leeway or self._revocations.covers(
             found.session, found.issued
         ):
-            del self._memory[digest]
+            del self._memory[found.digest]
             return None
         self._hits += 1
         return found
@@ -144,12 +148,14 @@ class Verifier:
 
     async def inspect(self, token: str, now: float) -> Verified:
         """Verify a token and return all that it says. Raises as `verify`."""
-        found = self.known(token, now)
+        if len(token) > self._settings.token_bytes:
+            self._misses += 1
+            raise _refused(f"the token is longer than {self._settings.token_bytes} bytes")
+        digest = digest_of(token)
+        found = self.recall(digest, now)
         if found is not None:
             return found
         self._misses += 1
-        if len(token) > self._settings.token_bytes:
-            raise _refused(f"the token is longer than {self._settings.token_bytes} bytes")
         try:
             parts = split(token)
         except ValueError as error:
@@ -163,8 +169,8 @@ class Verifier:
             )
         if not key.verify(parts.signed, parts.signature):
             raise _refused("the signature is not that of its key")
-        verified = self._accept(parts.payload, key.kid, now)
-        self._remember(token, verified)
+        verified = self._accept(parts.payload, key.kid, now, digest)
+        self._remember(verified)
         return verified
 
     def flush(self) -> None:
@@ -175,7 +181,7 @@ class Verifier:
         """Return the present figures."""
         return {"known": len(self._memory), "hits": self._hits, "misses": self._misses}
 
-    def _accept(self, payload: bytes, kid: str, now: float) -> Verified:
+    def _accept(self, payload: bytes, kid: str, now: float, digest: bytes) -> Verified:
         """Check the claims of a token whose signature holds."""
         try:
             read_object(payload)
@@ -202,17 +208,23 @@ class Verifier:
             raise _refused("the session was revoked", "The session has ended.")
         scopes = frozenset(claims.scope.split())
         principal = Principal(claims.sub, claims.tenant, scopes)
-        return Verified(principal, claims.exp, claims.iat, claims.sid, kid, Vouched(principal))
+        vouched = Vouched(principal)
+        return Verified(principal, claims.exp, claims.iat, claims.sid, kid, vouched, digest)
 
-    def _remember(self, token: str, verified: Verified) -> None:
+    def _remember(self, verified: Verified) -> None:
         while len(self._memory) >= self._settings.memory:
             del self._memory[next(iter(self._memory))]  # the oldest
-        self._memory[sha256(token.encode()).digest()] = verified
+        self._memory[verified.digest] = verified
 
     def _withdraw(self, kids: frozenset[str]) -> None:
         self._memory = {
             digest: held for digest, held in self._memory.items() if held.kid not in kids
         }
+
+
+def digest_of(token: str) -> bytes:
+    """Return by what a token is remembered: no two spellings share one, and it is no token."""
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def bearer(header: str | None) -> str:

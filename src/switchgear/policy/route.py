@@ -95,6 +95,35 @@ class Router(Generic[T]):
             known.append(node)
         return NoMethod(_allow(known)) if known else _NO_ROUTE
 
+    def lead(self, method: str, path: str) -> T | NoMethod | NoRoute:
+        """Return only where the path leads, as `match` does: for who needs no parameters."""
+        fixed = self._fixed.get(path)
+        if fixed is None:
+            node: _Node[T] | None = self._root
+            segments = path.split("/", self._depth + 1)
+            del segments[0]
+            for segment in segments:
+                assert node is not None  # noqa: S101 - the loop ends where it is
+                following = node.literal.get(segment)
+                if node.param is not None and segment:
+                    if following is not None:
+                        break  # two ways from here
+                    following = node.param
+                if node.rest is not None or following is None:
+                    break
+                node = following
+            else:
+                assert node is not None  # noqa: S101 - see above
+                leaf = node.here.get(method)
+                if leaf is not None:
+                    return leaf.found.route.value
+        else:
+            leaf = fixed.here.get(method)
+            if leaf is not None:
+                return leaf.found.route.value
+        found = self.match(method, path)
+        return found.route.value if isinstance(found, Found) else found
+
     def _ends(self, path: str) -> Iterator[tuple[_Node[T], tuple[str, ...]]]:
         """Walk the tree, and yield where the path ends in it, the most literal way first."""
         # Split no further than the tree is deep: a path of slashes costs no more than another.

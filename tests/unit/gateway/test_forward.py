@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.gateway.forward import inwards, outwards, request_id_of, trace_of
+from switchgear.gateway.forward import inwards, named_by, outwards, plain_id, trace_of
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request
 from switchgear.policy.call import Trace
@@ -106,7 +106,7 @@ def test_vendors_notes_go_with_their_trace_only() -> None:
 
 @pytest.mark.parametrize("given_id", ["0af76519-16cd-43dd-8448-eb211c80319c", "ABCDEF12", "1" * 64])
 def test_a_plain_request_id_is_kept(given_id: str) -> None:
-    assert request_id_of(given_id, TRACE) == given_id
+    assert plain_id(given_id)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,11 @@ def test_a_plain_request_id_is_kept(given_id: str) -> None:
     ],
 )
 def test_any_other_request_id_is_replaced(given_id: str | None) -> None:
-    assert request_id_of(given_id, TRACE) == f"{TRACE.trace_id[:16]}{TRACE.span_id}"
+    assert not plain_id(given_id)
+
+
+def test_a_request_without_one_is_named_by_its_span() -> None:
+    assert named_by(TRACE) == f"{TRACE.trace_id[:16]}{TRACE.span_id}"
 
 
 def out(headers: dict[str, str], *, secure: bool = False) -> Headers:

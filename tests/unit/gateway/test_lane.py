@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from switchgear.gateway.lane import attempts_of, plan_of
+from switchgear.gateway.patience import attempts_of, plan_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response, StreamResponse

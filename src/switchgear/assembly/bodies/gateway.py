@@ -49,6 +49,7 @@ async def gateway(context: RoleContext) -> None:
             seated(context, onward=settings.endpoint_permits * _endpoints(context)),
             drive=Drive.EAGER,
             intake=door.intake,
+            run=door.run,
             problem=door.problem,
             observer=fan_out(request_log(context.log), request_metrics(context.registry)),
             several=ClientAddress(settings.trusted_proxies).trusts,

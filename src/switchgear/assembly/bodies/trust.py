@@ -54,15 +54,15 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
         ),
     )
 
-    def known(token: str) -> Verified | None:
-        return verifier.known(token, time.time())
+    def recall(digest: bytes | None) -> Verified | None:
+        return verifier.recall(digest, time.time())
 
     async def authenticate(token: str) -> Verified:
         return await verifier.inspect(token, time.time())
 
     refreshing = asyncio.create_task(_refreshed(context, keys))
     try:
-        yield Trust(known, authenticate, mint)
+        yield Trust(recall, authenticate, mint)
     finally:
         refreshing.cancel()
         await asyncio.gather(refreshing, return_exceptions=True)

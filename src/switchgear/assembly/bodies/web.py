@@ -9,7 +9,7 @@ from switchgear.assembly.bodies.refusals import RefusalLog, server_metrics
 from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics, seated
 from switchgear.assembly.roles import RoleContext
 from switchgear.core.handler import Handler
-from switchgear.gateway.lane import attempts_of
+from switchgear.gateway.patience import attempts_of
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem_within
 from switchgear.http.server import Drive, Server

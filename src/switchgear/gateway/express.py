@@ -1,0 +1,283 @@
+"""The express way: what a gateway does with a request where nothing is amiss.
+
+It is everything between the door and a process once more, for what nearly every request is: whole,
+its route known, its token verified before, every gate open, a kept connection at hand, an answer
+that is whole and well and in time. Then all of it is one coroutine that sleeps once, where the
+general way is fourteen. (`bench/proxy` holds the figures.)
+
+    all that is asked, nothing spent  ->  spent, sent  ->  well: written
+                    | a doubt                                | anything else
+                    v                                        v
+              the general way, from its beginning      the general way, from that attempt on
+
+What refuses is never here: it is the general way that says no, in its order and its words. A test
+holds the two to one another, history by history.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from switchgear.core.attempt import Attempt
+from switchgear.core.clock import Clock
+from switchgear.core.delivery import dispatch
+from switchgear.core.drivers import Stepper, Wait
+from switchgear.core.endings import judged
+from switchgear.core.permits import settle
+from switchgear.core.timeout import Cut
+from switchgear.gateway.forward import WHO
+from switchgear.gateway.lane import Lane, Way
+from switchgear.gateway.notes import Inward, inward, outward
+from switchgear.gateway.onward import FIRST, Trust, key_of, owned
+from switchgear.gateway.passage import NOBODY, Passage, passage_of
+from switchgear.gateway.table import RouteEntry
+from switchgear.http.client import Upstream
+from switchgear.http.exchange import Exchange
+from switchgear.http.message import Request, Response
+from switchgear.http.outgoing import framed
+from switchgear.http.pool import Pool, deadline_line
+from switchgear.http.stream import Whole
+from switchgear.identity.internal import Vouched
+from switchgear.identity.tokens import Verified
+from switchgear.policy.bucket import TokenBucket
+from switchgear.policy.call import Call
+from switchgear.policy.gate import Permit
+from switchgear.policy.remaining import HEADER
+from switchgear.policy.shedder import Shedder
+from switchgear.policy.verdict import GOOD
+
+__all__ = ["Express", "Gates"]
+
+Answered = Callable[[Call[Request], Coroutine[Any, Any, Response]], Coroutine[Any, Any, Response]]
+"""Makes of what a call has come to what its client sees."""
+
+
+class Gates(NamedTuple):
+    """What all routes of a door have in common."""
+
+    shedder: Shedder
+    address: TokenBucket
+    principal: TokenBucket
+    trust: Trust
+    clock: Clock
+
+
+class Sent(Cut, eq=False):
+    """An attempt that is on its way, which is its own alarm: from `at`, on a `way`.
+
+    `epoch` and `over` are the generations of the breakers that were passed by hand: the process's
+    and the service's. `answer` or `error` is what it came to.
+    """
+
+    way: Way = None  # type: ignore[assignment]  # always given: fields after defaults need one
+    at: float = 0.0
+    epoch: int = 0
+    over: int = 0
+    call: Call[Request] = None  # type: ignore[assignment]  # as above
+    waiter: Wait = None  # type: ignore[assignment]  # as above
+    connection: Upstream = None  # type: ignore[assignment]  # as above
+    wire: bytes = b""
+    answer: Response | None = None
+    error: BaseException | None = None
+
+    async def conclude(self) -> Response:
+        """Settle the gates of its way, and return or raise what it came to."""
+        frame, call = self.way.frame, self.call
+        until = call.deadline - FIRST
+        attempt = Attempt(frame, self.at, until, None, repeatable=call.repeatable)
+        held = frame.named(None, self.epoch, self.at, self.limit, inside=True)
+        attempt.take(held, self.at, self.limit, 1, call)
+        error = self.error
+        if self.answer is not None and error is None:
+            try:
+                answer = self.way.process.received(self.answer)
+                judge = frame.kit.judge
+                verdict = GOOD if judge is None else judged(judge, answer)
+            except BaseException as failed:  # noqa: BLE001 - raised below, when the gates know it
+                error = failed
+            else:
+                attempt.won(answer, verdict, in_time=not self.rings)
+                return answer
+        assert error is not None  # noqa: S101 - it came to one or the other
+        failure = attempt.lost(error, self)
+        assert failure is not None  # noqa: S101 - there is no retry in this frame
+        if failure is error:
+            raise error
+        raise failure from failure.__cause__
+
+
+class Express:
+    """The express way of one route. `send` is where all is asked."""
+
+    def __init__(self, entry: RouteEntry, lane: Lane, gates: Gates) -> None:
+        self.lane = lane
+        self.own = owned(entry, gates.trust)
+        self._name = entry.name
+        self._public = entry.public
+        self._scope = entry.scope
+        self._service = entry.service
+        self._shedder, self._address, self._principal, self._trust, self._clock = gates
+        timeout = lane.timeout
+        self._longest, self._share = timeout.limit, timeout.share
+
+    def send(self, call: Call[Request], stepper: Stepper) -> Sent | None:
+        """Send a request on its way; None where any part of the general way has to be asked."""
+        request = call.payload
+        body = request.body
+        if (
+            self._shedder.level
+            or body.__class__ is not Whole
+            or request.upgrade
+            or request.method == "HEAD"
+        ):
+            return None
+        notes = inward(request.headers)
+        if not notes.plain or notes.host is None:
+            return None
+        now = self._clock()
+        verified: Verified | None = None
+        key, due = "", 0.0
+        if not self._public:
+            verified = self._trust.recall(notes.digest)
+            if verified is None or (self._scope and self._scope not in verified.principal.scopes):
+                return None
+            key = key_of(self._name, verified.principal)
+            price = self._principal.price(key, now)
+            if price is None:
+                return None
+            due = price
+        toll = self._address.price(call.key, now)
+        until = call.deadline - FIRST
+        way = self.lane.swift(now)
+        if toll is None or way is None or until <= now:
+            return None
+        pool = way.process.pool
+        if not isinstance(pool, Pool) or pool.stamp is not deadline_line:
+            return None
+        limit = until
+        if call.repeatable:
+            limit = min(until, now + min((until - now) * self._share, self._longest))
+        vouched = NOBODY if verified is None else verified.vouched
+        wire = self._wire(call, notes, vouched, limit - now)
+        connection = pool.take(repeatable=call.repeatable)
+        if connection is None:
+            return None
+        # Nothing refuses from here on: it is spent, and sent.
+        self._shedder.waved += 1
+        self._address.pay(call.key, toll, now)
+        if key:
+            self._principal.pay(key, due, now)
+        passage: Passage = call.trail  # type: ignore[assignment]  # the door's intake made it
+        passage.vouched = vouched
+        passage.attempts = 1
+        passage.endpoints.append(way.name)
+        sent = self._spend(way, call, now, limit, stepper)
+        sent.connection, sent.wire = connection, wire
+        sweep = pool.sweep
+        slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
+        slot.add(sent)
+        sent.slot = slot
+        pool.counters.requests += 1
+        connection.launch(sent.waiter, request.method, wire, limit)
+        return sent
+
+    def _wire(self, call: Call[Request], notes: Inward, vouched: Vouched, left: float) -> bytes:
+        """Write what is sent: as `owned` and the pool would, line by line.
+
+        Each part was read strictly, or is our own, so that none of it can break out of its line.
+        """
+        request, trace = call.payload, call.trace
+        assert trace is not None  # noqa: S101 - intake gave it one
+        method, path, name = request.method, request.path, passage_of(call).request_id
+        token = self._trust.mint(vouched, self._service, method, path, name)
+        query = f"?{request.query}" if request.query else ""
+        flags = "01" if trace.sampled else "00"
+        head = (
+            f"{method} {path}{query} HTTP/1.1\r\n{notes.lines}"
+            f"x-forwarded-for: {request.peer}\r\nx-forwarded-host: {notes.host}\r\n"
+            f"x-forwarded-proto: {request.scheme}\r\nx-request-id: {name}\r\n"
+            f"traceparent: 00-{trace.trace_id}-{trace.span_id}-{flags}\r\n"
+            f"via: 1.{request.minor} {WHO}\r\nswitchgear-token: {token}\r\n"
+            f"{HEADER}: {int(left * 1000)}\r\n"
+        ).encode("latin-1")
+        body: Whole = request.body  # type: ignore[assignment]  # `send` has looked
+        return framed(head, method, body.data)
+
+    def _spend(
+        self, way: Way, call: Call[Request], now: float, limit: float, stepper: Stepper
+    ) -> Sent:
+        """Pass the gates of the lane by hand, all of which are open."""
+        budget = self.lane.frame.budget
+        if budget is not None:
+            if now < budget.edge:
+                budget.fresh += 1
+            else:
+                budget.deposit(now)
+        over, breaker, bulkhead = self.lane.over, way.breaker, way.process.bulkhead
+        over.admitted += 1
+        breaker.admitted += 1
+        bulkhead.admitted += 1
+        bulkhead.free -= 1
+        way.in_flight += 1
+        return Sent(
+            way.frame, stepper, limit, stepper.cancelling(), True, 0, None,
+            way, now, breaker.generation, over.generation, call, Wait(),
+        )  # fmt: skip
+
+    async def arrive(self, sent: Sent, exchange: Exchange, answered: Answered) -> None:
+        """See an attempt to its end, and the exchange with it.
+
+        What has not simply come to a good answer, `answered` makes one of.
+        """
+        exchange.begin(sent.work)
+        try:
+            try:
+                answer = await sent.waiter
+            except BaseException as error:
+                sent.connection.recall(sent.waiter)
+                if not sent.call.repeatable or not sent.connection.stale(error):
+                    raise
+                pool = sent.connection.pool
+                answer = await pool.again(exchange.call.payload.method, sent.wire, sent.limit)
+            sent.answer = answer
+        except BaseException as error:  # noqa: BLE001 - the lane takes it from here
+            sent.error = error
+        assert sent.slot is not None  # noqa: S101 - it was armed
+        sent.slot.discard(sent)
+        if sent.rings:
+            sent.off()
+        elif sent.error is None and answer.__class__ is Response and answer.status < 400:
+            self._well(sent, answer, exchange)
+            return
+        if isinstance(sent.error, GeneratorExit):  # its driver was thrown away
+            await self._rest(sent)
+        await dispatch(lambda call: answered(call, self._rest(sent)), exchange)
+
+    async def _rest(self, sent: Sent) -> Response:
+        """Go on the general way, from the end of the attempt on."""
+        return await self.lane.resume(self.own(sent.call), sent)
+
+    def _well(self, sent: Sent, answer: Response, exchange: Exchange) -> None:
+        """Learn of an answer that is well, and write it."""
+        now, at, way = self._clock(), sent.at, sent.way
+        took = now - at
+        bulkhead = way.process.bulkhead
+        if bulkhead.queued:
+            settle((bulkhead, bulkhead.named(at, sent.limit), None), GOOD, now)
+        else:
+            bulkhead.free += 1
+        for breaker, epoch in ((way.breaker, sent.epoch), (self.lane.over, sent.over)):
+            if epoch == breaker.generation and now < breaker.edge and took <= breaker.slow_after:
+                breaker.fresh += 1
+            else:
+                settle((breaker, Permit(at, epoch), None), GOOD, now)
+        way.frame.tally.good += 1
+        self.lane.frame.tally.good += 1
+        way.in_flight -= 1
+        way.ewma.observe(took, now)
+        passage = passage_of(exchange.call)
+        passage.upstream += took
+        notes = outward(answer.headers)
+        lines = notes.https if exchange.call.payload.scheme == "https" else notes.http
+        name, spent = passage.request_id, 1000 * took
+        own = f"x-request-id: {name}\r\nserver-timing: upstream;dur={spent:.1f}\r\n".encode("ascii")
+        exchange.answer(answer.status, lines + own, answer.body, dated=notes.dated)

@@ -1,0 +1,51 @@
+"""Patience: how long attempts may take, and what a breaker thinks of that."""
+
+from math import inf
+from typing import Final
+
+from switchgear.core.frames import Timeout
+from switchgear.gateway.settings import GatewaySettings
+from switchgear.gateway.table import RouteEntry
+from switchgear.policy.backoff import BackoffSettings
+from switchgear.policy.breaker import BreakerSettings
+from switchgear.policy.lint import Plan
+
+__all__ = ["attempts_of", "breaker_of", "plan_of"]
+
+SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
+
+
+def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettings) -> Timeout:
+    """Say how long one attempt may take of a route's `deadline`, in seconds.
+
+    Where the route does not say it (0), a repeatable call leaves time for all its attempts: a
+    route with a long deadline means what it says, and is not cut after the default's second.
+    """
+    if attempt_timeout:
+        return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
+    return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))
+
+
+def plan_of(route: RouteEntry, settings: GatewaySettings) -> Plan:
+    """Tell what is known of a route's lane before its first request, for the linter."""
+    timeout = attempts_of(route.deadline, route.attempt_timeout, settings)
+    allowed = timeout.allow(route.deadline, repeatable=route.repeatable)
+    return Plan(
+        name=route.name,
+        deadline=route.deadline,
+        # Where the route does not say it, it is made to fit.
+        timeout=route.attempt_timeout or inf,
+        share=timeout.share,
+        repeatable=route.repeatable,
+        retry=BackoffSettings(attempts=settings.attempts) if route.attempt_timeout else None,
+        breaker=breaker_of(allowed),
+    )
+
+
+def breaker_of(allowed: float) -> BreakerSettings:
+    """Return the settings of a breaker whose attempts may take `allowed` seconds.
+
+    A probe holds its place for as long as it may take: else several would be out at a time.
+    """
+    lease = max(BreakerSettings().probe_lease, allowed)
+    return BreakerSettings(slow_after=SLOW * allowed, probe_lease=lease)

@@ -1,0 +1,54 @@
+"""Memos: heads that came before, byte for byte, need not be read again.
+
+To compare bytes costs a tenth of reading them, and what is the same was read the same: strictness
+loses nothing. They are few and short, so that nobody can fill our memory with theirs.
+"""
+
+from typing import Final
+
+from switchgear.http.heads import Fields, ResponseHead, read_response
+
+__all__ = ["AnswerMemo", "Memo"]
+
+_BYTES: Final = 1024
+_HEADS: Final = 32
+
+
+class Memo:
+    """The field lines that a connection's last request had, and what they said.
+
+    Most clients repeat them byte for byte.
+    """
+
+    __slots__ = ("block", "fields")
+
+    def __init__(self) -> None:
+        self.block = b""
+        self.fields: Fields | None = None
+
+
+class AnswerMemo:
+    """The heads that one upstream has answered with lately.
+
+    Within a second (for the sake of Date) many are the same. One that sets a cookie is a single
+    client's, and never kept.
+    """
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ResponseHead] = {}
+
+    def read(self, head: bytes, lines: int, method: str) -> ResponseHead:
+        """Read a response's head as `read_response` does, or know it."""
+        if method == "HEAD":  # the same lines mean another length
+            return read_response(head, lines, method)
+        known = self._heads.get(head)
+        if known is not None:
+            return known
+        read = read_response(head, lines, method)
+        if read.status >= 200 and len(head) <= _BYTES and "set-cookie" not in read.headers:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[head] = read
+        return read
