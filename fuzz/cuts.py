@@ -10,7 +10,7 @@ def pieces(how: int, data: bytes) -> list[bytes]:
     """Cut `data`: 0 not at all, 1 at every byte, else at some places that hang on `how`."""
     if how == 0 or len(data) < 2:
         return [data] if data else []
-    if how == 1 and len(data) <= 600:
+    if how == 1 and len(data) <= 200:
         return [data[at : at + 1] for at in range(len(data))]
     random = Random(how)
     # Where lines end is where parsers differ: half of the cuts are there.

@@ -23,6 +23,7 @@ WATCHED: Final = (
     "switchgear.policy.remaining",
     "switchgear.policy.status",
 )
+KNOWN: Final = 2000
 FOUND: Final = 77  # the exit code of libFuzzer, too
 
 
@@ -36,15 +37,20 @@ def main() -> None:
     with atheris.instrument_imports(include=list(WATCHED), enable_loader_override=False):
         from fuzz.targets import TARGETS
     target = TARGETS[name]
+    # Made beforehand: to make one for each mutation would cost more than most targets do.
+    known = [target.grammar(Random(number)) for number in range(KNOWN)]
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         random = Random(seed)
         kind = random.random()
         if kind < 0.3:
             return bytes(atheris.Mutate(data, most))
-        return (target.make(random) if kind < 0.5 else target.vary(random, data))[:most]
+        made = target.make(random) if kind < 0.4 else target.vary(random, data, known)
+        return made[:most]
 
-    atheris.Setup([name, f"-max_len={target.most}", *flags], target.run, custom_mutator=mutate)
+    # The first word is what libFuzzer starts again, by a shell, where it merges.
+    own = [f"{sys.executable} -m fuzz.worker {name}", f"-max_len={target.most}", "-mutate_depth=2"]
+    atheris.Setup([*own, *flags], target.run, custom_mutator=mutate)
     atheris.Fuzz()
 
 
@@ -62,7 +68,7 @@ def _blindly(name: str, flags: list[str]) -> None:
     while done != most and time.monotonic() < until:
         data = target.make(random)
         if known and random.random() < 0.5:
-            data = target.vary(random, random.choice(known))
+            data = target.vary(random, random.choice(known), known)
         done += 1
         try:
             target.run(data)

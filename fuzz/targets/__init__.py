@@ -1,6 +1,6 @@
 """The targets by name: each a function of bytes that raises where a rule is broken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ class Target(NamedTuple):
     grammar: Make
     knobs: int
     share: float
-    most: int = 2048
+    most: int
 
     def make(self, random: Random) -> bytes:
         """Make one nearly valid input."""
@@ -33,14 +33,14 @@ class Target(NamedTuple):
         )
         return (bytes(knobs) + noisy(self.grammar)(random))[: self.most]
 
-    def vary(self, random: Random, data: bytes) -> bytes:
-        """Change an input in one place, or put something of the grammar into it."""
+    def vary(self, random: Random, data: bytes, known: Sequence[bytes]) -> bytes:
+        """Change an input in one place, or put something `known` into it."""
         knobs, body = data[: self.knobs], data[self.knobs :]
         if chance(random, 0.1):
-            return self.make(random)[: self.knobs] + body
+            return bytes(random.choice((0, 1, random.randrange(256))) for _ in knobs) + body
         if chance(random, 0.4):
             return knobs + grammar.spoil(random, body)
-        piece = self.grammar(random)
+        piece = random.choice(known)
         if chance(random, 0.5):
             begin = random.randrange(len(piece) + 1)
             piece = piece[begin : begin + random.randint(1, 40)]
@@ -54,20 +54,20 @@ requests, responses = several(grammar.request), several(grammar.response, 2)
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target("request_heads", heads.request_heads, grammar.request, 1, 12),
-        Target("response_heads", heads.response_heads, grammar.response, 1, 12),
-        Target("field_lines", heads.field_lines, grammar.fields, 1, 14, 1024),
-        Target("targets", heads.targets, grammar.target, 0, 16, 512),
-        Target("chunks", bodies.chunks, grammar.chunked, 2, 14),
-        Target("lengths", bodies.lengths, grammar.chunked, 3, 4, 1024),
-        Target("frames", frames.frames, grammar.frames, 2, 10),
-        Target("faults", claims.faults, grammar.fault, 1, 5, 4096),
-        Target("tokens", claims.tokens, grammar.claim, 1, 3, 512),
-        Target("deadlines", claims.deadlines, grammar.claim, 1, 4, 512),
-        Target("addresses", claims.addresses, grammar.claim, 1, 4, 512),
-        Target("server", server.server, requests, 2, 0.8),
-        Target("client", client.client, responses, 2, 0.8),
-        Target("proxy_requests", proxy.proxy_requests, requests, 2, 0.4),
-        Target("proxy_answers", proxy.proxy_answers, responses, 2, 0.4),
+        Target("request_heads", heads.request_heads, grammar.request, 1, 12, 1000),
+        Target("response_heads", heads.response_heads, grammar.response, 1, 12, 700),
+        Target("field_lines", heads.field_lines, grammar.fields, 1, 14, 400),
+        Target("targets", heads.targets, grammar.target, 0, 26, 200),
+        Target("chunks", bodies.chunks, grammar.chunked, 2, 12, 500),
+        Target("lengths", bodies.lengths, grammar.chunked, 3, 2, 300),
+        Target("frames", frames.frames, grammar.frames, 2, 8, 500),
+        Target("faults", claims.faults, grammar.fault, 1, 4, 2500),
+        Target("tokens", claims.tokens, grammar.claim, 1, 2, 200),
+        Target("deadlines", claims.deadlines, grammar.claim, 1, 4, 300),
+        Target("addresses", claims.addresses, grammar.claim, 1, 4, 300),
+        Target("server", server.server, requests, 2, 0.5, 1500),
+        Target("client", client.client, responses, 2, 0.5, 1200),
+        Target("proxy_requests", proxy.proxy_requests, requests, 2, 0.3, 1500),
+        Target("proxy_answers", proxy.proxy_answers, responses, 2, 0.3, 1200),
     )
 }
