@@ -62,10 +62,7 @@ class _Process:
         A change of protocol comes wrapped, as an answer that has ended: the handshake was the call,
         and the session after it must not hold a permit of those for calls.
         """
-        return self.received(await self.pool(call))
-
-    def received(self, answer: Response, /) -> Response:
-        """Take what the pool has brought for what `send` returns."""
+        answer = await self.pool(call)
         if isinstance(answer, Upgrade):
             try:
                 check_chosen(call.payload.headers, answer.headers)
@@ -74,6 +71,10 @@ class _Process:
                 fault.code, fault.origin = Code.UNAVAILABLE, self.name
                 raise
             return Response(101, answer.headers, answer)
+        return self.received(answer)
+
+    def received(self, answer: Response, /) -> Response:
+        """Believe of an answer, which changes no protocol, what is to be believed."""
         if answer.status >= 400 and self._unseal is not None:
             return believed(answer, self._unseal)
         return answer
