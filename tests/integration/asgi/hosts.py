@@ -54,10 +54,22 @@ async def hosted(
     root_path: str = "",
     drive: Drive = Drive.EAGER,
     socket: SocketSettings | None = None,
+    lifespan: bool = False,
 ) -> AsyncIterator[Hosted]:
-    """Serve an app; afterwards it has ended, and nothing is left of it."""
+    """Serve an app; afterwards it has ended, and nothing is left of it.
+
+    It is asked for its lifespan only if `lifespan` says that it has one.
+    """
     defects: list[BaseException] = []
-    host = AsgiHost(app, root_path, on_defect=lambda error, _: defects.append(error), socket=socket)
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" and not lifespan:
+            raise NotImplementedError
+        await app(scope, receive, send)
+
+    host = AsgiHost(
+        served, root_path, on_defect=lambda error, _: defects.append(error), socket=socket
+    )
     await host.start()
     server = Server(host, settings, drive=drive, on_defect=lambda error, _: defects.append(error))
     await server.start(listen())
@@ -73,7 +85,10 @@ async def hosted(
 @asynccontextmanager
 async def browsing(app: Any, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Serve an app, and open a client of it."""
-    async with hosted(app, **options) as at, httpx.AsyncClient(base_url=at.url) as client:
+    async with (
+        hosted(app, lifespan=True, **options) as at,
+        httpx.AsyncClient(base_url=at.url) as client,
+    ):
         yield client
 
 

@@ -33,7 +33,7 @@ def keeping() -> tuple[Any, list[Any]]:
 
 async def test_every_key_is_there_and_as_the_wire_has_it(loop_factory: Any) -> None:
     app, (scopes) = keeping()
-    async with hosted(app, root_path="/mounted") as at:
+    async with hosted(app, root_path="/mounted", lifespan=True) as at:
         client = await at.raw(
             "POST /mounted/caf%c3%a9/%7Ea?x=%20&y HTTP/1.1", "HOST: a.example", "X-Twice: one",
             "X-Twice: two", "Content-Length: 0", "TE: trailers",
@@ -71,7 +71,7 @@ async def test_every_key_is_there_and_as_the_wire_has_it(loop_factory: Any) -> N
 
 async def test_an_old_client_is_offered_what_it_can_take(loop_factory: Any) -> None:
     app, scopes = keeping()
-    async with hosted(app) as at:
+    async with hosted(app, lifespan=True) as at:
         await at.said("GET /a HTTP/1.0", "TE: trailers")
         await at.ask("/b")
     assert scopes[0]["http_version"] == "1.0"
@@ -83,7 +83,7 @@ async def test_an_old_client_is_offered_what_it_can_take(loop_factory: Any) -> N
 
 async def test_the_state_is_shared_by_its_values_and_not_by_its_names(loop_factory: Any) -> None:
     app, scopes = keeping()
-    async with hosted(app) as at:
+    async with hosted(app, lifespan=True) as at:
         await at.ask("/a")
         await at.ask("/b")
     assert [scope["state"]["mine"] for scope in scopes] == ["/a", "/b"]
