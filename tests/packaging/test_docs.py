@@ -25,7 +25,11 @@ from switchgear.core.clock import FINE
 from switchgear.testing import virtual
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(ROOT.glob("docs/policies/*.md")), *ROOT.glob("docs/testing.md")]
+PAGES = [
+    *sorted(ROOT.glob("docs/policies/*.md")),
+    *ROOT.glob("docs/testing.md"),
+    *ROOT.glob("docs/http/asgi.md"),
+]
 FENCE = "```"
 
 
