@@ -6,7 +6,7 @@ from typing import Any
 
 from switchgear.core.clock import FINE
 from switchgear.core.frames import Retry, Timeout
-from switchgear.core.handler import Handler, Judge
+from switchgear.core.handler import Handler
 from switchgear.core.observe import Observer
 from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
 from switchgear.policy.backoff import Backoff
@@ -32,11 +32,9 @@ def _parts() -> dict[str, Part]:
     }
 
 
-def protected(
-    handler: Handler[Any, Any], *, judge: Judge | None = None, observe: Observer | None = None
-) -> Stack:
+def protected(handler: Handler[Any, Any], *, observe: Observer | None = None) -> Stack:
     """Put a service breaker, a retry, a breaker, a bulkhead and an attempt timeout before it."""
-    return stack("bench", OUTBOUND, _parts().values(), handler, judge=judge, observe=observe)
+    return stack("bench", OUTBOUND, _parts().values(), handler, observe=observe)
 
 
 def endpoint(handler: Handler[Any, Any], *, observe: Observer | None = None) -> Stack:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +14,11 @@ __all__ = ["load_of", "only", "options", "save"]
 
 
 def options(name: str, *, rounds: int = 3, seconds: int = 4) -> argparse.ArgumentParser:
-    """Return the parser of a benchmark's command line."""
+    """Return the parser of a benchmark's command line.
+
+    From here on, whoever terminates the benchmark ends its servers, too.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(prog=f"./dev bench {name}")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seconds", type=int, default=seconds, help="of each measure")
