@@ -54,20 +54,20 @@ requests, responses = several(grammar.request), several(grammar.response, 2)
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target("request_heads", heads.request_heads, grammar.request, 1, 12, 1000),
+        Target("request_heads", heads.request_heads, grammar.request, 1, 10, 1000),
         Target("response_heads", heads.response_heads, grammar.response, 1, 12, 700),
-        Target("field_lines", heads.field_lines, grammar.fields, 1, 14, 400),
-        Target("targets", heads.targets, grammar.target, 0, 26, 200),
-        Target("chunks", bodies.chunks, grammar.chunked, 2, 12, 500),
+        Target("field_lines", heads.field_lines, grammar.fields, 1, 12, 400),
+        Target("targets", heads.targets, grammar.target, 0, 36, 200),
+        Target("chunks", bodies.chunks, grammar.chunked, 2, 10, 500),
         Target("lengths", bodies.lengths, grammar.chunked, 3, 2, 300),
         Target("frames", frames.frames, grammar.frames, 2, 8, 500),
-        Target("faults", claims.faults, grammar.fault, 1, 4, 2500),
+        Target("faults", claims.faults, grammar.fault, 1, 3, 2500),
         Target("tokens", claims.tokens, grammar.claim, 1, 2, 200),
-        Target("deadlines", claims.deadlines, grammar.claim, 1, 4, 300),
-        Target("addresses", claims.addresses, grammar.claim, 1, 4, 300),
-        Target("server", server.server, requests, 2, 0.5, 1500),
-        Target("client", client.client, responses, 2, 0.5, 1200),
-        Target("proxy_requests", proxy.proxy_requests, requests, 2, 0.3, 1500),
-        Target("proxy_answers", proxy.proxy_answers, responses, 2, 0.3, 1200),
+        Target("deadlines", claims.deadlines, grammar.claim, 1, 6, 300),
+        Target("addresses", claims.addresses, grammar.claim, 1, 6, 300),
+        Target("server", server.server, requests, 2, 0.25, 1500),
+        Target("client", client.client, responses, 2, 0.25, 1200),
+        Target("proxy_requests", proxy.proxy_requests, requests, 2, 0.15, 1500),
+        Target("proxy_answers", proxy.proxy_answers, responses, 2, 0.15, 1200),
     )
 }

@@ -6,7 +6,7 @@ from typing import Final
 
 from fuzz.cuts import reader
 from switchgear.gateway.client_address import ClientAddress, network_of
-from switchgear.gateway.forward import request_id_of, trace_of
+from switchgear.gateway.forward import named_by, plain_id, trace_of
 from switchgear.http.handshake import check_request
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
@@ -121,7 +121,7 @@ def deadlines(data: bytes) -> None:
         assert len(digits) == size
         assert set(digits) <= set("0123456789abcdef")
         assert int(digits, 16)
-    name = request_id_of(text, trace)
+    name = text if plain_id(text) else named_by(trace)
     assert name.isascii()
     assert name.replace("-", "").isalnum()
     assert 8 <= len(name) <= 64
