@@ -15,6 +15,10 @@ RULES: Final = {
     23: "Fields of one hop, identity, and what is ours",
     24: "Paths",
     25: "Informational answers, answers without a body, and cuts",
+    26: "The slow, and the many",
+    27: "What is asked again",
+    28: "What is pipelined",
+    29: "What a process that goes away still answers",
     30: "WebSockets that pass through",
 }
 

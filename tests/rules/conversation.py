@@ -217,7 +217,7 @@ async def _ask(
         lasts = entry.answer.endswith("kept")
         await client.until(lambda: False, 0.1 if lasts else entry.patience)
         return client.end or "kept"
-    if END in entry.steps:  # it cannot ask: but who has answered all closes by himself
+    if END in entry.steps or AWAY in entry.steps:  # who has answered all closes by himself
         await client.until(lambda: False, entry.patience)
         return client.end or "silent"
     if not transport.is_closing():

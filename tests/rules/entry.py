@@ -14,6 +14,8 @@ __all__ = [
     "BREAK",
     "BYE",
     "END",
+    "HOLD",
+    "READ",
     "Act",
     "Await",
     "Entry",
@@ -49,6 +51,8 @@ class Act:
 END = Act("ends its half")  # shutdown(SHUT_WR): the other half is still read
 BYE = Act("closes")
 BREAK = Act("resets")
+HOLD = Act("reads no more")
+READ = Act("reads on")
 AWAY = Act("drains")  # the process that was asked goes away, in an orderly way
 
 _SERVER = ServerSettings()
@@ -79,10 +83,12 @@ class Entry:
     dropped: bool = False  # whether the upstream's connection has to be given up amid its answer
     serve: Serve | None = None  # instead of a gateway: a server with this handler
     body: bytes | None = None  # of the last answer
+    bodies: bytes | None = None  # of all answers, put together
     got: bytes | None = None  # what stands at the end of all that the client received
     has: bytes | None = None  # what must stand somewhere in it
     lacks: bytes | None = None  # what must stand nowhere in it
     full: bool = False  # whether `forwarded` shows the fields of the gateway, too
+    clean: bool | None = None  # whether a process that goes away has to end by itself
     settings: ServerSettings = _SERVER
     gateway: GatewaySettings = _GATEWAY
     route: tuple[tuple[str, Any], ...] = ()  # further fields of the route

@@ -6,6 +6,7 @@ The tests compare the page with what this writes, so that it cannot go stale.
 """
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -86,13 +87,13 @@ def _steps(steps: Steps) -> str:
 
 
 def _answer(entry: Entry, seen: Seen) -> str:
-    lines = []
+    lines: list[str] = []
     for answer in seen.answers:
         line = f"`{answer.line}`" if answer.line else "bytes of a head"
         if answer.reason:
             line += f" `{answer.reason}`"
         lines.append(line + (", cut" if answer.cut else ""))
-    told = "<br>".join(lines) or "nothing"
+    told = "<br>".join(_counted(lines)) or "nothing"
     if entry.body is not None:
         told += f"<br>{code(seen.answers[-1].body)}"
     if entry.got is not None:
@@ -102,6 +103,12 @@ def _answer(entry: Entry, seen: Seen) -> str:
     if entry.lacks is not None:
         told += f"<br>without {code(entry.lacks)}"
     return f"{told}<br>{seen.end}"
+
+
+def _counted(lines: list[str]) -> list[str]:
+    """Write many answers of one kind as one."""
+    runs = [(line, len(list(run))) for line, run in groupby(lines)]
+    return [line if count < 4 else f"{count} times {line}" for line, count in runs]
 
 
 def _forwarded(entry: Entry, seen: Seen) -> str:

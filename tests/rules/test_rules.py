@@ -21,6 +21,10 @@ def test_an_entry_comes_out_as_its_rule_has_it(entry: Entry, loop: str) -> None:
         assert seen.again is entry.again
     if entry.body is not None:
         assert seen.answers[-1].body == entry.body
+    if entry.bodies is not None:
+        assert b"".join(answer.body for answer in seen.answers) == entry.bodies
+    if entry.clean is not None:
+        assert seen.clean is entry.clean
     if entry.got is not None:
         assert seen.received.endswith(entry.got)
     if entry.has is not None:

@@ -20,7 +20,7 @@ from switchgear.identity.internal import Vouched
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.shedder import Shedder
-from tests.rules.entry import BREAK, BYE, END, Act, Await, Entry, Pause, Steps
+from tests.rules.entry import BREAK, BYE, END, HOLD, READ, Act, Await, Entry, Pause, Steps
 
 __all__ = ["PROBE", "Recorder", "World", "unvarying", "world"]
 
@@ -151,6 +151,9 @@ def act(what: Act, transport: Any) -> bool:
     """Do something to a connection; return whether it goes on."""
     if what == END:
         transport.write_eof()
+        return True
+    if what in (HOLD, READ):
+        transport.pause_reading() if what == HOLD else transport.resume_reading()
         return True
     if what == BREAK:
         raw = transport.get_extra_info("socket")

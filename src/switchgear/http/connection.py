@@ -190,7 +190,6 @@ class Connection(Link):
     def _start(self, buffer: bytes, at: int, end: int) -> int:
         """Begin the request whose head stands there; return where the rest begins."""
         server = self.server
-        self._followed = end < len(buffer)
         self._scanned = 0
         self._head_since = 0.0
         now = server.clock()
@@ -201,6 +200,7 @@ class Connection(Link):
             fields = head.fields
             if fields.length:
                 body, end, self._incoming = begun(self, fields, buffer, end, now)
+            self._followed = end < len(buffer)
             call = server.intake(
                 Request(
                     head.method,
