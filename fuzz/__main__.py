@@ -6,6 +6,7 @@ code is 1 where something was found. With --replay FILE... nothing is made: thos
 
 import argparse
 import hashlib
+import math
 import re
 import subprocess
 import sys
@@ -25,6 +26,15 @@ PATIENCE: Final = 120  # seconds that one input may take: a loaded machine must 
 MEMORY: Final = 1024  # MiB of a worker
 _EXECUTED: Final = re.compile(rb"stat::number_of_executed_units:\s*(\d+)")
 _SHOWN: Final = 4000  # bytes at the end of what a worker said
+
+
+class Plan(NamedTuple):
+    """What a worker is to do: so many inputs, or seconds (0: no matter)."""
+
+    inputs: int
+    seconds: float
+    seed: int
+    root: Path
 
 
 class Outcome(NamedTuple):
@@ -47,6 +57,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--keep", action="store_true", help="write the corpus anew")
+    parser.add_argument("--corpus", type=Path, default=corpus.ROOT, help="another folder for it")
     parser.add_argument("--replay", type=Path, nargs="+", help="run these files of found/TARGET/")
     options = parser.parse_args()
     if options.replay:
@@ -59,18 +70,14 @@ def main() -> int:
         options.seconds = 4.0 * len(chosen)
     print("engine:", "atheris" if find_spec("atheris") else "blind (atheris is not installed)")
     shares = sum(target.share for target in chosen)
+
+    def run(target: Target) -> Outcome:
+        inputs = math.ceil(options.inputs * target.share / shares)
+        plan = Plan(inputs, options.seconds / len(chosen), options.seed, options.corpus)
+        return _fuzz(target, plan, keep=options.keep)
+
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
-        outcomes = pool.map(
-            lambda target: _fuzz(
-                target,
-                -(-options.inputs * target.share // shares) if options.inputs else 0,
-                options.seconds / len(chosen),
-                options.seed,
-                keep=options.keep,
-            ),
-            chosen,
-        )
-        return _tell(outcomes)
+        return _tell(pool.map(run, chosen))
 
 
 def _tell(outcomes: Iterator[Outcome]) -> int:
@@ -91,30 +98,31 @@ def _tell(outcomes: Iterator[Outcome]) -> int:
     return 1 if bad else 0
 
 
-def _fuzz(target: Target, inputs: float, seconds: float, seed: int, *, keep: bool) -> Outcome:
+def _fuzz(target: Target, plan: Plan, *, keep: bool) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         seeds, crashes = folder / "seeds", folder / "crashes"
-        for made in (seeds, crashes):
-            made.mkdir()
-        for number, data in enumerate(
-            [*corpus.packed(target.name), *corpus.found(target.name).values()]
-        ):
+        seeds.mkdir()
+        crashes.mkdir()
+        known = corpus.found(target.name, plan.root).values()
+        for number, data in enumerate([*corpus.packed(target.name, plan.root), *known]):
             (seeds / f"{number:04}").write_bytes(data)
-        flags = [f"-seed={seed}", f"-artifact_prefix={crashes}/", f"-timeout={PATIENCE}"]
+        flags = [f"-seed={plan.seed}", f"-artifact_prefix={crashes}/", f"-timeout={PATIENCE}"]
         flags += [f"-rss_limit_mb={MEMORY}", "-print_final_stats=1"]
-        flags += [f"-runs={int(inputs)}"] if inputs else []
-        flags += [f"-max_total_time={max(1, int(seconds))}"] if seconds else []
+        flags += [f"-runs={plan.inputs}"] if plan.inputs else []
+        flags += [f"-max_total_time={max(1, int(plan.seconds))}"] if plan.seconds else []
         began = time.monotonic()
         done = _worker(target, [*flags, str(seeds)])
         spent = time.monotonic() - began
         executed = _EXECUTED.search(done.stdout)
-        found = [_keep_found(target, path, done.stdout) for path in sorted(crashes.iterdir())]
+        found = [
+            _keep_found(target, path, plan.root, done.stdout) for path in sorted(crashes.iterdir())
+        ]
         failed = ""
         if (done.returncode or executed is None) and not found:
             failed = done.stdout[-_SHOWN:].decode(errors="replace")
         if keep and not found and not failed:
-            _merge(target, seeds, folder / "merged")
+            _merge(target, seeds, folder / "merged", plan.root)
         count = int(executed[1]) if executed is not None else 0
         return Outcome(target.name, count, spent, found, failed)
 
@@ -124,16 +132,16 @@ def _worker(target: Target, flags: list[str]) -> "subprocess.CompletedProcess[by
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
 
 
-def _merge(target: Target, seeds: Path, merged: Path) -> None:
+def _merge(target: Target, seeds: Path, merged: Path, root: Path) -> None:
     """Keep what is needed to reach all that was reached; without atheris nobody can tell."""
     if find_spec("atheris") is None:
         return
     merged.mkdir()
     _worker(target, ["-merge=1", f"-timeout={PATIENCE}", str(merged), str(seeds)])
-    corpus.pack(target.name, [path.read_bytes() for path in merged.iterdir()])
+    corpus.pack(target.name, [path.read_bytes() for path in merged.iterdir()], root)
 
 
-def _keep_found(target: Target, crash: Path, said: bytes) -> Path:
+def _keep_found(target: Target, crash: Path, root: Path, said: bytes) -> Path:
     """Shrink what was found, and keep it under a name that says what it is."""
     data = crash.read_bytes()
     kind = crash.name.partition("-")[0]
@@ -141,7 +149,7 @@ def _keep_found(target: Target, crash: Path, said: bytes) -> Path:
     if kind == "crash":
         data = shrink(target.run, data)
         name = slug(target.run, data)
-    folder = corpus.FOUND / target.name
+    folder = root / "found" / target.name
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.bin"
     kept.write_bytes(data)
