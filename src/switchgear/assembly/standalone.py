@@ -6,11 +6,13 @@ configuration, it binds its own socket, and it logs to standard output.
 
 import asyncio
 import hashlib
+import os
 import secrets
 import signal
 import socket
 from collections.abc import Callable
 
+from switchgear.assembly.allocator import tune
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.kernel import allow_descriptors
 from switchgear.assembly.listen import address_of, bind
@@ -55,6 +57,7 @@ def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, lo
         StartError: something outside must change before it can start.
     """
     allow_descriptors()
+    tune(os.environ)
     body: Role = load_object(spec.body)
     app = load_target(target) if spec.app else None
     bridge_structlog(log)
