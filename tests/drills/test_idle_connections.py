@@ -70,7 +70,7 @@ async def test_ten_thousand_idle_connections(
               f"{after['Rss'] >> 20} MiB (proportional {after['Pss'] >> 20}), "
               f"{each:.0f} B each; under load {later['Rss'] >> 20} MiB")  # fmt: skip
         print(f"  control: {control.text()}\n  with them: {under.text()}")
-    assert control.goodput >= 0.99, f"INVALID: {control.text()}"
+    assert control.goodput >= 0.98, f"INVALID: {control.text()}"
     assert figures["refusals"] == {}
     assert figures["made_room"] == 0
     assert max(after["Rss"], later["Rss"]) < MOST

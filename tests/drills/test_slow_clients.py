@@ -45,7 +45,7 @@ async def test_slow_clients_end_by_their_deadlines(
         ended, under = await attacked(target, seconds)
         after = await target.figures()
     assert before["refusals"] == {}
-    assert control.goodput >= 0.99, f"INVALID: {control.text()}"
+    assert control.goodput >= 0.98, f"INVALID: {control.text()}"
     worst = {name: max(times) for name, times in ended.items()}
     soonest = {name: min(times) for name, times in ended.items()}
     with capsys.disabled():
