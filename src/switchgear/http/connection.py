@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+_HEAD: Final = b"HEAD "
 AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
 
 
@@ -181,7 +182,7 @@ class Connection(Link):
             self.watch(self._head_since + self.server.settings.head_timeout)
         fault = incomplete(buffer, at, self._scanned, self.server.settings)
         if fault is not None:
-            self._turn(fault)
+            self._turn(fault, buffer.startswith(_HEAD, at))
         elif self.half is not None:  # what is missing will never come
             self._close()
         self._scanned = max(0, len(buffer) - at - 3)
@@ -218,7 +219,7 @@ class Connection(Link):
                 now,
             )
         except Fault as fault:
-            self._turn(fault)
+            self._turn(fault, buffer.startswith(_HEAD, at))
             return len(buffer)
         server.counters.requests += 1
         self.exchange = exchange = Exchange(self, call, head.minor, fields.keep_alive, now)
@@ -332,10 +333,10 @@ class Connection(Link):
 
     # Ends
 
-    def _turn(self, fault: Fault) -> None:
+    def _turn(self, fault: Fault, bodiless: bool) -> None:
         """Turn bytes away that are no request: say so once, and close."""
         self._spoilt = True
-        self.send(turned(self.server, self.peer, fault))
+        self.send(turned(self.server, self.peer, fault, bodiless=bodiless))
         self._close()
 
     def _close(self) -> None:
@@ -379,7 +380,8 @@ class Connection(Link):
             due = self._head_since + settings.head_timeout
             if now < due:
                 return due
-            self._turn(refuse("head-timeout", "the head did not arrive in time", status=408))
+            late = refuse("head-timeout", "the head did not arrive in time", status=408)
+            self._turn(late, self._buffer.startswith(_HEAD))
             return None
         due = self._idle_since + settings.idle_timeout
         if self.server.draining:

@@ -13,12 +13,12 @@ from switchgear.core.drivers import Work
 from switchgear.http.bodies import chunk
 from switchgear.http.events import Exchanged, Turned
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
-from switchgear.http.refusals import reason_of
+from switchgear.http.refusals import full, reason_of
 from switchgear.http.status import LINES, line
 from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
-from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.policy.fault import Code, Fault
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
@@ -218,7 +218,7 @@ class Exchange:
                 raise TypeError("an upgrade answers a request that asked for none")
             server = connection.server
             if server.sessions >= server.settings.sessions:
-                raise _crowded(server.sessions)
+                raise full("sessions-full", f"{server.sessions} sessions are open")
             self.keep = False
             self._status = response.status
             connection.send(_SWITCH + response.headers.wire() + b"\r\n")
@@ -375,24 +375,17 @@ class Exchange:
         connection.over(self, now)
 
 
-def turned(server: "Server", peer: str, fault: Fault) -> bytes:
-    """Return the answer to bytes that are no request, and tell the observer."""
+def turned(server: "Server", peer: str, fault: Fault, *, bodiless: bool) -> bytes:
+    """Return the answer to bytes that are no request, and tell the observer.
+
+    `bodiless` says that they began like HEAD: what stands behind a head would be read as another.
+    """
     answer = server.answer(fault)
     server.refused(peer, reason_of(fault), answer.status, fault.detail)
     head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
     head += server.date(server.clock()) + _CLOSE
-    return head + _WHOLE % len(answer.body) + bytes(answer.body)
-
-
-def _crowded(sessions: int) -> Fault:
-    return Fault(
-        Code.UNAVAILABLE,
-        f"{sessions} sessions are open, and no more are allowed",
-        effect=Effect.NONE,
-        refusal=Refusal.FULL,
-        retry_after=1.0,
-        extra={"reason": "sessions-full"},
-    )
+    head += _WHOLE % len(answer.body)
+    return head if bodiless else head + bytes(answer.body)
 
 
 def _announced(response: Response) -> int | None:

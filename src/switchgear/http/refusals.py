@@ -5,10 +5,10 @@ Every reason is known beforehand: what is counted by it cannot be made to grow b
 
 from typing import Final
 
-from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.status import status_of
 
-__all__ = ["CONFIGURED", "OTHER", "REASONS", "reason_of", "refuse", "status_of"]
+__all__ = ["CONFIGURED", "OTHER", "REASONS", "full", "reason_of", "refuse", "status_of"]
 
 REASONS: Final = frozenset(
     {
@@ -93,6 +93,18 @@ def refuse(reason: str, detail: str, *, status: int = 400) -> Fault:
         detail,
         effect=Effect.NONE,
         extra={"status": status, "reason": reason},
+    )
+
+
+def full(reason: str, detail: str) -> Fault:
+    """Make the fault that turns somebody away because there are too many: later there is room."""
+    return Fault(
+        Code.UNAVAILABLE,
+        detail,
+        effect=Effect.NONE,
+        refusal=Refusal.FULL,
+        retry_after=1.0,
+        extra={"reason": reason},
     )
 
 

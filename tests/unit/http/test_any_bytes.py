@@ -7,12 +7,16 @@ otherwise is how requests are smuggled.
 import asyncio
 import itertools
 from typing import Any, NamedTuple
+from unittest import mock
 
 import h11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from switchgear.http import connection as http_connection
+from switchgear.http import exchange
 from switchgear.http.message import Request, Response
+from switchgear.http.server import Server
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
 from switchgear.testing.virtual import clock, run
@@ -81,7 +85,7 @@ def sliced(data: bytes, points: list[int]) -> list[bytes]:
 
 
 class Understood(NamedTuple):
-    """The requests that were read whole, the methods of all that were begun, and the answers."""
+    """The requests that were read whole, the methods of all that were answered, and the answers."""
 
     seen: list[tuple[str, str, bytes]]
     methods: list[str]
@@ -100,15 +104,20 @@ async def understand(pieces: list[bytes]) -> Understood:
         seen.append((request.method, request.path, body))
         return Response(200, body=b"ok")
 
+    def turned(server: Server, peer: str, fault: Fault, *, bodiless: bool) -> bytes:
+        methods.append("HEAD" if bodiless else "GET")
+        return exchange.turned(server, peer, fault, bodiless=bodiless)
+
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     server, connection, wire = serve(handler, wall=lambda: 784111777.0)
-    for piece in pieces:
-        if wire.closed:
-            break
-        connection.data_received(piece)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    with mock.patch.object(http_connection, "turned", turned):
+        for piece in pieces:
+            if wire.closed:
+                break
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
     connection.cut()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -145,6 +154,8 @@ def statuses(understood: Understood) -> list[int]:
 @settings(max_examples=300, deadline=None)
 @given(streams, cuts)
 @example(b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", [])
+@example(b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\n", [62])
+@example(b"HEAD / HTTP/1.1\r\n\r\n", [3])
 def test_what_bytes_mean_does_not_depend_on_their_slicing(data: bytes, points: list[int]) -> None:
     whole = run(understand([data]))
     cut = run(understand(sliced(data, points)))
