@@ -134,10 +134,11 @@ class Express:
         if not notes.plain or notes.host is None:
             return None
         now = self._clock()
+        passage: Passage = call.trail  # type: ignore[assignment]  # the door's intake made it
         verified: Verified | None = None
         key, due = "", 0.0
         if not self._public:
-            verified = self._trust.recall(notes.digest)
+            verified = passage.verified = self._trust.recall(notes.digest)
             if verified is None or (self._scope and self._scope not in verified.principal.scopes):
                 return None
             key = key_of(self._name, verified.principal)
@@ -166,7 +167,6 @@ class Express:
         self._address.pay(call.key, toll, now)
         if key:
             self._principal.pay(key, due, now)
-        passage: Passage = call.trail  # type: ignore[assignment]  # the door's intake made it
         passage.vouched = vouched
         passage.attempts = 1
         passage.endpoints.append(way.name)

@@ -83,10 +83,13 @@ def _authenticated(route: str, trust: Trust) -> Layer:
 
     def authenticated(inner: Handler[Any, Any]) -> Handler[Any, Any]:
         async def run(call: Call[Request]) -> Response:
-            headers = call.payload.headers
-            token = bearer(headers.get("authorization"))
-            verified = recall(inward(headers).digest) or await authenticate(token)
-            passage_of(call).vouched = verified.vouched
+            passage = passage_of(call)
+            verified = passage.verified
+            if verified is None:
+                headers = call.payload.headers
+                token = bearer(headers.get("authorization"))
+                verified = recall(inward(headers).digest) or await authenticate(token)
+            passage.vouched = verified.vouched
             who = verified.principal
             key = key_of(route, who)
             answer: Response = await inner(replace(call, principal=who, key=key))

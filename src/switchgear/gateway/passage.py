@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from switchgear.identity.internal import Vouched
+from switchgear.identity.tokens import Verified
 from switchgear.policy.call import Call, Trail
 
 __all__ = ["NOBODY", "Passage", "passage_of"]
@@ -13,17 +14,19 @@ NOBODY: Final = Vouched()
 class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 
-    Found out once, at the door; `way` is where the router says it leads. `sent` is the attempt that
-    the express way has made, for the lane to take up.
+    Found out once, at the door; `way` is where the router says it leads. `verified` and `sent` are
+    what the express way has found of its token, and the attempt that it has made, for others to
+    take up.
     """
 
-    __slots__ = ("request_id", "sent", "vouched", "way")
+    __slots__ = ("request_id", "sent", "verified", "vouched", "way")
 
     def __init__(self, route: str, way: Any, request_id: str) -> None:
         super().__init__(route)
         self.way = way
         self.request_id = request_id
         self.vouched = NOBODY
+        self.verified: Verified | None = None
         self.sent: Any = None
 
 
