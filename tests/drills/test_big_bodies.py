@@ -16,7 +16,7 @@ import pytest
 from tests.drills.plane import PIECE, piece
 from tests.drills.planes import Plane, memory, plane
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PIECES = (1 << 30) // PIECE
 MOST_GROWTH = 32 << 20

@@ -9,7 +9,7 @@ import pytest
 from switchgear.assembly.kernel import allow_descriptors
 from tests.drills.planes import load, memory, plane
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 IDLE = 10_000
 ADDRESSES = 20

@@ -6,7 +6,7 @@ from switchgear.drills.process import Process
 from switchgear.drills.summary import Summary
 from tests.drills.planes import HERE, Plane, load, pinned, plane
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 EACH = 50
 # What the closing may take beyond a deadline: the tick of the sweep, the linger of a second in
