@@ -268,7 +268,7 @@ class LiveSession(theirs.WebSocketTestSession):
         raise theirs.WebSocketDenialResponse(
             status_code=answer.status_code,
             headers=[(n.encode(), v.encode()) for n, v in answer.headers.raw_items()],
-            content=answer.body or b"",
+            content=bytes(answer.body or b""),
         )
 
     def __exit__(self, *args: Any) -> None:
