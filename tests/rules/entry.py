@@ -1,5 +1,6 @@
 """Entries of the catalogue: what is sent, byte for byte, and what must come of it."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,11 @@ class Entry:
     @property
     def name(self) -> str:
         return f"{self.rule}: {self.clause}"
+
+    @property
+    def slug(self) -> str:
+        """The name as one word, for tests to be called by."""
+        return re.sub(r"[^\w.*/-]+", "-", f"{self.rule} {self.clause}")
 
     @property
     def steps(self) -> tuple[bytes | Pause | Await | Act, ...]:
