@@ -18,7 +18,7 @@ import pytest
 
 from switchgear.core.clock import FINE
 from switchgear.core.delivery import Failed, Outcome, dispatch
-from switchgear.core.drivers import Work, working
+from switchgear.core.drivers import Stepper, Wait, Work, working
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.server import Server
 from switchgear.policy.breaker import Breaker, BreakerSettings
@@ -32,7 +32,11 @@ __all__ = [
     "nothing_left", "serving", "speaking", "until",
 ]  # fmt: skip
 
-DRIVES = ("switchgear.http.connection.dispatch", "switchgear.core.consume.dispatch")
+DRIVES = (
+    "switchgear.http.connection.dispatch",
+    "switchgear.http.server.dispatch",
+    "switchgear.core.consume.dispatch",
+)
 FEW = 200  # waits of one scene: one more, and it waits for ever
 
 
@@ -169,8 +173,33 @@ class Watch:
             loop.call_soon(self.leave)
         elif self._strike is Strike.CALLED_OFF or waited is None:
             loop.call_soon(driver.cancel)
+        elif isinstance(waited, Wait):
+            loop.call_soon(_before, waited, driver)
         else:  # before the driver's own callback
             waited.add_done_callback(lambda _: driver.cancel())
+
+
+class _Struck:
+    """Stands where a stepper sleeps, and has it called off as soon as it is woken."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self._stepper = stepper
+
+    def _step(self) -> None:
+        self._stepper.cancel()
+        self._stepper._step()
+
+    def _soon(self) -> None:
+        self._stepper.cancel()
+        self._stepper._soon()
+
+
+def _before(waited: Wait, driver: Work) -> None:
+    if waited.stepper is not None and not waited.done():
+        sleeper: Any = _Struck(waited.stepper)
+        waited.stepper = sleeper
+    else:
+        driver.cancel()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from switchgear.http.lifespan import Scope
+from switchgear.http.limits import UNIX
 from switchgear.http.message import Request
 from switchgear.policy.call import Call
 
@@ -73,10 +74,11 @@ def _scope(call: Call[Request], kind: str, root_path: str, state: dict[str, Any]
 
 
 def _ends(request: Request) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
-    """Return the client's and our own address; on a Unix socket the client has none."""
+    """Return the client's and our own address; on a Unix socket a peer has none of its own."""
     if request.arrival is None:
         return ((request.peer, 0) if request.peer else None), None
     client, server = request.arrival.ends()
-    if client is not None and client[0] != request.peer:  # a trusted proxy has told of another
+    # Somebody who is trusted has told of another: a proxy, or on a Unix socket one of our gateways.
+    if request.peer != UNIX and (client is None or client[0] != request.peer):
         client = (request.peer, 0)
     return client, server
