@@ -70,3 +70,17 @@ def test_a_fault_of_another_hop_cannot_break_the_answer_that_tells_of_it() -> No
     answer = problem(Fault(Code.UNIMPLEMENTED, extra={"status": 405, "allow": allow}))
     assert answer.headers.get("allow") == "GET, M-SEARCH"
     assert answer.headers.wire().count(b"\n") == len(answer.headers)
+
+
+@pytest.mark.virtual
+async def test_a_handlers_length_in_digits_of_another_alphabet_is_none() -> None:
+    async def handler(call: Call[Request]) -> Response:
+        return Response(200, Headers({"content-length": "\xb2"}))
+
+    server, connection, wire = serve(handler)
+    connection.data_received(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert wire.sent.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length" not in wire.sent
+    assert server.counters.defects == 0
+    connection.cut()
+    await advance()

@@ -393,4 +393,6 @@ def _announced(response: Response) -> int | None:
     if response.body:
         return len(response.body)
     length = response.headers.get("content-length")
-    return int(length) if length is not None and length.isdigit() else None
+    if length is None or not length.isascii() or not length.isdigit():
+        return None
+    return int(length)
