@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from switchgear.assembly.bodies.web import _within_reach
 from switchgear.assembly.control import ask
 from switchgear.drills.process import Process
 from switchgear.drills.summary import Summary
+from switchgear.http.settings import ServerSettings
 
 __all__ = ["HERE", "Plane", "load", "memory", "pinned", "plane"]
 
@@ -62,7 +64,9 @@ async def plane(
             return Plane(made.facts["port"], Path(made.facts["control"]), made.pid, behind)
 
         if kind == "gateway":
-            behind = await started("server", "--settings", settings, core=1)
+            patient = _within_reach(msgspec.convert(dict(http), ServerSettings))
+            inner = msgspec.json.encode(patient).decode()
+            behind = await started("server", "--settings", inner, core=1)
             options += ("--upstream", str(behind.port))
             settings = json.dumps({"http": http, **more})
         yield await started(kind, "--settings", settings, *options, core=0, behind=behind)

@@ -26,6 +26,7 @@ __all__ = ["fair", "fault_seals", "internal_tokens", "serve"]
 # What a gateway adds to a head that it has accepted.
 _MORE_BYTES: Final = 8 << 10
 _MORE_LINES: Final = 16
+_LATER: Final = 3  # times the gateway's own patience with a body, or with a reader
 # Connections that a service's own work may hold: databases, dependencies.
 _OWN: Final = 256
 
@@ -82,11 +83,14 @@ async def serve(context: RoleContext, service: str, handler: Handler[Request, Re
 def _within_reach(settings: ServerSettings) -> ServerSettings:
     """Leave the limits to the gateways: what they let through is let in here, whole.
 
-    All the connections of one gateway come from one address.
+    All the connections of one gateway come from one address. A client that is slow makes its gateway
+    slow towards us: who is to say so, and to count it, is the gateway, so that we wait for longer.
     """
     return replace(
         settings,
         head_bytes=settings.head_bytes + _MORE_BYTES,
         head_lines=settings.head_lines + _MORE_LINES,
+        body_grace=settings.body_grace * _LATER,
+        write_timeout=settings.write_timeout * _LATER,
         connections_per_address=settings.connections,
     )
