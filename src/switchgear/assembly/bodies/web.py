@@ -83,8 +83,8 @@ async def serve(context: RoleContext, service: str, handler: Handler[Request, Re
 def _within_reach(settings: ServerSettings) -> ServerSettings:
     """Leave the limits to the gateways: what they let through is let in here, whole.
 
-    All the connections of one gateway come from one address. A client that is slow makes its gateway
-    slow towards us: who is to say so, and to count it, is the gateway, so that we wait for longer.
+    All the connections of one gateway come from one address. A client that is slow makes its
+    gateway slow towards us: to say so, and to count it, is for the gateway, so we wait longer.
     """
     return replace(
         settings,
