@@ -10,7 +10,14 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.http_parser import HttpRequestParserPy, HttpResponseParserPy
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-__all__ = ["Answer", "Asked", "answers_h11", "requests_aiohttp", "requests_h11"]
+__all__ = [
+    "Answer",
+    "Asked",
+    "answers_and_refusal",
+    "answers_h11",
+    "requests_aiohttp",
+    "requests_h11",
+]
 
 _ROOM: Final = 1 << 20
 _SINGLE: Final = "Duplicate '"  # fields that aiohttp refuses twice: it reads nothing else there
@@ -127,6 +134,18 @@ def answers_h11(wire: bytes, methods: list[str]) -> tuple[list[Answer], str]:
                 return read, "cut"
         read.append(Answer(status, headers, body))
     return read, "more" if client.trailing_data[0] else ""
+
+
+def answers_and_refusal(wire: bytes, begun: list[str], asked: bytes) -> tuple[list[Answer], str]:
+    """Read the answers to requests that were `begun`, and to one more that was refused.
+
+    Of that one the method is not known; a HEAD among what was `asked` has no body in its answer.
+    """
+    read = answers_h11(wire, [*begun, "GET"])
+    if read[1] == "cut" and b"HEAD " in asked:
+        bare = answers_h11(wire, [*begun, "HEAD"])
+        return read if bare[1] else bare
+    return read
 
 
 def _next(client: h11.Connection) -> object:

@@ -13,7 +13,15 @@ import h11
 from aiohttp.http_exceptions import BadHttpMessage
 
 from fuzz.cuts import pieces, reader
-from fuzz.peers import Asked, answer_aiohttp, answers_h11, requests_aiohttp, requests_h11, twice
+from fuzz.peers import (
+    Asked,
+    answer_aiohttp,
+    answers_and_refusal,
+    answers_h11,
+    requests_aiohttp,
+    requests_h11,
+    twice,
+)
 from fuzz.world import Wire, WiredPool, connected, drive, settle, turns
 from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
@@ -214,7 +222,7 @@ async def _requests(how: int, flavour: int, data: bytes) -> None:
     others = iter(requests_h11(data, strict=False)[0])
     for asked in arrived:
         assert any(_same(asked, other) for other in others), f"{asked} was not sent so"
-    answers, after = answers_h11(through.back, [*through.begun, "GET"])
+    answers, after = answers_and_refusal(through.back, through.begun, data)
     assert after == "" or (after == "cut" and flavour & 3), (after, through)
     for answer in answers:
         assert not any(name.startswith(b"switchgear") for name, _ in answer.headers)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from fuzz.cuts import pieces, reader
-from fuzz.peers import Answer, answers_h11, requests_h11
+from fuzz.peers import Answer, answers_and_refusal, requests_h11
 from fuzz.world import SERVER, connected, drive, settle, turns
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, StreamResponse
@@ -41,11 +41,11 @@ def server(data: bytes) -> None:
         assert whole.begun[:shared] == cut.begun[:shared]
         return
     assert cut.read == whole.read, "the cuts have changed what was read"
-    assert _statuses(cut) == _statuses(whole), "the cuts have changed what was answered"
+    assert _statuses(cut, data) == _statuses(whole, data), "the cuts have changed what was answered"
 
 
 def _check(heard: Heard, data: bytes, *, stayed: bool) -> None:
-    answers, after = _answers(heard)
+    answers, after = _answers(heard, data)
     assert after == "" or (not stayed and after == "cut"), (after, heard.sent)
     # Each request that was begun has its answer, in order, and at most one refusal is the last.
     numbers = [int(dict(answer.headers)[b"x-number"]) for answer in answers if answer.status == 200]
@@ -66,13 +66,13 @@ def _check(heard: Heard, data: bytes, *, stayed: bool) -> None:
         assert ours == (other.method.decode(), other.target.decode(), other.body), (ours, other)
 
 
-def _answers(heard: Heard) -> tuple[list[Answer], str]:
-    return answers_h11(heard.sent, [*heard.begun, "GET", "GET"])
+def _answers(heard: Heard, data: bytes) -> tuple[list[Answer], str]:
+    return answers_and_refusal(heard.sent, heard.begun, data)
 
 
-def _statuses(heard: Heard) -> list[int]:
+def _statuses(heard: Heard, data: bytes) -> list[int]:
     """Return the statuses, but which of two broken rules was named may hang on what came first."""
-    answers, _ = _answers(heard)
+    answers, _ = _answers(heard, data)
     return [0 if answer.status in REFUSALS else answer.status for answer in answers]
 
 
