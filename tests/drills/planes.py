@@ -15,7 +15,7 @@ from switchgear.drills.process import Process
 from switchgear.drills.summary import Summary
 from switchgear.http.settings import ServerSettings
 
-__all__ = ["HERE", "Plane", "load", "memory", "pinned", "plane"]
+__all__ = ["HERE", "Plane", "cpu_seconds", "load", "memory", "pinned", "plane"]
 
 HERE = Path(__file__).parent
 RATE = 150.0  # ordinary requests a second, below what either does even on a busy machine
@@ -81,6 +81,12 @@ async def load(port: int, seconds: float) -> Summary:
     async with started as process:
         pinned(process, 1)
         return msgspec.convert(await process.line(), Summary)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int) -> dict[str, int]:

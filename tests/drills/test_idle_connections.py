@@ -1,5 +1,6 @@
 """Ten thousand idle connections cost one process little memory, and nobody else anything."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -51,14 +52,17 @@ async def test_ten_thousand_idle_connections(
     limit = allow_descriptors()
     if limit < IDLE + 2000:
         pytest.skip(f"{limit} open descriptors are too few: ulimit -Hn")
-    async with plane(kind, HTTP, *options) as target:
-        control = await load(target.port, SECONDS)
+    async with plane(kind, HTTP, *options) as target, plane(kind, HTTP, *options) as empty:
+        await load(target.port, 1.0)
         before = memory(target.pid)
         with ExitStack() as held:
             open_ = list(idle(target.port, held))
             after = memory(target.pid)
             assert (await target.figures())["open"] >= len(open_) == IDLE
-            under = await load(target.port, SECONDS)
+            # At the same time, so that whatever else the machine does hits both.
+            under, control = await asyncio.gather(
+                load(target.port, SECONDS), load(empty.port, SECONDS)
+            )
             later = memory(target.pid)
             for sock in open_[:: IDLE // 100]:  # they are alive, and answered as ever
                 sock.sendall(ASK)
@@ -70,7 +74,7 @@ async def test_ten_thousand_idle_connections(
               f"{after['Rss'] >> 20} MiB (proportional {after['Pss'] >> 20}), "
               f"{each:.0f} B each; under load {later['Rss'] >> 20} MiB")  # fmt: skip
         print(f"  control: {control.text()}\n  with them: {under.text()}")
-    assert control.goodput >= 0.98, f"INVALID: {control.text()}"
+    assert control.goodput >= 0.3, f"INVALID: {control.text()}"
     assert figures["refusals"] == {}
     assert figures["made_room"] == 0
     assert max(after["Rss"], later["Rss"]) < MOST
