@@ -137,7 +137,11 @@ class Door:
         way = passage_of(exchange.call).way
         if isinstance(way, _Way) and way.express is not None:
             stepper = here().stepper
-            sent = None if stepper is None else way.express.send(exchange.call, stepper)
+            try:
+                sent = None if stepper is None else way.express.send(exchange.call, stepper)
+            except Exception as defect:  # noqa: BLE001 - nobody else would answer the client
+                await dispatch(_broken(defect), exchange)
+                return
             if sent is not None:
                 await way.express.arrive(sent, exchange, self.answered)
                 return
@@ -204,6 +208,15 @@ def _local(path: str, answer: Local) -> _Way:
         return json_response(body, status)
 
     return _Way(f"GET {path}", _BRIEF, _MIDDLING, run)
+
+
+def _broken(defect: Exception) -> Web:
+    """Make a handler that fails by what has failed before it."""
+
+    async def run(_: Call[Request]) -> Response:
+        raise defect
+
+    return run
 
 
 async def _routed(call: Call[Request]) -> Response:

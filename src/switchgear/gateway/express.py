@@ -15,7 +15,7 @@ holds the two to one another, history by history.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from switchgear.core.attempt import Attempt
 from switchgear.core.clock import Clock
@@ -46,6 +46,9 @@ from switchgear.policy.shedder import Shedder
 from switchgear.policy.verdict import GOOD
 
 __all__ = ["Express", "Gates"]
+
+# An answer to HEAD tells of a body that is not there; the others no route takes, whatever it says.
+_ELSEWHERE: Final = frozenset({"HEAD", "TRACE", "CONNECT"})
 
 Answered = Callable[[Call[Request], Coroutine[Any, Any, Response]], Coroutine[Any, Any, Response]]
 """Makes of what a call has come to what its client sees."""
@@ -127,7 +130,7 @@ class Express:
             self._shedder.level
             or body.__class__ is not Whole
             or request.upgrade
-            or request.method == "HEAD"
+            or request.method in _ELSEWHERE
         ):
             return None
         notes = inward(request.headers)
