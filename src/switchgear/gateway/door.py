@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
-from switchgear.core.drivers import here
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.client_address import ClientAddress, network_of
 from switchgear.gateway.express import Express, Gates
@@ -132,20 +131,12 @@ class Door:
             Passage(name, way, request_id),
         )
 
-    async def run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Answer one exchange, by the express way where nothing is amiss: what a server runs."""
         way = passage_of(exchange.call).way
-        if isinstance(way, _Way) and way.express is not None:
-            stepper = here().stepper
-            try:
-                sent = None if stepper is None else way.express.send(exchange.call, stepper)
-            except Exception as defect:  # noqa: BLE001 - nobody else would answer the client
-                await dispatch(_broken(defect), exchange)
-                return
-            if sent is not None:
-                await way.express.arrive(sent, exchange, self.answered)
-                return
-        await dispatch(self.handler, exchange)
+        if way.__class__ is _Way and way.express is not None:
+            return way.express.run(exchange, self)
+        return dispatch(self.handler, exchange)
 
     async def handler(self, call: Call[Request]) -> Response:
         """Answer one request; a fault becomes its problem document."""
@@ -208,15 +199,6 @@ def _local(path: str, answer: Local) -> _Way:
         return json_response(body, status)
 
     return _Way(f"GET {path}", _BRIEF, _MIDDLING, run)
-
-
-def _broken(defect: Exception) -> Web:
-    """Make a handler that fails by what has failed before it."""
-
-    async def run(_: Call[Request]) -> Response:
-        raise defect
-
-    return run
 
 
 async def _routed(call: Call[Request]) -> Response:

@@ -14,20 +14,20 @@ What refuses is never here: it is the general way that says no, in its order and
 holds the two to one another, history by history.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.attempt import Attempt
 from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
-from switchgear.core.drivers import Stepper, Wait
+from switchgear.core.drivers import Stepper, Wait, here
 from switchgear.core.endings import judged
 from switchgear.core.permits import settle
 from switchgear.core.timeout import Cut
 from switchgear.gateway.forward import WHO
 from switchgear.gateway.lane import Lane, Way
 from switchgear.gateway.notes import Inward, inward, outward
-from switchgear.gateway.onward import FIRST, Trust, key_of, owned
+from switchgear.gateway.onward import FIRST, Trust, Web, key_of, owned
 from switchgear.gateway.passage import NOBODY, Passage, passage_of
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.client import Upstream
@@ -50,8 +50,14 @@ __all__ = ["Express", "Gates"]
 # An answer to HEAD tells of a body that is not there; the others no route takes, whatever it says.
 _ELSEWHERE: Final = frozenset({"HEAD", "TRACE", "CONNECT"})
 
-Answered = Callable[[Call[Request], Coroutine[Any, Any, Response]], Coroutine[Any, Any, Response]]
-"""Makes of what a call has come to what its client sees."""
+
+class Door(Protocol):
+    """What is behind: the general way, and what it makes of an outcome for the client."""
+
+    async def handler(self, call: Call[Request], /) -> Response: ...
+    async def answered(
+        self, call: Call[Request], work: Coroutine[Any, Any, Response], /
+    ) -> Response: ...
 
 
 class Gates(NamedTuple):
@@ -226,11 +232,17 @@ class Express:
             way, now, breaker.generation, over.generation, call, Wait(),
         )  # fmt: skip
 
-    async def arrive(self, sent: Sent, exchange: Exchange, answered: Answered) -> None:
-        """See an attempt to its end, and the exchange with it.
-
-        What has not simply come to a good answer, `answered` makes one of.
-        """
+    async def run(self, exchange: Exchange, door: Door) -> None:
+        """Answer one exchange: send it, and write what comes of it; else `door` does."""
+        stepper = here().stepper
+        try:
+            sent = None if stepper is None else self.send(exchange.call, stepper)
+        except Exception as defect:  # noqa: BLE001 - nobody else would answer the client
+            await dispatch(_broken(defect), exchange)
+            return
+        if sent is None:
+            await dispatch(door.handler, exchange)
+            return
         exchange.begin(sent.work)
         try:
             try:
@@ -253,7 +265,7 @@ class Express:
             return
         if isinstance(sent.error, GeneratorExit):  # its driver was thrown away
             await self._rest(sent)
-        await dispatch(lambda call: answered(call, self._rest(sent)), exchange)
+        await dispatch(lambda call: door.answered(call, self._rest(sent)), exchange)
 
     async def _rest(self, sent: Sent) -> Response:
         """Go on the general way, from the end of the attempt on."""
@@ -268,11 +280,17 @@ class Express:
             settle((bulkhead, bulkhead.named(at, sent.limit), None), GOOD, now)
         else:
             bulkhead.free += 1
-        for breaker, epoch in ((way.breaker, sent.epoch), (self.lane.over, sent.over)):
-            if epoch == breaker.generation and now < breaker.edge and took <= breaker.slow_after:
-                breaker.fresh += 1
-            else:
-                settle((breaker, Permit(at, epoch), None), GOOD, now)
+        breaker, over = way.breaker, self.lane.over
+        epoch = sent.epoch
+        if epoch == breaker.generation and now < breaker.edge and took <= breaker.slow_after:
+            breaker.fresh += 1
+        else:
+            settle((breaker, Permit(at, epoch), None), GOOD, now)
+        epoch = sent.over
+        if epoch == over.generation and now < over.edge and took <= over.slow_after:
+            over.fresh += 1
+        else:
+            settle((over, Permit(at, epoch), None), GOOD, now)
         way.frame.tally.good += 1
         self.lane.frame.tally.good += 1
         way.in_flight -= 1
@@ -284,3 +302,12 @@ class Express:
         name, spent = passage.request_id, 1000 * took
         own = f"x-request-id: {name}\r\nserver-timing: upstream;dur={spent:.1f}\r\n".encode("ascii")
         exchange.answer(answer.status, lines + own, answer.body, dated=notes.dated)
+
+
+def _broken(defect: Exception) -> Web:
+    """Make a handler that fails by what has failed before it."""
+
+    async def run(_: Call[Request]) -> Response:
+        raise defect
+
+    return run
