@@ -12,7 +12,8 @@ from switchgear.http.refusals import refuse
 __all__ = ["normalise"]
 
 # What needs no work: no escape, no dot segment, no empty segment, nothing odd.
-_CLEAN: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]*+").fullmatch
+# (A table of bytes: to delete what is clean costs a third of matching it.)
+_CLEAN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~!$&'()*+,=:@/-"
 _CLEAN_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+").fullmatch
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -40,7 +41,7 @@ def normalise(target: str) -> tuple[str, str]:
         path, _, query = target.partition("?")
         if _CLEAN_QUERY(query) is None:
             query = _quote(query)
-    if _CLEAN(path) is None or "//" in path or "/." in path:
+    if path.encode("latin-1").translate(None, _CLEAN) or "//" in path or "/." in path:
         path = _rewrite(path)
     return path, query
 

@@ -28,23 +28,20 @@ class Trace(msgspec.Struct, frozen=True):
     sampled: bool = True
 
 
-class Trail:
+class Trail(msgspec.Struct, eq=False):
     """What happened to one call so far: written by the stack, read by balancers and logs.
 
     It is the one mutable part of a call, shared by its attempts. `endpoints` are the names tried in
     order; `upstream` is the time spent in them, in seconds. `fault` is the code that was answered,
-    `detail` what an operator should know of it.
+    `detail` what an operator should know of it. (A struct, because every call has one.)
     """
 
-    __slots__ = ("attempts", "detail", "endpoints", "fault", "route", "upstream")
-
-    def __init__(self, route: str = "") -> None:
-        self.route = route
-        self.attempts = 0
-        self.endpoints: list[str] = []
-        self.upstream = 0.0
-        self.fault = ""
-        self.detail = ""
+    route: str = ""
+    attempts: int = 0
+    endpoints: list[str] = []
+    upstream: float = 0.0
+    fault: str = ""
+    detail: str = ""
 
 
 class Call(msgspec.Struct, Generic[In], frozen=True):

@@ -28,7 +28,7 @@ TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 def exchanged(
     status: int = 200, method: str = "GET", path: str = "/a", route: str = ""
 ) -> Exchanged:
-    passage = Passage(route, None, "an-id")
+    passage = Passage(route, request_id="an-id")
     passage.vouched = Vouched(Principal("ada"))
     passage.upstream, passage.attempts, passage.endpoints = 0.25, 2, ["service-1", "service-2"]
     passage.fault, passage.detail = "", ""

@@ -125,7 +125,11 @@ def request_log(log: Log) -> Callable[[Any], None]:
 def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
     call = event.call
     request, trail = call.payload, call.trail
-    who = trail.vouched.principal if isinstance(trail, Passage) else call.principal
+    if isinstance(trail, Passage):
+        who, request_id = trail.vouched.principal, trail.request_id
+    else:
+        who, request_id = call.principal, ""
+    upstream = trail.upstream
     return RequestLine(
         log.stamp(),
         level,
@@ -136,8 +140,8 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         request.path[:_PATH_CHARS],
         event.status,
         call.trace.trace_id if call.trace is not None else "",
-        round((event.elapsed - trail.upstream) * 1000, 2),
-        round(trail.upstream * 1000, 2),
+        round((event.elapsed - upstream) * 1000, 2),
+        round(upstream * 1000, 2),
         event.sent,
         request.peer,
         trail.attempts,
@@ -145,7 +149,7 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         trail.fault or event.fault,
         trail.detail or event.detail,
         who.subject if who is not None else "",
-        trail.request_id if isinstance(trail, Passage) else "",
+        request_id,
         event.left,
         event.cut,
     )
