@@ -1,0 +1,377 @@
+"""By the express way a gateway does what it does by the general one: history by history.
+
+The same requests of the same clients go through two gateways built alike, with the same processes
+behind them, that answer, hang, break off and come back at the same instants. One takes the express
+way where it may, the other never. What clients and processes see, byte for byte, what all gates,
+pools and tallies count, and what is logged, is the same.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from switchgear.gateway.settings import GatewaySettings, Limit
+from switchgear.http.problem import FAULT_HEADER, problem_within
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.testing import virtual
+from switchgear.testing.virtual import clock
+from tests.support.wired import SEALS, WALL, House, Seen, Wire, token
+
+READER, WRITER, NOBODY = token("ada", "read"), token("bob", "read", "write"), token("cy")
+TRACED = "traceparent: 00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"
+KNOWN = {"a" * 32, "b" * 16}  # ids that the clients have given
+
+
+def bearing(text: str) -> str:
+    return f"authorization: Bearer {text}"
+
+
+# What clients ask: method, path, field lines, body. The pieces of a list come one by one.
+ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
+    "open": ("GET", "/open", (), b""),
+    "post": ("POST", "/open", (), b"{}"),
+    "empty post": ("POST", "/open", ("content-length: 0",), b""),
+    "put": ("PUT", "/open", ("content-type: text/plain",), b"whole"),
+    "mine": ("GET", "/users/1", (bearing(READER),), b""),
+    "write": ("POST", "/users", (bearing(WRITER),), b'{"name":1}'),
+    "no token": ("GET", "/users/1", (), b""),
+    "bad token": ("GET", "/users/1", (bearing(READER[:-4] + "AAAA"),), b""),
+    "odd token": ("GET", "/users/1", ("authorization: Basic abc",), b""),
+    "no scope": ("GET", "/users/1", (bearing(NOBODY),), b""),
+    "head": ("HEAD", "/open", (), b""),
+    "sign in": ("POST", "/sign-in", (), b"{}"),
+    "shop": ("DELETE", "/shop/a//b", ("cookie: a=1", "cookie: b=2"), b""),
+    "trace": ("TRACE", "/shop/a", (), b""),
+    "nowhere": ("GET", "/nothing", (), b""),
+    "wrong method": ("PUT", "/users", (), b""),
+    "local": ("GET", "/health", (), b""),
+    "traced": ("GET", "/open", (TRACED, "tracestate: v=1"), b""),
+    "continued": ("GET", "/open", (TRACED,), b""),
+    "badly traced": ("GET", "/open", ("traceparent: 00-0-0-0", "tracestate: v=1"), b""),
+    "named": ("GET", "/open", ("x-request-id: the-clients-0wn", "x_request_id: twin"), b""),
+    "badly named": ("GET", "/open", ("x-request-id: no", "x-forwarded-for: 1.2.3.4"), b""),
+    "via": ("GET", "/open", ("via: 1.1 proxy",), b""),
+    "circle": ("GET", "/open", ("via: " + ", ".join(["1.1 switchgear"] * 8),), b""),
+    "hurried": ("GET", "/open", ("grpc-timeout: 137m",), b""),
+    "hurried post": ("POST", "/open", ("x-envoy-expected-rq-timeout-ms: 151",), b"{}"),
+    "patient": ("GET", "/open", ("grpc-timeout: 90S",), b""),
+    "nominating": ("GET", "/open", ("connection: x-own", "x-own: 1", "te: trailers"), b""),
+    "odd bytes": ("GET", "/open", ("x-own: \xe9\t\xff", "switchgear-token: mine"), b""),
+    "upload": ("POST", "/open", ("content-length: 6",), [b"abc", b"def"]),
+    "chunked": ("PUT", "/open", ("transfer-encoding: chunked",), [b"3\r\nabc\r\n", b"0\r\n\r\n"]),
+    "closing": ("GET", "/open", ("connection: close",), b""),
+    "old": ("GET", "/open", (), b""),
+}
+PLAIN = ("open", "post", "empty post", "put", "mine", "write", "shop", "continued", "named",
+         "badly named", "patient", "hurried",
+         "hurried post", "old", "nominating", "odd bytes", "closing")  # fmt: skip
+
+
+def sealed(*given: Any, **more: Any) -> bytes:
+    """Write a fault as one of our services answers with it."""
+    answer = problem_within(Fault(*given, **more), "service", lambda text: SEALS.seal(text, WALL))
+    head = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (answer.status, len(answer.body))
+    return head + answer.headers.wire() + b"\r\n" + bytes(answer.body)
+
+
+def said(status: int, *lines: bytes, body: bytes = b"", length: int = -1) -> bytes:
+    size = len(body) if length < 0 else length
+    fields = [b"server: own", b"content-length: %d" % size, *lines]
+    return b"HTTP/1.1 %d X\r\n" % status + b"\r\n".join(fields) + b"\r\n\r\n" + body
+
+
+OK = said(200, b"content-type: application/json", b"switchgear-fault: {}", body=b'{"a":1}')
+RESET = ConnectionResetError("reset")
+BARE = b"HTTP/1.1 200 OK\r\ndate: now\r\n"
+LATE = Fault(Code.DEADLINE_EXCEEDED, "late", origin="service")
+# What processes do: bytes, waits in seconds, and ends of the connection.
+ENDS: dict[str, tuple[bytes | float | Exception | None, ...]] = {
+    "well": (0.0031, OK),
+    "soon": (0.0211, OK),
+    "page": (0.0031, said(200, b"content-type: text/html", b"date: now", body=b"<p>")),
+    "cookie": (0.0031, said(201, b"set-cookie: a=1", b"via: 1.1 own", body=b"made")),
+    "nothing": (0.0031, b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "unchanged": (0.0031, b'HTTP/1.1 304 X\r\netag: "1"\r\n\r\n'),
+    "moved": (0.0031, said(302, b"location: /b", b"switchgear-x: 1")),
+    "missing": (0.0031, said(404, body=b"no")),
+    "many": (0.0031, said(429)),
+    "broken": (0.0031, said(500, body=b"oh")),
+    "away": (0.0031, said(503, b"retry-after: 1", FAULT_HEADER.encode() + b": {}")),
+    "sealed": (0.0031, sealed(Code.UNAVAILABLE, "no", effect=Effect.NONE, origin="service")),
+    "shed": (0.0031, sealed(Code.UNAVAILABLE, "shed", refusal=Refusal.SHED, origin="far")),
+    "late": (0.9531, sealed(Code.DEADLINE_EXCEEDED, "late", origin="service")),
+    "hurried": (
+        0.0531,
+        sealed(Code.DEADLINE_EXCEEDED, "late", refusal=Refusal.HURRIED, origin="service"),
+    ),
+    "streamed": (0.0031, BARE + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", 0.0311,
+                 b"3\r\ndef\r\n0\r\nx-t: 1\r\n\r\n"),
+    "at once": (0.0031, BARE + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+    "in two": (0.0031, OK[:40], 0.0113, OK[40:-3], 0.0113, OK[-3:]),
+    "to the end": (0.0031, BARE + b"\r\nabc", 0.0113, b"def", None),
+    "stream broken": (0.0031, BARE + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", RESET),
+    "stream hangs": (0.0031, said(200, body=b"a", length=9)),
+    "cut": (0.0031, said(200, body=b"half", length=8), None),
+    "reset": (0.0031, RESET),
+    "ended": (0.0031, None),
+    "half a head": (0.0031, OK[:40], None),
+    "hang": (),
+    "slow": (0.8731, OK),
+    "too late": (1.0071, OK),
+    "after": (0.0031, OK + b"more"),
+    "after it": (0.0031, OK, 0.0113, b"more"),
+    "garbage": (0.0031, b"HTTP/1.1 200\rOK\r\n\r\n"),
+    "hint": (0.0031, b"HTTP/1.1 103 X\r\nlink: a\r\n\r\n", 0.0113, OK),
+    "goodbye": (0.0031, said(200, b"connection: close", body=b"bye"), None),
+    "idle end": (0.0031, OK, 0.0113, None),
+}  # fmt: skip
+
+EVENTS = {
+    "lag": lambda house: [house.shedder.observe_lag(9.0, clock()) for _ in range(3)],
+    "spry": lambda house: [house.shedder.observe_lag(0.0, clock()) for _ in range(30)],
+    "one away": lambda house: house.update(routable="2"),
+    "both away": lambda house: house.update(routable=""),
+    "only one": lambda house: house.update(names="1"),
+    "none": lambda house: house.update(names=""),
+    "all": lambda house: house.update(),
+    "anew": lambda house: house.update(generation=2),
+    "down": lambda house: house.down.update(("service-1", "service-2")),
+    "up": lambda house: house.down.clear(),
+}
+SETTINGS = {
+    "usual": GatewaySettings(),
+    "narrow": GatewaySettings(endpoint_permits=1),
+    "limited": GatewaySettings(address=Limit(1, 4), principal=Limit(1, 2)),
+    "brief": GatewaySettings(attempt_timeout=0.71, attempts=2, principal=Limit(1, 3)),
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: at which slot, of which client, what the processes do, when it is left."""
+
+    slot: int
+    what: str = "open"
+    ends: tuple[str, ...] = ("well",)
+    client: int = 0
+    leaves: float | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens beside the requests."""
+
+    slot: int
+    what: str
+
+
+History = list[Ask | Event]
+asks = st.builds(
+    Ask,
+    st.integers(0, 40),
+    st.sampled_from([*PLAIN * 2, *ASKED]),
+    st.lists(st.sampled_from(["well", "well", "soon", *ENDS]), min_size=1, max_size=3).map(tuple),
+    st.integers(0, 3),
+    st.sampled_from([None, None, None, None, 0.0, 0.0017, 0.0131, 0.0231, 0.5173, 1.1171]),
+)
+events = st.builds(Event, st.integers(0, 40), st.sampled_from(sorted(EVENTS)))
+SLOT, STEP = 0.4, 0.02  # seconds: alarms of one tick ring in no certain order, so all are apart
+
+
+def often(ask: Ask, count: int, step: int) -> History:
+    """Ask so many times, every so many slots; those of one slot by clients of their own."""
+    return [
+        replace(ask, slot=ask.slot + step * n, client=ask.client + (0 if step else 100 * n))
+        for n in range(count)
+    ]
+
+
+series = st.builds(often, asks, st.sampled_from([1, 1, 1, 2, 3, 6]), st.integers(0, 3))
+histories = st.lists(st.one_of(series, series, series, events.map(lambda one: [one])),
+                     min_size=1, max_size=8).map(lambda many: [*chain(*many)])  # fmt: skip
+
+
+class Told:
+    """One telling of a history."""
+
+    def __init__(self, history: History, config: str, *, express: bool) -> None:
+        self.history = history
+        self.house = House(express=express, settings=SETTINGS[config], serve=self._serve)
+        self.clients: dict[int, Wire] = {}
+        self.got: dict[int, list[tuple[float, bytes]]] = {}
+        self.tries: Counter[str] = Counter()
+        self.asks: dict[str, Ask] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.seen: list[Any] = []
+
+    async def tell(self) -> tuple[Any, int]:
+        loop = asyncio.get_running_loop()
+        # All processes have a connection at hand, and all tokens but one are known.
+        warm: History = [Ask(0, "open", ("soon",), 8 + n) for n in range(4)]
+        warm += [Ask(0, "mine", ("soon",), 12), Ask(0, "write", ("soon",), 13)]
+        last = 0.0
+        for number, act in enumerate([*warm, *self.history]):
+            at = STEP * (number % 20) + 0.0003 * number
+            at += SLOT * (act.slot + 2) if number >= len(warm) else 0.0
+            last = max(last, at)
+            loop.call_later(at, self._act, number, act)
+        house = self.house
+        until = virtual.START + last + 2.0
+        while clock() < until or any(one.exchange for one in house.server.connections):
+            await asyncio.sleep(0.0903)
+            self.seen.append(house.figures())
+            assert clock() < until + 60.0, "every exchange comes to an end"
+        self.seen += house.at_rest()
+        await house.close()
+        told = [self.seen, self.got, house.seen, house.events]
+        await asyncio.gather(*self.tasks)
+        return told, house.swift
+
+    def _act(self, number: int, act: Ask | Event) -> None:
+        if isinstance(act, Event):
+            EVENTS[act.what](self.house)  # type: ignore[no-untyped-call]  # lambdas
+            return
+        self.asks[str(number)] = act
+        wire = self.clients.get(act.client)
+        if wire is None or wire.closed:
+            got = self.got.setdefault(number, [])
+            # What is written at one instant is one piece, however many calls wrote it.
+            wire = self.house.client(lambda _, data: got.append((clock(), data)))
+            self.clients[act.client] = wire
+        method, path, lines, body = ASKED[act.what]
+        minor = 0 if act.what == "old" else 1
+        fields = ["host: a", *lines]
+        pieces = body if isinstance(body, list) else [body]
+        if body and not isinstance(body, list):
+            fields.append(f"content-length: {len(body)}")
+        head = "\r\n".join([f"{method} {path}?n={number} HTTP/1.{minor}", *fields, "", ""])
+        wire.bring(head.encode("latin-1") + pieces[0])
+        loop = asyncio.get_running_loop()
+        for place, piece in enumerate(pieces[1:], 1):
+            loop.call_later(0.0057 * place, wire.bring, piece)
+        if act.leaves is not None:
+            loop.call_later(act.leaves, wire.leave)
+
+    def _serve(self, wire: Wire, seen: Seen) -> None:
+        ends = self.asks[seen.number].ends
+        end = ends[min(self.tries[seen.number], len(ends) - 1)]
+        self.tries[seen.number] += 1
+        task = asyncio.get_running_loop().create_task(self._do(wire, end))
+        self.tasks.add(task)
+
+    @staticmethod
+    async def _do(wire: Wire, end: str) -> None:
+        for part in ENDS[end]:
+            if isinstance(part, float):
+                await asyncio.sleep(part)
+            elif isinstance(part, bytes):
+                wire.bring(part)
+            else:
+                wire.leave(part)
+
+
+def joined(pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """Join what was written at one instant."""
+    found: dict[float, bytes] = {}
+    for at, data in pieces:
+        found[at] = found.get(at, b"") + data
+    return list(found.items())
+
+
+_ID = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{32}|[0-9a-f]{16})(?![0-9a-f])")
+
+
+def nameless(told: Any) -> str:
+    """Write what was told with ids by the order of their appearance."""
+    names: dict[str, str] = {}
+
+    def name(found: re.Match[str]) -> str:
+        given = found[0]
+        return given if given in KNOWN else names.setdefault(given, f"<id {len(names)}>")
+
+    return _ID.sub(name, told if isinstance(told, str) else "\n".join(map(repr, told)))
+
+
+def told(history: History, config: str, *, express: bool) -> tuple[list[str], int]:
+    """Tell a history; return what there is to compare, line by line, and how often it went fast."""
+
+    async def tell() -> tuple[Any, int]:
+        return await Told(history, config, express=express).tell()
+
+    (seen, got, asked, logged), swift = virtual.run(tell())
+    lines = [*seen, *((n, joined(pieces)) for n, pieces in got.items()), *asked, *logged]
+    return nameless(lines).split("\n"), swift
+
+
+def alike(history: History, config: str = "usual") -> int:
+    """See that both ways tell a history alike; return how often the express way was taken."""
+    swiftly, taken = told(history, config, express=True)
+    plainly, none = told(history, config, express=False)
+    assert none == 0
+    assert swiftly == plainly
+    return taken
+
+
+WARM = 2  # of the requests before a history, those that find a token known and a connection free
+
+
+@settings(max_examples=120, deadline=None)
+@given(histories, st.sampled_from(sorted(SETTINGS)))
+@example(
+    often(Ask(0, "open", ("broken",)), 6, 1) + often(Ask(20, "open", ("well",)), 8, 2), "brief"
+)
+@example(often(Ask(0, "open", ("sealed", "well")), 12, 0), "usual")  # the budget is spent
+@example(
+    often(Ask(0, "open", ("hang",), 1), 6, 1) + often(Ask(15, "open", ("soon",)), 6, 3), "brief"
+)
+@example(often(Ask(0, "post", ("slow",), 1), 14, 0), "narrow")
+@example([Ask(0, "mine", ("hang",)), *often(Ask(0, "open", ("soon",), 1), 4, 0)], "narrow")
+@example(
+    [Event(0, "lag"), Ask(0, "write"), Ask(1, "open"), Event(2, "spry"), Ask(3, "open")], "usual"
+)
+@example(
+    [Event(0, "down"), *often(Ask(0, "open", ("ended",)), 3, 1), Event(4, "up"), Ask(5)], "usual"
+)
+@example([Ask(0, "open", ("hang",)), Event(1, "anew"), Ask(2), Ask(3)], "usual")
+@example([Ask(0, "open", ("hang",)), Event(0, "none"), Ask(2), Event(3, "all"), Ask(4)], "usual")
+@example(
+    [Event(0, "only one"), Ask(1, "post", ("hang",), 0, 0.5173), Event(2, "all"), Ask(3)], "usual"
+)
+@example(often(Ask(0, "mine"), 5, 0), "limited")
+@example(often(Ask(0, "no scope"), 5, 0), "limited")
+def test_both_ways_are_the_same(history: History, config: str) -> None:
+    alike(history, config)
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_whatever_is_asked_both_ways_are_the_same(what: str) -> None:
+    """Two of a kind on one connection, so that what was noted of the first serves the second."""
+    end = ("nothing",) if what == "head" else ("soon",)
+    taken = alike([Ask(0, what, end), Ask(1, what, end), Ask(2, what, end, 1), Ask(3)])
+    assert taken == WARM + (4 if what in PLAIN else 1)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("what", ["open", "post", "mine"])
+def test_whatever_comes_of_it_both_ways_are_the_same(what: str, end: str) -> None:
+    asked = [Ask(0, what, (end,)), Ask(4, what, (end, "well")), Ask(8, what, ("soon", end))]
+    assert alike([*asked, Ask(12)]) > WARM
+
+
+@pytest.mark.parametrize("leaves", [0.0, 0.0017, 0.0131, 0.5173, 1.1171])
+@pytest.mark.parametrize("end", ["soon", "hang", "streamed", "stream hangs", "sealed", "ended"])
+def test_whenever_the_client_leaves_both_ways_are_the_same(end: str, leaves: float) -> None:
+    asked = [Ask(0, what, (end,), n, leaves) for n, what in enumerate(["open", "post", "mine"])]
+    assert alike([*asked, Ask(4), Ask(5, "post")]) >= WARM + 3
+
+
+def test_where_nothing_is_amiss_the_express_way_is_taken() -> None:
+    history = [ask for n, what in enumerate(PLAIN) for ask in often(Ask(n, what), 5, 14)]
+    assert alike(history) == WARM + len(history)
