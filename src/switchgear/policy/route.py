@@ -1,7 +1,7 @@
 """Routing: from a method and a path to what answers them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -81,6 +81,11 @@ class Router(Generic[T]):
 
     def match(self, method: str, path: str) -> Found[T] | NoMethod | NoRoute:
         """Return the route that answers, or why there is none."""
+        leaf, values = self._plainly(method, path)
+        if leaf is not None:
+            if not values:
+                return leaf.found
+            return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
         known: list[_Node[T]] = []  # the path leads here, but not by this method
         fixed = self._fixed.get(path)
         if fixed is not None:
@@ -97,32 +102,33 @@ class Router(Generic[T]):
 
     def lead(self, method: str, path: str) -> T | NoMethod | NoRoute:
         """Return only where the path leads, as `match` does: for who needs no parameters."""
-        fixed = self._fixed.get(path)
-        if fixed is None:
-            node: _Node[T] | None = self._root
-            segments = path.split("/", self._depth + 1)
-            del segments[0]
-            for segment in segments:
-                assert node is not None  # noqa: S101 - the loop ends where it is
-                following = node.literal.get(segment)
-                if node.param is not None and segment:
-                    if following is not None:
-                        break  # two ways from here
-                    following = node.param
-                if node.rest is not None or following is None:
-                    break
-                node = following
-            else:
-                assert node is not None  # noqa: S101 - see above
-                leaf = node.here.get(method)
-                if leaf is not None:
-                    return leaf.found.route.value
-        else:
-            leaf = fixed.here.get(method)
-            if leaf is not None:
-                return leaf.found.route.value
+        leaf, _ = self._plainly(method, path)
+        if leaf is not None:
+            return leaf.found.route.value
         found = self.match(method, path)
         return found.route.value if isinstance(found, Found) else found
+
+    def _plainly(self, method: str, path: str) -> "tuple[_Leaf[T] | None, Sequence[str]]":
+        """Walk down where there is one way only, to a leaf of this very method: nearly always.
+
+        No leaf says nothing: there may be other ways.
+        """
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed.here.get(method), ()
+        values: list[str] = []
+        node = self._root
+        for segment in path.split("/", self._depth + 1)[1:]:
+            following = node.literal.get(segment)
+            if node.rest is not None or (node.param is not None and following is not None):
+                return None, ()
+            if following is None:
+                following = node.param
+                if following is None or not segment:
+                    return None, ()
+                values.append(segment)
+            node = following
+        return node.here.get(method), values
 
     def _ends(self, path: str) -> Iterator[tuple[_Node[T], tuple[str, ...]]]:
         """Walk the tree, and yield where the path ends in it, the most literal way first."""
