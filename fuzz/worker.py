@@ -60,6 +60,8 @@ def _blindly(name: str, flags: list[str]) -> None:
 
     target = TARGETS[name]
     given: dict[str, Any] = dict(re.findall(r"-(\w+)=(.*)", "\n".join(flags)))
+    if "merge" in given:
+        sys.exit("nothing can be merged without atheris")
     folders = [Path(flag) for flag in flags if not flag.startswith("-")]
     known = [path.read_bytes() for folder in folders for path in sorted(folder.iterdir())]
     random = Random(int(given.get("seed", 0)))
