@@ -29,8 +29,9 @@ def slug(run: Run, data: bytes) -> str:
         run(data)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        said = str(error) or f"{last.name} {last.line}"
-        return "-".join(re.findall(r"[a-z0-9]+", said.lower()))[:60].strip("-")
+        words = re.findall(r"[a-z0-9]+", str(error).lower())
+        words = words or re.findall(r"[a-z0-9]+", f"{last.name} {last.line}".lower())
+        return "-".join(words)[:60].strip("-")
     return "passes-now"
 
 
