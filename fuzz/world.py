@@ -87,7 +87,7 @@ class Wire(asyncio.Transport):
         self.on_write: Callable[[bytes], None] | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.closed:
+        if self.closed or not data:
             return
         assert not self.ended, "written after the end"
         self.sent += data
