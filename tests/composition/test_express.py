@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchgear.gateway.settings import GatewaySettings, Limit
@@ -324,30 +324,34 @@ WARM = 2  # of the requests before a history, those that find a token known and 
 
 @settings(max_examples=120, deadline=None)
 @given(histories, st.sampled_from(sorted(SETTINGS)))
-@example(
-    often(Ask(0, "open", ("broken",)), 6, 1) + often(Ask(20, "open", ("well",)), 8, 2), "brief"
-)
-@example(often(Ask(0, "open", ("sealed", "well")), 12, 0), "usual")  # the budget is spent
-@example(
-    often(Ask(0, "open", ("hang",), 1), 6, 1) + often(Ask(15, "open", ("soon",)), 6, 3), "brief"
-)
-@example(often(Ask(0, "post", ("slow",), 1), 14, 0), "narrow")
-@example([Ask(0, "mine", ("hang",)), *often(Ask(0, "open", ("soon",), 1), 4, 0)], "narrow")
-@example(
-    [Event(0, "lag"), Ask(0, "write"), Ask(1, "open"), Event(2, "spry"), Ask(3, "open")], "usual"
-)
-@example(
-    [Event(0, "down"), *often(Ask(0, "open", ("ended",)), 3, 1), Event(4, "up"), Ask(5)], "usual"
-)
-@example([Ask(0, "open", ("hang",)), Event(1, "anew"), Ask(2), Ask(3)], "usual")
-@example([Ask(0, "open", ("hang",)), Event(0, "none"), Ask(2), Event(3, "all"), Ask(4)], "usual")
-@example(
-    [Event(0, "only one"), Ask(1, "post", ("hang",), 0, 0.5173), Event(2, "all"), Ask(3)], "usual"
-)
-@example(often(Ask(0, "mine"), 5, 0), "limited")
-@example(often(Ask(0, "no scope"), 5, 0), "limited")
 def test_both_ways_are_the_same(history: History, config: str) -> None:
     alike(history, config)
+
+
+AMISS: dict[str, tuple[History, str]] = {
+    "breakers open": ([*often(Ask(0, ends=("broken",)), 6, 1), *often(Ask(20), 8, 2)], "brief"),
+    "it hangs": ([*often(Ask(0, ends=("hang",)), 6, 0), *often(Ask(15), 6, 3)], "brief"),
+    "all are slow": (often(Ask(0, "post", ("slow",), 1), 14, 0), "usual"),
+    "the budget is spent": (often(Ask(0, ends=("sealed", "well")), 12, 0), "usual"),
+    "no room": (often(Ask(0, "mine", ("hang", "soon")), 5, 0), "narrow"),
+    "it lags": ([Event(0, "lag"), Ask(0, "write"), Ask(1), Event(2, "spry"), Ask(3)], "usual"),
+    "nobody listens": (
+        [Event(0, "down"), *often(Ask(0, ends=("ended",)), 3, 1), Event(4, "up"), Ask(5)],
+        "usual",
+    ),
+    "started anew": ([Ask(0, ends=("hang",)), Event(1, "anew"), Ask(2), Ask(3)], "usual"),
+    "none is left": ([Ask(0, ends=("hang",)), Event(0, "none"), Ask(2), Event(3, "all")], "usual"),
+    "one is new": ([Event(0, "only one"), Ask(1), Event(30, "all"), Ask(31), Ask(32)], "usual"),
+    "none beats": ([Event(0, "both away"), Ask(1), Event(2, "one away"), Ask(3)], "usual"),
+    "over the limits": ([*often(Ask(0, "mine"), 5, 0), *often(Ask(1), 9, 0)], "limited"),
+    "without scope, over the limits": (often(Ask(0, "no scope"), 5, 0), "limited"),
+}
+
+
+@pytest.mark.parametrize("amiss", AMISS)
+def test_where_something_is_amiss_both_ways_are_the_same(amiss: str) -> None:
+    history, config = AMISS[amiss]
+    assert alike(history, config) >= WARM
 
 
 @pytest.mark.parametrize("what", ASKED)
