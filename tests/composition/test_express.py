@@ -90,9 +90,8 @@ def said(status: int, *lines: bytes, body: bytes = b"", length: int = -1) -> byt
 OK = said(200, b"content-type: application/json", b"switchgear-fault: {}", body=b'{"a":1}')
 RESET = ConnectionResetError("reset")
 BARE = b"HTTP/1.1 200 OK\r\ndate: now\r\n"
-LATE = Fault(Code.DEADLINE_EXCEEDED, "late", origin="service")
-# What processes do: bytes, waits in seconds, and ends of the connection.
-ENDS: dict[str, tuple[bytes | float | Exception | None, ...]] = {
+# What processes do: bytes, waits in seconds, and ends of the connection, seen or not.
+ENDS: dict[str, tuple[bytes | float | str | Exception | None, ...]] = {
     "well": (0.0031, OK),
     "soon": (0.0211, OK),
     "page": (0.0031, said(200, b"content-type: text/html", b"date: now", body=b"<p>")),
@@ -131,6 +130,7 @@ ENDS: dict[str, tuple[bytes | float | Exception | None, ...]] = {
     "hint": (0.0031, b"HTTP/1.1 103 X\r\nlink: a\r\n\r\n", 0.0113, OK),
     "goodbye": (0.0031, said(200, b"connection: close", body=b"bye"), None),
     "idle end": (0.0031, OK, 0.0113, None),
+    "unseen end": (0.0031, OK, 0.0113, "unseen"),
 }  # fmt: skip
 
 EVENTS = {
@@ -273,6 +273,8 @@ class Told:
                 await asyncio.sleep(part)
             elif isinstance(part, bytes):
                 wire.bring(part)
+            elif isinstance(part, str):
+                wire.end()
             else:
                 wire.leave(part)
 
@@ -343,7 +345,8 @@ AMISS: dict[str, tuple[History, str]] = {
     "none is left": ([Ask(0, ends=("hang",)), Event(0, "none"), Ask(2), Event(3, "all")], "usual"),
     "one is new": ([Event(0, "only one"), Ask(1), Event(30, "all"), Ask(31), Ask(32)], "usual"),
     "none beats": ([Event(0, "both away"), Ask(1), Event(2, "one away"), Ask(3)], "usual"),
-    "over the limits": ([*often(Ask(0, "mine"), 5, 0), *often(Ask(1), 9, 0)], "limited"),
+    "over a principal's limit": (often(Ask(0, "mine"), 5, 0), "brief"),
+    "over all limits": ([*often(Ask(0, "mine"), 5, 0), *often(Ask(1), 9, 0)], "limited"),
     "without scope, over the limits": (often(Ask(0, "no scope"), 5, 0), "limited"),
 }
 
@@ -367,6 +370,13 @@ def test_whatever_is_asked_both_ways_are_the_same(what: str) -> None:
 def test_whatever_comes_of_it_both_ways_are_the_same(what: str, end: str) -> None:
     asked = [Ask(0, what, (end,)), Ask(4, what, (end, "well")), Ask(8, what, ("soon", end))]
     assert alike([*asked, Ask(12)]) > WARM
+
+
+def test_what_may_not_be_sent_twice_goes_by_no_connection_that_has_ended() -> None:
+    """Rule 27: what may, is sent again; for what may not, the kernel is asked first."""
+    ended = [Ask(n, "open", ("unseen end",), n) for n in (0, 1)]
+    for what in ("open", "post", "mine", "write", "put"):
+        assert alike([*ended, *often(Ask(3, what), 3, 0)]) > WARM + 2
 
 
 @pytest.mark.parametrize("leaves", [0.0, 0.0017, 0.0131, 0.5173, 1.1171])

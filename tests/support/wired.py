@@ -6,6 +6,7 @@ written, counted and logged be compared to the last digit.
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -67,10 +68,19 @@ class Wire(asyncio.Transport):
         self.taker = taker
         self.closed = False
         self.gone = False  # its protocol was told
+        self.raw: socket.socket | None = None  # with the other end's end in it, not seen yet
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self.closed:
+        if self.raw is not None:
+            asyncio.get_running_loop().call_soon(self.leave, ConnectionResetError("reset"))
+        elif not self.closed:
             asyncio.get_running_loop().call_soon(self.taker, self, bytes(data))
+
+    def end(self) -> None:
+        """Have the other end close the connection, unseen by the loop for now."""
+        if not self.closed:
+            self.raw, other = socket.socketpair()
+            other.close()
 
     def bring(self, data: bytes) -> None:
         """Have bytes of the other end arrive."""
@@ -86,6 +96,8 @@ class Wire(asyncio.Transport):
     def leave(self, error: Exception | None = None) -> None:
         """Have the other end close, or reset, the connection."""
         self.closed = True
+        if self.raw is not None:
+            self.raw.close()
         if not self.gone:
             self.gone = True
             self.protocol.connection_lost(error)
@@ -106,6 +118,8 @@ class Wire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            return self.raw
         return ("192.0.2.1", 4711) if name == "peername" else default
 
 
