@@ -144,6 +144,8 @@ EVENTS = {
     "anew": lambda house: house.update(generation=2),
     "down": lambda house: house.down.update(("service-1", "service-2")),
     "up": lambda house: house.down.clear(),
+    "unsigned": lambda house: setattr(house, "signs", False),
+    "signed": lambda house: setattr(house, "signs", True),
 }
 SETTINGS = {
     "usual": GatewaySettings(),
@@ -181,7 +183,9 @@ asks = st.builds(
     st.integers(0, 3),
     st.sampled_from([None, None, None, None, 0.0, 0.0017, 0.0131, 0.0231, 0.5173, 1.1171]),
 )
-events = st.builds(Event, st.integers(0, 40), st.sampled_from(sorted(EVENTS)))
+events = st.builds(
+    Event, st.integers(0, 40), st.sampled_from(sorted(EVENTS.keys() - {"unsigned", "signed"}))
+)
 SLOT, STEP = 0.4, 0.02  # seconds: alarms of one tick ring in no certain order, so all are apart
 
 
@@ -370,6 +374,17 @@ def test_whatever_is_asked_both_ways_are_the_same(what: str) -> None:
 def test_whatever_comes_of_it_both_ways_are_the_same(what: str, end: str) -> None:
     asked = [Ask(0, what, (end,)), Ask(4, what, (end, "well")), Ask(8, what, ("soon", end))]
     assert alike([*asked, Ask(12)]) > WARM
+
+
+@pytest.mark.parametrize("express", [True, False])
+def test_a_defect_of_ours_is_answered_and_reported(express: bool) -> None:
+    """No more is promised of it: what has been asked before may not be counted by the gates."""
+    history: History = [Event(0, "unsigned"), Ask(1), Event(2, "signed"), Ask(3)]
+    lines, taken = told(history, "usual", express=express)
+    (answers,) = [line for line in lines if line.startswith("(7, [")]
+    assert answers.count("HTTP/1.1 500 ") == answers.count("HTTP/1.1 200 ") == 1
+    assert lines.count(repr(repr(ZeroDivisionError("a defect of what signs")))) == 1
+    assert taken == (WARM + 1 if express else 0)
 
 
 def test_what_may_not_be_sent_twice_goes_by_no_connection_that_has_ended() -> None:
