@@ -14,7 +14,6 @@ from switchgear import Code, Effect, Refusal, within
 from switchgear.gateway.hurry import asked_for
 from switchgear.http.headers import Headers
 from switchgear.http.pool import deadline_line
-from switchgear.policy.call import Call
 from switchgear.policy.remaining import FLOOR, HEADER, read_remaining, remaining_ms, shortened
 from switchgear.testing import advance, clock
 from tests.integration.http.harness import call as request
@@ -42,7 +41,7 @@ async def test_trap_11_the_header_on_the_wire_is_what_remains() -> None:
 
 
 def test_trap_11_what_is_left_on_the_way_in_is_what_is_given() -> None:
-    line = deadline_line(Call(request("GET").payload, 12.0), 10.75).decode()
+    line = deadline_line(12.0, 10.75).decode()
     assert line == f"{HEADER}: 1250\r\n"
 
 

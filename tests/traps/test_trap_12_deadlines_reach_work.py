@@ -52,7 +52,9 @@ async def test_trap_12_the_server_itself_ends_what_runs_past_the_deadline(databa
 
 def test_trap_12_the_deadline_is_in_the_outgoing_headers() -> None:
     made = call(within=2.0)
-    name, _, told = deadline_line(made, made.deadline - 1.5).decode().strip().partition(": ")
+    name, _, told = (
+        deadline_line(made.deadline, made.deadline - 1.5).decode().strip().partition(": ")
+    )
     assert (name, told) == (HEADER, "1500")
 
 
