@@ -164,7 +164,7 @@ class House:
         doors = [gate.statistics()["out"] for gate in self.door.gates]
         return int(sum([*bulkheads, *breakers, *map(float, doors)]))
 
-    def _known(self, token: str) -> Verified | None:
+    def _known(self, digest: bytes | None) -> Verified | None:
         return None
 
     async def _authenticate(self, token: str) -> Verified:
