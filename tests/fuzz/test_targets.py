@@ -23,20 +23,20 @@ quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if not name.startswith("proxy")])
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=40)
 @given(randoms)
 def test_nearly_valid_bytes_break_no_rule(name: str, random: Random) -> None:
     TARGETS[name].run(TARGETS[name].make(random))
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(quick, max_examples=20)
+@settings(quick, max_examples=10)
 @given(st.binary(max_size=300))
 def test_noise_breaks_no_rule(name: str, data: bytes) -> None:
     TARGETS[name].run(data)
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=200)
 @given(randoms)
 def test_whatever_is_forwarded_is_read_alike_by_h11_and_by_aiohttp(random: Random) -> None:
     proxy.proxy_requests(TARGETS["proxy_requests"].make(random))
