@@ -63,8 +63,8 @@ class FrameReader:
     `masked` says what the peer must do: clients mask, servers do not.
     """
 
-    __slots__ = ("_buffer", "_decoder", "_limit", "_masked", "_need", "_opcode", "_parts",
-                 "_pieces", "_pieces_size", "_size", "closed", "more")  # fmt: skip
+    __slots__ = ("_broken", "_buffer", "_decoder", "_limit", "_masked", "_need", "_opcode",
+                 "_parts", "_pieces", "_pieces_size", "_size", "closed", "more")  # fmt: skip
 
     def __init__(self, limit: int, *, masked: bool) -> None:
         self._limit = limit
@@ -77,14 +77,17 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._size = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._broken: SocketError | None = None  # waits until what came before it was taken
         self.closed = False
         self.more = False  # whether to feed nothing, to get what is left
 
     def feed(self, data: bytes) -> list[Frame | Closing]:
         """Take bytes; return what is complete, a bounded number. A close is the last.
 
-        Raises SocketError at the first rule that is broken.
+        Raises SocketError at the first rule that is broken, once all before it was returned.
         """
+        if self._broken is not None:
+            raise self._end(self._broken)
         if self._need > len(self._buffer) + self._pieces_size + len(data):
             self._pieces.append(data)
             self._pieces_size += len(data)
@@ -93,15 +96,26 @@ class FrameReader:
         self._pieces, self._pieces_size, self._need = [], 0, 0
         events: list[Frame | Closing] = []
         at = turns = 0
-        while not self.closed and turns < AT_ONCE:
-            end = self._one(buffer, at, events)
-            if end < 0:
-                break
-            at = end
-            turns += 1
+        try:
+            while not self.closed and turns < AT_ONCE:
+                end = self._one(buffer, at, events)
+                if end < 0:
+                    break
+                at = end
+                turns += 1
+        except SocketError as error:
+            if not events:
+                raise self._end(error) from None
+            self._broken, self._buffer, self.more = error, b"", True
+            return events
         self.more = turns == AT_ONCE and not self.closed
         self._buffer = b"" if self.closed else buffer[at:]
         return events
+
+    def _end(self, error: SocketError) -> SocketError:
+        """Read no more: nobody knows where the next frame begins."""
+        self._broken, self._buffer, self.more, self.closed = None, b"", False, True
+        return error
 
     def _one(self, buffer: bytes, at: int, events: list[Frame | Closing]) -> int:
         """Read one frame that begins there; return its end, or -1 if it is not complete."""
@@ -136,6 +150,7 @@ class FrameReader:
             payload = buffer[head:end]
         if opcode >= CLOSE:
             events.append(self._control(opcode, payload))
+            self.closed = opcode == CLOSE
         else:
             self._data(opcode, payload, final, events)
         return end
@@ -143,7 +158,6 @@ class FrameReader:
     def _control(self, opcode: int, payload: bytes) -> Frame | Closing:
         if opcode != CLOSE:
             return Frame(opcode, payload)
-        self.closed = True
         if not payload:
             return Closing(1005, "")
         if len(payload) == 1:

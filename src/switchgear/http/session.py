@@ -153,7 +153,6 @@ class WebSocket(Tunnel):
             events = self._reader.feed(data)
         except SocketError as error:
             self.code, self.reason = error.code, error.reason
-            self._reader.closed = True
             self._say_close(error.code, error.reason)
             self._end(BAD if self._client else NEUTRAL)
             self._wake()

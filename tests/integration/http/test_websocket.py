@@ -150,6 +150,27 @@ async def test_a_broken_frame_is_answered_by_its_code(
     assert seen == [(None, code)]
 
 
+async def test_what_came_before_a_broken_frame_is_delivered(loop_factory: Any) -> None:
+    """However the peer's segments were cut: here all is one of them."""
+    seen: list[Any] = []
+
+    async def session(socket: WebSocket) -> None:
+        while (message := await socket.receive()) is not None:
+            seen.append(message)
+        seen.append(socket.code)
+
+    few = SocketSettings(queue=2)
+    before = b"".join(b"\x81\x81\0\0\0\0%d" % number for number in range(6)) + b"\x89\x80\0\0\0\0"
+    async with serving(endpoint(session, settings=few)) as server:
+        client = await Raw.to(server.port)
+        await client.send(HANDSHAKE + b"\r\n" + before + b"\x83\x80\0\0\0\0")
+        got = await client.rest()
+        await client.close()
+    pong, close, code = (tail := got.partition(b"\r\n\r\n")[2])[:2], tail[2:3], tail[4:6]
+    assert (pong, close, int.from_bytes(code, "big")) == (b"\x8a\0", b"\x88", 1002)
+    assert seen == [*"012345", 1002]
+
+
 async def test_a_silent_peer_is_pinged_and_then_dropped(loop_factory: Any) -> None:
     async def session(socket: WebSocket) -> None:
         await socket.receive()

@@ -76,6 +76,21 @@ def test_a_broken_frame_ends_the_connection(wire: bytes, code: int) -> None:
             one_by_one.feed(bytes([value]))
 
 
+@pytest.mark.parametrize(("wire", "code"), [pytest.param(w, c, id=n) for n, w, c in BROKEN])
+def test_what_came_before_a_broken_frame_is_returned_first(wire: bytes, code: int) -> None:
+    got = reader()
+    before = frame(0x81, b"a") + frame(0x89, b"p") + frame(0x01, b"b") + frame(0x80, b"c")
+    assert got.feed(before + wire) == [Frame(TEXT, "a"), Frame(PING, b"p"), Frame(TEXT, "bc")]
+    assert got.more
+    assert not got.closed
+    with pytest.raises(SocketError) as caught:
+        assert read_all(got, b"") == []
+    assert caught.value.code == code
+    assert got.closed
+    assert not got.more
+    assert got.feed(before) == []
+
+
 def test_a_client_refuses_masked_frames() -> None:
     with pytest.raises(SocketError):
         reader(masked=False).feed(frame(0x81, b"a"))
