@@ -79,7 +79,8 @@ ENTRIES = [
     # The client's handshake
     asked("a handshake of another version", shake(b"Sec-WebSocket-Version: 8", without=b"13"),
           "426 websocket-version, kept", has=b"sec-websocket-version: 13\r\n"),
-    asked("a handshake without a version", shake(without=b"13"), "426 websocket-version, kept"),
+    asked("a handshake without a version", shake(without=b"13"), "426 websocket-version, kept",
+          has=b"connection: upgrade\r\nupgrade: websocket\r\n"),
     asked("a handshake without a key", shake(without=b"Key"), "400 websocket-key, kept"),
     asked("a key of 15 bytes", shake(b"Sec-WebSocket-Key: " + KEY[:20], without=b"Key"),
           "400 websocket-key, kept"),

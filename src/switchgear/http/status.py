@@ -1,4 +1,4 @@
-"""Status lines, written beforehand."""
+"""Status lines, written beforehand, and what must stand beside one of them."""
 
 from http import HTTPStatus
 from typing import Final
@@ -10,6 +10,8 @@ LINES: Final = {
     for status in HTTPStatus
     if status >= 200
 }
+# RFC 9110 section 15.5.22: it names what to upgrade to. No handler can: these are fields of the hop.
+LINES[426] += b"connection: upgrade\r\nupgrade: websocket\r\n"
 
 
 def line(status: int) -> bytes:

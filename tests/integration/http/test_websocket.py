@@ -257,6 +257,7 @@ async def test_a_bad_handshake_is_refused(loop_factory: Any, wire: bytes, status
             wire += b"Connection: close\r\n"
         (got,) = await ask(server.port, wire + b"\r\n")
     assert got.status == status
+    assert got.headers.get("upgrade") == ("websocket" if status == 426 else None)
 
 
 async def test_the_page_of_the_same_host_may_open_a_socket(loop_factory: Any) -> None:
@@ -343,6 +344,7 @@ async def test_sockets_pass_through_a_proxy(loop_factory: Any) -> None:
         assert not proxy.connections
         (refused,) = await ask(proxy.port, bad)
         assert refused.status == 426
+        assert refused.headers["upgrade"] == "websocket"
 
 
 async def test_a_drain_tells_sockets_to_connect_again(loop_factory: Any) -> None:
