@@ -10,7 +10,7 @@ LINES: Final = {
     for status in HTTPStatus
     if status >= 200
 }
-# RFC 9110 section 15.5.22: it names what to upgrade to. No handler can: these are fields of the hop.
+# RFC 9110 section 15.5.22: it names what to upgrade to. No handler can: that is the hop's to say.
 LINES[426] += b"connection: upgrade\r\nupgrade: websocket\r\n"
 
 
