@@ -54,7 +54,7 @@ class AsgiHost:
         self.app = app
         self.on_defect = on_defect
         self.socket = socket or SocketSettings()
-        self._root_path = root_path
+        self._root_path = root_path.rstrip("/")  # else frameworks send the path itself to and fro
         self._lifespan = Lifespan(app)
         self._runs: set[Run] = set()
         self._idle: list[Parked] = []

@@ -121,6 +121,8 @@ async def test_mounts_and_the_root_path(loop_factory: Any) -> None:
     async with browsing(app, root_path="/outer") as client:
         got = (await client.get("/outer/inner/items/a/b")).json()
         assert got == ["/outer/inner", "a/b", "/outer/inner/items/x"]
+    async with browsing(star(Route("/", hello)), root_path="/outer/") as client:
+        assert (await client.get("/outer/")).text == "hello"
 
 
 async def test_bodies_come_as_json_as_a_form_and_in_pieces(loop_factory: Any) -> None:
