@@ -26,7 +26,7 @@ from switchgear.http.settings import ServerSettings
 httpx: Any = theirs.httpx
 
 RUN = b"x-live-run"
-SOON = 3.0  # seconds for an app to return once its client is done
+SOON = 8.0  # seconds for an app to return once its client is done: the host grants 5
 SETTINGS = ServerSettings(body_bytes=1 << 30, linger=0.0)
 
 numbers = itertools.count(1)
@@ -61,7 +61,10 @@ def wait(work: Coroutine[Any, Any, Any]) -> Any:
 class Record:
     """What one run of the app did that does not show on the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: Any) -> None:
+        self.scheme = url.scheme
+        port = {"http": 80, "ws": 80}.get(url.scheme, 443) if url.port is None else url.port
+        self.server = (url.raw_host.decode(), port)
         self.done = threading.Event()
         self.error: BaseException | None = None
         self.closed: dict[str, Any] | None = None
@@ -82,6 +85,7 @@ class Served:
         self.client = client
         self.records: dict[bytes, Record] = {}
         self.lifespan_error: BaseException | None = None
+        self.gone = False
         self.host = AsgiHost(self._record, root_path, on_defect=lambda *_: None)
         self.host._lifespan.state = state
         self.server = Server(self.host, SETTINGS, drive=Drive.EAGER, on_defect=lambda *_: None)
@@ -100,13 +104,10 @@ class Served:
             return
         headers = dict(scope["headers"])
         record = self.records.pop(headers[RUN])
-        record.begun = True
-        host, _, port = headers[b"host"].decode().partition(":")
-        scheme = headers[b"x-live-scheme"].decode()
-        scope["headers"] = [pair for pair in scope["headers"] if not pair[0].startswith(b"x-live-")]
-        scope["scheme"] = scheme
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != RUN]
+        scope["scheme"] = record.scheme
         scope["client"] = self.client
-        scope["server"] = (host, int(port or {"http": 80, "ws": 80}.get(scheme, 443)))
+        scope["server"] = record.server
 
         async def observe(message: Any) -> None:
             if message["type"] == "http.response.debug":
@@ -117,11 +118,12 @@ class Served:
             elif message["type"] == "http.response.start" and message.get("trailers"):
                 record.trailers = []
             elif message["type"] == "http.response.trailers" and record.trailers is not None:
-                record.trailers += message["headers"]
+                record.trailers += message.get("headers", ())
             await send(message)
 
         # No HTTP client shows trailers: they are taken here, and the wire is tested by ours.
         scope["extensions"] |= {"http.response.debug": {}, "http.response.trailers": {}}
+        record.begun = True
         try:
             await self.app(scope, receive, observe)
         except Exception as error:
@@ -130,13 +132,14 @@ class Served:
         finally:
             record.done.set()
 
-    def begin(self, scheme: str) -> tuple[Record, list[tuple[bytes, bytes]]]:
-        """Account for a request; return its marks on the wire."""
+    def begin(self, url: Any) -> tuple[Record, tuple[bytes, bytes]]:
+        """Account for a request; return its mark on the wire."""
         number = str(next(numbers)).encode()
-        record = self.records[number] = Record()
-        return record, [(RUN, number), (b"x-live-scheme", scheme.encode())]
+        record = self.records[number] = Record(url)
+        return record, (RUN, number)
 
     async def stop(self) -> None:
+        self.gone = True  # a client that outlives its test gets another
         await self.server.stop()
         await self.host.stop(0.5)
 
@@ -173,9 +176,9 @@ class LiveTransport(httpx.BaseTransport):  # type: ignore[misc]  # likewise
 
     def handle_request(self, request: Any) -> Any:
         served = self.served()
-        record, marks = served.begin(request.url.scheme)
+        record, mark = served.begin(request.url)
         if request.url.scheme in ("ws", "wss"):
-            raise theirs._Upgrade(LiveSession(served, record, request, marks))  # type: ignore[arg-type]  # stands in
+            raise theirs._Upgrade(LiveSession(served, record, request, mark))  # type: ignore[arg-type]  # stands in
         target = request.url.copy_with(scheme="http", host="127.0.0.1", port=served.port)
         transport = httpx.HTTPTransport()
         response: Any = None
@@ -191,7 +194,7 @@ class LiveTransport(httpx.BaseTransport):  # type: ignore[misc]  # likewise
                 httpx.Request(
                     request.method,
                     target,
-                    headers=[*request.headers.raw, *marks],
+                    headers=[*request.headers.raw, mark],
                     stream=request.stream,
                     extensions={**request.extensions, "timeout": {"read": 20, "connect": 5}},
                 )
@@ -218,11 +221,11 @@ class LiveTransport(httpx.BaseTransport):  # type: ignore[misc]  # likewise
 class LiveSession(theirs.WebSocketTestSession):
     """A WebSocket, open over a socket."""
 
-    def __init__(self, served: Served, record: Record, request: Any, marks: Any) -> None:
+    def __init__(self, served: Served, record: Record, request: Any, mark: Any) -> None:
         self.served = served
         self.record = record
         self.request = request
-        self.marks = marks
+        self.mark = mark
 
     def __enter__(self) -> "LiveSession":
         headers = self.request.headers
@@ -236,7 +239,7 @@ class LiveSession(theirs.WebSocketTestSession):
                 sock=socket.create_connection(("127.0.0.1", self.served.port)),
                 additional_headers=[
                     *[(n, v) for n, v in headers.multi_items() if n.lower() not in ours],
-                    *[(n.decode(), v.decode()) for n, v in self.marks],
+                    (self.mark[0].decode(), self.mark[1].decode()),
                 ],
                 user_agent_header=headers.get("user-agent"),
                 subprotocols=[one.strip() for one in offered.split(",")] if offered else None,  # type: ignore[misc]  # their alias
@@ -309,7 +312,7 @@ class LiveTestClient(theirs.TestClient):
         self._place = (root_path, client)
 
     def _served(self) -> Served:
-        if self._at is None:
+        if self._at is None or self._at.gone:
             self._at = Served(self.app, self._place[0], self.app_state, self._place[1])
         return self._at
 

@@ -65,7 +65,8 @@ def main(suite: str, folder: Path, *arguments: str) -> int:
     paths = os.pathsep.join([str(ROOT / "src"), str(HERE)])
     return subprocess.run(
         [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "live_client",
-         "-k", "not trio", "--timeout", "10", "-rf", "--tb=line", *arguments],
+         "-o", "testpaths=tests", "-k", "not trio", "--timeout", "20", "-rf", "--tb=line",
+         *arguments],
         cwd=source, env={**os.environ, "PYTHONPATH": paths}, check=False,
     ).returncode  # fmt: skip
 
