@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 __all__ = ["PIECE", "send_file"]
@@ -16,12 +15,11 @@ Send = Callable[[bytes, bool], Awaitable[None]]
 async def send_file(path: str, size: int | None, send: Send) -> None:
     """Send a file; where its `size` was announced, at most as many bytes.
 
-    So a file that grows while it is sent, as a log does, is sent as long as it was.
+    So a file that grows while it is sent, as a log does, is sent as long as it was. The extension
+    wants absolute paths; frameworks pass on relative ones, and those are where the app stands.
 
-    Raises OSError where it cannot be read, ValueError for a path that is not absolute.
+    Raises OSError where it cannot be read.
     """
-    if not Path(path).is_absolute():
-        raise ValueError(f"the path of a file to send must be absolute, not {path!r}")
     file = await asyncio.to_thread(open, path, "rb")
     try:
         more = True

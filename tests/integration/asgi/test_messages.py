@@ -65,7 +65,6 @@ OF_A_WRONG_SHAPE = {
     "a length in words": [start((b"content-length", b"ten"))],
     "two lengths": [start(length(3), length(4))],
     "a body of text": [START, {"type": "http.response.body", "body": "text"}],
-    "a path that is relative": [START, {"type": "http.response.pathsend", "path": "hosts"}],
 }
 
 

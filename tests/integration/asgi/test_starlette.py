@@ -98,6 +98,19 @@ async def test_every_class_of_response(loop_factory: Any, tmp_path: Path) -> Non
         assert (await client.post("/file")).status_code == 405
 
 
+async def test_a_file_by_a_path_from_where_the_app_stands(
+    loop_factory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file.txt").write_text("here")
+    monkeypatch.chdir(tmp_path)
+
+    async def relative(request: Request) -> Response:
+        return FileResponse("file.txt")
+
+    async with browsing(star(Route("/", relative))) as client:
+        assert (await client.get("/")).text == "here"
+
+
 async def test_static_files_are_sent_once(loop_factory: Any, tmp_path: Path) -> None:
     (tmp_path / "a b.txt").write_text("static")
     app = star(Mount("/static", StaticFiles(directory=tmp_path)))
