@@ -23,8 +23,8 @@ UNREACHABLE = 3
 NEEDS = {
     "starlette": ["starlette[full]", "opentelemetry-sdk", "trio"],
     "fastapi": [
-        "fastapi[all]", "a2wsgi", "dirty-equals", "flask", "inline-snapshot", "logfire", "mypy",
-        "opentelemetry-exporter-otlp-proto-http", "opentelemetry-instrumentation-fastapi",
+        "fastapi[all]", "a2wsgi", "coverage", "dirty-equals", "flask", "inline-snapshot", "logfire",
+        "mypy", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-instrumentation-fastapi",
         "opentelemetry-sdk", "orjson", "pwdlib[argon2]", "pyjwt", "pytest-xdist", "sentry-sdk",
         "sqlmodel", "strawberry-graphql", "trio", "ty", "ujson",
     ],
