@@ -1,0 +1,44 @@
+"""Run the quick tests in two halves, side by side: two CPUs have room for both.
+
+Most of those that start processes and servers wait for them; the others compute. Options go to
+pytest. The half that waits is told when the other has ended; the exit code is the worse one's.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_TESTS = Path(__file__).parents[1] / "tests"
+_WAITING = frozenset({"conformance", "drills", "e2e", "entrances", "integration"})
+
+
+def halves() -> tuple[list[str], list[str]]:
+    """Return the folders of tests that wait, and those of all the others."""
+    folders = sorted(
+        folder for folder in _TESTS.iterdir() if folder.is_dir() and any(folder.rglob("test_*.py"))
+    )
+    waiting = [str(folder) for folder in folders if folder.name in _WAITING]
+    return waiting, [str(folder) for folder in folders if folder.name not in _WAITING]
+
+
+def main(options: Sequence[str]) -> int:
+    """Run both halves with `options`; return the exit code."""
+    waiting, computing = halves()
+    pytest = [sys.executable, "-m", "pytest", *options]
+    with tempfile.TemporaryFile() as told:
+        beside = subprocess.Popen([*pytest, *waiting], stdout=told, stderr=subprocess.STDOUT)
+        try:
+            here = subprocess.call([*pytest, *computing])
+            there = beside.wait()
+        except KeyboardInterrupt:  # the terminal has told both
+            here, there = 130, beside.wait()
+        told.seek(0)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(told.read())
+    return max(here, there)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
