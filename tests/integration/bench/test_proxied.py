@@ -73,6 +73,7 @@ def test_a_token_that_nobody_signed_gives_no_figures() -> None:
     assert "it answered 401" in measured.reasons["wrong"]
 
 
+@pytest.mark.slow
 def test_proxies_give_what_is_behind_them_small_and_large() -> None:
     who = identity()
     measured: list[Measured] = []
