@@ -101,6 +101,7 @@ def test_contenders_are_chosen_by_words_and_a_quick_run_is_one_round() -> None:
     assert only(options("rest").parse_args([]), wanted) == wanted
 
 
+@pytest.mark.slow  # it sets up what other servers need first, where that is not there yet
 def test_a_benchmark_that_is_terminated_leaves_no_server_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.rest", "--only=ours, http", "--seconds=30"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
