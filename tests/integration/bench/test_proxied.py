@@ -57,6 +57,7 @@ def test_a_gateway_that_writes_no_log_is_invalid(capsys: pytest.CaptureFixture[s
     with behind(who) as port:
         silent = gateway("silent", who, port, more='[log]\nlevel = "warning"\n')
         measured = measure([silent], SMALL_ASKED, BRIEF)
+    assert not measured.reasons
     print_measured("here", measured)
     print_aims(measured, [Aim("silent", "silent", 1.0)])
     said = capsys.readouterr().out
