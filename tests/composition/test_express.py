@@ -243,6 +243,10 @@ AMISS: dict[str, tuple[History, str]] = {
     "none beats": ([Event(0, "both away"), Ask(1), Event(2, "one away"), Ask(3)], "usual"),
     "over a principal's limit": (often(Ask(0, "mine"), 5, 0), "brief"),
     "over all limits": ([*often(Ask(0, "mine"), 5, 0), *often(Ask(1), 9, 0)], "limited"),
+    "a token, over the address limit alone": (
+        [Ask(at, "mine", ("well",)) for at in range(3)],
+        "limited",
+    ),
     "without scope, over the limits": (often(Ask(0, "no scope"), 5, 0), "limited"),
 }
 

@@ -15,9 +15,8 @@ from typing import Final
 
 from switchgear.http.headers import Headers
 
-__all__ = ["ClientAddress", "network_of", "networks"]
+__all__ = ["ClientAddress", "networks"]
 
-_IPV6_PREFIX: Final = 64  # one customer's network: within it addresses cost nothing
 _PORT: Final = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 Address = IPv4Address | IPv6Address
@@ -68,17 +67,6 @@ def networks(written: Sequence[str]) -> list[IPv4Network | IPv6Network]:
         except ValueError as error:
             raise ValueError(f"trusted proxy {text!r} is no network: {error}") from None
     return read
-
-
-@lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """Return what a limit counts by: an IPv4 address itself, of an IPv6 address its /64."""
-    parsed = _read(address)
-    if parsed is None:
-        return address
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(IPv6Network((int(parsed) >> _IPV6_PREFIX << _IPV6_PREFIX, _IPV6_PREFIX)))
 
 
 @lru_cache(maxsize=4096)

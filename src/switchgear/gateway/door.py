@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
-from switchgear.gateway.client_address import ClientAddress, network_of
+from switchgear.gateway.client_address import ClientAddress
 from switchgear.gateway.express import Express, Gates
 from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
 from switchgear.gateway.notes import inward, new_trace
@@ -27,6 +27,7 @@ from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Upstream
 from switchgear.http.exchange import Exchange
 from switchgear.http.headers import Headers
+from switchgear.http.limits import network_of
 from switchgear.http.message import Request, Response, json_response
 from switchgear.http.methods import REPEATABLE
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem

@@ -143,6 +143,9 @@ class Express:
         if not notes.plain or notes.host is None:
             return None
         now = self._clock()
+        toll = self._address.price(call.key, now)
+        if toll is None:  # nobody looks at the token of who is held off
+            return None
         passage: Passage = call.trail  # type: ignore[assignment]  # the door's intake made it
         verified: Verified | None = None
         key, due = "", 0.0
@@ -155,10 +158,9 @@ class Express:
             if price is None:
                 return None
             due = price
-        toll = self._address.price(call.key, now)
         until = call.deadline - FIRST
         way = self.lane.swift(now)
-        if toll is None or way is None or until <= now:
+        if way is None or until <= now:
             return None
         pool = way.process.pool
         if not isinstance(pool, Pool) or pool.stamp is not deadline_line:

@@ -28,8 +28,8 @@ from switchgear.http.message import Request, Response
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem_within
 from switchgear.http.stream import Whole
 from switchgear.policy.backoff import Backoff, BackoffSettings
-from switchgear.policy.balance import BalanceSettings, PeakEwma, PeakEwmaBalancer
-from switchgear.policy.breaker import Breaker, State
+from switchgear.policy.balance import PeakEwma, PeakEwmaBalancer
+from switchgear.policy.breaker import Breaker, State, Transition
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
@@ -138,6 +138,7 @@ class Lane:
         self._ways: list[Way] = []
         self._usable: list[Way] = []
         self._old_at = inf  # from when on none of them is new
+        self._mostly_well = False
         self.timeout = attempts_of(route.deadline, route.attempt_timeout, shared.settings)
         self._allowed = self.timeout.allow(route.deadline, repeatable=route.repeatable)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
@@ -172,18 +173,28 @@ class Lane:
         # Where none beats, it is likelier us who are late than all of them that hang: ask anyway.
         self._usable = [way for way in self._ways if way.process.routable] or self._ways
         newest = max((way.since for way in self._usable), default=inf)
-        self._old_at = newest + BalanceSettings().slow_start
+        self._old_at = newest + self._shared.balancer.slow_start
+        self._count()
+
+    def _count(self) -> None:
+        """Count the ways whose breaker is not closed: from half of them on there may be a panic."""
+        shut = sum(way.breaker.state is not State.CLOSED for way in self._usable)
+        self._mostly_well = 2 * shut < len(self._usable)
+
+    def _moved(self, event: Transition) -> None:
+        self._count()
+        if self._shared.transitions is not None:
+            self._shared.transitions(event)
 
     def swift(self, now: float) -> Way | None:
         """Return the way for a call where nothing is amiss, or None to have it looked into."""
-        if now < self._old_at:
+        if now < self._old_at or not self._mostly_well or not self.over.freely:
             return None
         way = self._shared.balancer.swift(self._usable, now)
-        frame = way.frame
         room = way.process.bulkhead
-        if not way.breaker.freely or room.free <= 0 or room.queued or not self.over.freely:
+        if not way.breaker.freely or room.free <= 0 or room.queued:
             return None
-        return way if frame.breaker is way.breaker else None
+        return way
 
     async def resume(self, call: Call[Request], sent: "Attempted") -> Response:
         """Go on with a call whose first attempt was made already, and is not simply well."""
@@ -195,9 +206,8 @@ class Lane:
 
     def breaker(self, name: str) -> Breaker:
         """Make a breaker for this route."""
-        shared = self._shared
         settings = breaker_of(self._allowed)
-        return Breaker(name, settings, jitter=shared.random, on_transition=shared.transitions)
+        return Breaker(name, settings, jitter=self._shared.random, on_transition=self._moved)
 
     def stack(self, parts: list[Part], handler: Handler[Any, Any]) -> Stack:
         """Compile a part of this lane."""

@@ -27,7 +27,7 @@ from switchgear.policy.fault import Code, Fault
 if TYPE_CHECKING:
     from switchgear.http.pool import Pool
 
-__all__ = ["Upstream", "Waiter"]
+__all__ = ["Upstream"]
 
 INTERIM: Final = 8  # informational answers before the final one
 
@@ -65,22 +65,33 @@ class Upstream(Patience, asyncio.Protocol):
 
         Raises Fault when there was none, or none that can be believed.
         """
-        waiter: Waiter = self._loop.create_future() if here().stepper is None else Wait()
-        method, body = call.payload.method, call.payload.body
+        method, body, by = call.payload.method, call.payload.body, call.deadline
         if isinstance(body, Whole):
-            self.launch(waiter, method, framed(head, method, body.data), call.deadline)
-            self._key = key
-        else:
-            self.launch(waiter, method, b"", call.deadline)
-            self._outgoing = Outgoing(self, body)
-            self._outgoing.start(head)
+            return await self.carry(method, framed(head, method, body.data), by, key)
+        waiter = self._waiting()
+        self.launch(waiter, method, b"", by)
+        self._outgoing = Outgoing(self, body)
+        self._outgoing.start(head)
+        return await self._answer_to(waiter)
+
+    async def carry(self, method: str, wire: bytes, by: float, key: str = "") -> Response:
+        """Send a request as it is on the wire, and return its answer. Raises as `exchange` does."""
+        waiter = self._waiting()
+        self.launch(waiter, method, wire, by)
+        self._key = key
+        return await self._answer_to(waiter)
+
+    def _waiting(self) -> Waiter:
+        return self._loop.create_future() if here().stepper is None else Wait()
+
+    async def _answer_to(self, waiter: Waiter) -> Response:
         try:
             return await waiter
         except BaseException:
             self.recall(waiter)
             raise
 
-    def launch(self, waiter: "Waiter", method: str, wire: bytes, by: float) -> None:
+    def launch(self, waiter: Waiter, method: str, wire: bytes, by: float) -> None:
         """Send a request as it is on the wire; `waiter` gets its answer, or why there is none.
 
         It must come before the instant `by`.
@@ -97,21 +108,11 @@ class Upstream(Patience, asyncio.Protocol):
         if by < self._due:
             self.watch(by)
 
-    async def carry(self, method: str, wire: bytes, by: float) -> Response:
-        """Send a request as it is on the wire, and return its answer. Raises as `exchange` does."""
-        waiter: Waiter = self._loop.create_future() if here().stepper is None else Wait()
-        self.launch(waiter, method, wire, by)
-        try:
-            return await waiter
-        except BaseException:
-            self.recall(waiter)
-            raise
-
     def stale(self, error: BaseException) -> bool:
         """Say whether a request failed because its kept connection had been dead before."""
         return isinstance(error, Fault) and self.why == "unanswered"
 
-    def recall(self, waiter: "Waiter") -> None:
+    def recall(self, waiter: Waiter) -> None:
         """Be told that nobody waits for the answer any more: it failed, or was called off."""
         if self._waiter is waiter:
             self._waiter = None
@@ -201,7 +202,7 @@ class Upstream(Patience, asyncio.Protocol):
         self._done()
         waiter.set_result(Response(head.status, head.headers, body))
 
-    def _flow(self, head: ResponseHead, reader: Decoder, first: bytes, waiter: "Waiter") -> None:
+    def _flow(self, head: ResponseHead, reader: Decoder, first: bytes, waiter: Waiter) -> None:
         self._decoder = reader
         length = head.length if head.length > 0 else None
         self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes)

@@ -78,11 +78,6 @@ class Exchange:
 
     # The delivery
 
-    @property
-    def lost(self) -> bool:
-        """Whether the client has left."""
-        return self._connection.lost
-
     def begin(self, work: Work) -> None:
         """Take the running work; the client may have left already."""
         self.work = work

@@ -7,19 +7,17 @@ section 15.2.1) and which a closed socket answers with a reset. Who cannot be as
 answer that has begun and stands still) is waited for no longer than `half_close`.
 """
 
-import select
-from asyncio import BaseTransport
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Sweep
-from switchgear.http.watch import Watching
+from switchgear.http.watch import Watching, gone
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
     from switchgear.http.exchange import Exchange
 
-__all__ = ["HalfClosed", "gone"]
+__all__ = ["HalfClosed"]
 
 _ASK: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _SOON: Final = 0.05  # seconds until it is asked: most answers are there before
@@ -72,13 +70,3 @@ class HalfClosed(Watching):
         elif exchange.sent != self._sent or connection.transport.get_write_buffer_size():
             self._sent, self._since = exchange.sent, now
         return now - self._since >= connection.server.settings.half_close
-
-
-def gone(transport: BaseTransport) -> bool:
-    """Say whether the peer has reset the connection, or closed both halves of it."""
-    raw = transport.get_extra_info("socket")
-    if raw is None or raw.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(raw.fileno(), 0)
-    return bool(poll.poll(0))

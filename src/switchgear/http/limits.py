@@ -12,6 +12,7 @@ never end fill no process either.
 
 import socket
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from heapq import nsmallest
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
@@ -23,12 +24,13 @@ from switchgear.http.watch import readable
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
 
-__all__ = ["UNIX", "Census", "Counters", "counted_by", "longest_idle"]
+__all__ = ["UNIX", "Census", "Counters", "longest_idle", "network_of"]
 
 UNIX: Final = "unix"
 """The address of every client of a unix socket."""
 
 _NETWORK_BYTES: Final = 8  # of an IPv6 address: one customer's, within which addresses are free
+_HOST: Final = bytes(16 - _NETWORK_BYTES)
 _MAPPED: Final = b"\x00" * 10 + b"\xff\xff"
 _SHARE: Final = 32  # one part in so many gives way at once, so that a look pays for many accepts
 _YOUNG: Final = 0.1  # seconds: who has been idle for less is not idle
@@ -90,20 +92,20 @@ class Census:
         settings = self._settings
         if self.total >= settings.connections:
             return "server-full"
-        held = self._by_address.get(counted_by(peer), 0)
+        held = self._by_address.get(network_of(peer), 0)
         if held < settings.connections_per_address:
             return ""
         return "" if self._several is not None and self._several(peer) else "address-full"
 
     def take(self, peer: str) -> None:
         """Count a connection in."""
-        address = counted_by(peer)
+        address = network_of(peer)
         self.total += 1
         self._by_address[address] = self._by_address.get(address, 0) + 1
 
     def give(self, peer: str) -> None:
         """Count a connection out."""
-        address = counted_by(peer)
+        address = network_of(peer)
         self.total -= 1
         held = self._by_address[address]
         if held > 1:
@@ -113,7 +115,7 @@ class Census:
 
     def of(self, peer: str) -> int:
         """Return how many connections an address holds."""
-        return self._by_address.get(counted_by(peer), 0)
+        return self._by_address.get(network_of(peer), 0)
 
     @property
     def crowded(self) -> bool:
@@ -148,17 +150,19 @@ def longest_idle(connections: Iterable["Connection"], now: float, most: int) -> 
     return [one for _, one in found]
 
 
-def counted_by(peer: str) -> str:
-    """Return what an address is counted by.
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Return what a client is counted by, in caps and in limits.
 
     An IPv4 address itself, also where IPv6 carries it; of an IPv6 address its network of 64 bits.
     """
-    if ":" not in peer:
-        return peer
+    if ":" not in address:
+        return address
     try:
-        raw = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
+        raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
     except OSError:
-        return peer
+        return address
     if raw.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, raw[len(_MAPPED) :])
-    return raw[:_NETWORK_BYTES].hex()
+    network = socket.inet_ntop(socket.AF_INET6, raw[:_NETWORK_BYTES] + _HOST)
+    return f"{network}/{8 * _NETWORK_BYTES}"

@@ -12,7 +12,7 @@ from math import inf
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Alarm, Sweep
 
-__all__ = ["Watching", "readable"]
+__all__ = ["Watching", "gone", "readable"]
 
 
 class Watching:
@@ -56,9 +56,18 @@ class Watching:
 
 def readable(transport: BaseTransport) -> bool:
     """Say whether bytes, or an end, wait in the kernel where the loop has not seen them yet."""
+    return _polled(transport, select.POLLIN)
+
+
+def gone(transport: BaseTransport) -> bool:
+    """Say whether the peer has reset the connection, or closed both halves of it."""
+    return _polled(transport, 0)  # which is told without being asked for
+
+
+def _polled(transport: BaseTransport, events: int) -> bool:
     raw = transport.get_extra_info("socket")
     if raw is None or raw.fileno() < 0:
         return False
     poll = select.poll()
-    poll.register(raw.fileno(), select.POLLIN)
+    poll.register(raw.fileno(), events)
     return bool(poll.poll(0))

@@ -116,14 +116,8 @@ class Verifier:
         self._misses = 0
         keys.on_withdrawal(self._withdraw)
 
-    def known(self, token: str, now: float) -> Verified | None:
-        """Return what is known of a token that was verified before; None says nothing about it."""
-        if len(token) > self._settings.token_bytes:
-            return None
-        return self.recall(digest_of(token), now)
-
     def recall(self, digest: bytes | None, now: float) -> Verified | None:
-        """Return what is known of a token by its digest, as `known` does: the hot path.
+        """Return what is known, by its digest, of a token that was verified before: the hot path.
 
         None says nothing about the token; `inspect` decides.
         """

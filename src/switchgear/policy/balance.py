@@ -190,6 +190,7 @@ class PeakEwmaBalancer:
         random: Callable[[], float],
         ejection: Ejection | None = None,
     ) -> None:
+        self.slow_start = settings.slow_start
         self._random = random
         self._candidates = Candidates(ejection, settings)
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from switchgear.gateway.client_address import ClientAddress, network_of
+from switchgear.gateway.client_address import ClientAddress
 from switchgear.http.headers import Headers
+from switchgear.http.limits import network_of
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::/48")
 

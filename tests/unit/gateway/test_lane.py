@@ -485,3 +485,20 @@ async def test_where_all_processes_are_new_none_is_spared() -> None:
     for _ in range(200):
         await doors.ask("GET", "/a")
     assert 0.3 < sum(name == "service-2" for name, _ in doors.sent) / 200 < 0.7
+
+
+async def test_where_half_of_the_breakers_are_open_nobody_takes_the_express_way() -> None:
+    """From there on there may be a panic, in which breakers are passed by: that is for the door."""
+    names = [f"service-{number}" for number in range(1, 5)]
+    doors = house(dict.fromkeys(names, answer), public("GET"))
+    lane = doors.upstream.lane(public("GET"))
+    breakers = [way.breaker for way in lane._usable]
+    assert lane.swift(clock()) is not None
+    breakers[0].force_open(clock())
+    drawn = [lane.swift(clock()) for _ in range(100)]
+    assert {way.name for way in drawn if way is not None} == set(names[1:])
+    breakers[1].force_open(clock())
+    assert not any(lane.swift(clock()) for _ in range(100))
+    breakers[0].reset(clock())
+    assert any(lane.swift(clock()) for _ in range(100))
+    assert [event.new for event in doors.transitions] == [State.OPEN, State.OPEN, State.CLOSED]

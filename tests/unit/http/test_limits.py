@@ -10,7 +10,7 @@ import pytest
 import switchgear.http
 from switchgear.http.connection import Connection
 from switchgear.http.events import Turned
-from switchgear.http.limits import Census, Counters, counted_by
+from switchgear.http.limits import Census, Counters, network_of
 from switchgear.http.refusals import CONFIGURED, OTHER, REASONS
 from switchgear.http.settings import ServerSettings
 from tests.unit.http.wire import Wire, ok, serve
@@ -33,7 +33,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     ],
 )
 def test_an_address_is_counted_by_who_can_have_it(one: str, other: str, same: bool) -> None:
-    assert (counted_by(one) == counted_by(other)) is same
+    assert (network_of(one) == network_of(other)) is same
 
 
 def test_a_cap_per_address_and_one_of_all() -> None:
