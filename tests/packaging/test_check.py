@@ -73,7 +73,7 @@ def test_by_products_are_not_looked_at(tmp_path: Path) -> None:
     assert check.tracked(tmp_path) == ["a.py"]
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="platform: needs git")
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not on the PATH")
 def test_what_is_about_to_be_committed_is_looked_at(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     for name, text in {".gitignore": "*.log\n", "new.py": "", "x.log": ""}.items():

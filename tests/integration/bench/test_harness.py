@@ -103,7 +103,7 @@ def test_a_contender_is_measured_by_either_load(wrk: bool, monkeypatch: pytest.M
     if not wrk:
         monkeypatch.setattr(load.shutil, "which", lambda name: None)
     elif load.generator() != "wrk":
-        pytest.skip("platform: wrk is not on the PATH")
+        pytest.skip("wrk is not on the PATH")
     contenders = [ours("one", "rest_raw"), Missing("gone", "it is gone"), ours("two", "rest_raw")]
     each = Asked("GET", "/users/<n>", headers={"x-one": "1"}, among=20)
     measured = measure(contenders, each, Load(2, 1, 8, 0))

@@ -19,7 +19,7 @@ from bench.scale.idle import held_open
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None,
-    reason="platform: nginx is not installed",
+    reason="nginx is not installed",
 )
 
 BRIEF = Load(1, 1, 8, 0)

@@ -42,11 +42,11 @@ async def test_who_is_called_off_takes_no_connection_from_its_next_user(loop_fac
         release = pool.release
 
         def released(connection: Upstream) -> None:
-            pool.release = release  # type: ignore[method-assign]  # the one moment under test
+            pool.release = release
             release(connection)
             loop.call_soon(meanwhile)
 
-        pool.release = released  # type: ignore[method-assign]  # as the server has it
+        pool.release = released
         first = asyncio.ensure_future(pool(call("GET", "/first")))
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -78,7 +78,7 @@ async def test_a_session_that_nobody_takes_is_ended(loop_factory: Any) -> None:
             forget(connection)
             loop.call_soon(asking.cancel)
 
-        pool.forget = forgotten  # type: ignore[method-assign]  # the one moment under test
+        pool.forget = forgotten
         headers = {"host": "a", "sec-websocket-version": "13", "sec-websocket-key": KEY}
         asked = call("GET", "/talk", headers=headers)
         asked = replace(asked, payload=replace(asked.payload, upgrade="websocket"))

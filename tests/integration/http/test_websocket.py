@@ -267,7 +267,7 @@ async def test_the_page_of_the_same_host_may_open_a_socket(loop_factory: Any) ->
             url(server),
             origin=origin,
             subprotocols=["a", "b"],
-            compression=None,  # type: ignore[arg-type,list-item]  # their alias
+            compression=None,
         ) as socket:
             assert socket.subprotocol == "b"
 

@@ -73,7 +73,7 @@ async def test_what_yields_is_not_decorated() -> None:
 
     for function in (stream, generate, 42):
         with pytest.raises(TypeError, match="policy 'mail' protects functions that return, not"):
-            make()(function)  # type: ignore[call-overload]  # that is what is refused
+            make()(function)
 
 
 async def test_by_default_only_what_had_no_effect_is_tried_again() -> None:

@@ -149,7 +149,7 @@ def test_a_share_hits_that_share_of_the_connections_and_both_directions_alike() 
     for name in range(1000):
         acts = set()
         for direction in ("up", "down"):
-            made = Course(direction, 7, name, Counter())  # type: ignore[arg-type]  # a literal
+            made = Course(direction, 7, name, Counter())
             made.adopt(injections)
             acts.add(made.step(b"").act)
         assert len(acts) == 1

@@ -269,8 +269,8 @@ def test_a_raised_status_means_what_the_answer_means(
 
 def test_the_wait_is_told() -> None:
     for make in RAISED:
-        assert judge(make(429, AFTER)) == Verdict(Health.BAD, again=True, after=7.0)  # type: ignore[operator]  # functions of one shape
-        assert judge(make(429, {"Retry-After": "soon"})) == BAD_AGAIN  # type: ignore[operator]  # functions of one shape
+        assert judge(make(429, AFTER)) == Verdict(Health.BAD, again=True, after=7.0)
+        assert judge(make(429, {"Retry-After": "soon"})) == BAD_AGAIN
 
 
 def test_a_good_answer_of_the_wrong_kind_is_a_defect() -> None:

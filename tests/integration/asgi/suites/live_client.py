@@ -178,7 +178,7 @@ class LiveTransport(httpx.BaseTransport):  # type: ignore[misc]  # likewise
         served = self.served()
         record, mark = served.begin(request.url)
         if request.url.scheme in ("ws", "wss"):
-            raise theirs._Upgrade(LiveSession(served, record, request, mark))  # type: ignore[arg-type]  # stands in
+            raise theirs._Upgrade(LiveSession(served, record, request, mark))
         target = request.url.copy_with(scheme="http", host="127.0.0.1", port=served.port)
         transport = httpx.HTTPTransport()
         response: Any = None
@@ -242,7 +242,7 @@ class LiveSession(theirs.WebSocketTestSession):
                     (self.mark[0].decode(), self.mark[1].decode()),
                 ],
                 user_agent_header=headers.get("user-agent"),
-                subprotocols=[one.strip() for one in offered.split(",")] if offered else None,  # type: ignore[misc]  # their alias
+                subprotocols=[one.strip() for one in offered.split(",")] if offered else None,
                 compression=None,
                 max_size=None,
                 proxy=None,
