@@ -14,6 +14,7 @@ from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.policy.call import Call
 from switchgear.testing.virtual import VirtualLoop, clock
+from tests.support.transport import Transport
 
 __all__ = ["CLIENT", "SERVER", "Wire", "WiredPool", "connected", "drive", "settle", "turns"]
 
@@ -72,16 +73,13 @@ async def turns(count: int = 6) -> None:
         await asyncio.sleep(0)
 
 
-class Wire(asyncio.Transport):
+class Wire(Transport):
     """A transport that keeps what is written, and hands over what is fed while it is read."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
-        super().__init__()
-        self.protocol = protocol
+        super().__init__(protocol)
         self.sent = b""
-        self.reading = True
         self.ended = False
-        self.closed = False
         self.aborted = False
         self.gone = False  # connection_lost was called
         self.on_write: Callable[[bytes], None] | None = None
@@ -93,9 +91,6 @@ class Wire(asyncio.Transport):
         self.sent += data
         if self.on_write is not None:
             self.on_write(bytes(data))
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def write_eof(self) -> None:
         self.ended = True
@@ -140,28 +135,6 @@ class Wire(asyncio.Transport):
             self.protocol.data_received(piece)
             watch(len(piece))
             await turns(2)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
-        self.protocol = protocol
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 4711) if name == "peername" else default
 
 
 def connected(

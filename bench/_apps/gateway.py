@@ -1,15 +1,13 @@
-"""The command line of Switchgear, whose gateway says on SIGUSR1 what it has counted.
+"""The command line of Switchgear, whose gateway tells what it has counted.
 
 It is the gateway that `switchgear run gateway` runs, by the same plan and the same body; all that
-is added is that its own counters can be read. They are written to the file COUNTS.
+is added is that its own counters can be read, from the socket COUNTS.
 """
 
 import asyncio
 import json
 import os
-import signal
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -38,7 +36,7 @@ def plan(settings: Settings, target: Target) -> Plan:
 
 
 async def counted(context: RoleContext) -> None:
-    """Run the gateway, and write its counters when told."""
+    """Run the gateway, and tell its counters to whoever connects to the socket COUNTS."""
     verifiers: list[Verifier] = []
 
     def made(*given: Any) -> Verifier:
@@ -46,20 +44,23 @@ async def counted(context: RoleContext) -> None:
         return verifiers[-1]
 
     vars(trust)["Verifier"] = made  # it is made inside, once
-    tasks: set[asyncio.Task[None]] = set()
 
-    def ask() -> None:
-        tasks.add(asyncio.create_task(_write(context, verifiers[0])))
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not verifiers or "upstreams" not in context.answers:  # it is still starting
+            await asyncio.sleep(0.05)
+        writer.write(json.dumps(await _counts(context, verifiers[0])).encode())
+        await writer.drain()
+        writer.close()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, ask)
-    await gateway(context)
+    async with await asyncio.start_unix_server(tell, os.environ["COUNTS"]):
+        await gateway(context)
 
 
-async def _write(context: RoleContext, verifier: Verifier) -> None:
+async def _counts(context: RoleContext, verifier: Verifier) -> Mapping[str, int]:
     upstreams: Mapping[str, Any] = await context.answers["upstreams"](None)
     known = verifier.statistics()
     gates = upstreams["gates"]
-    counts = {
+    return {
         "requests": context.requests(),
         "address limit": gates["address limit"]["admitted"],
         "principal limit": gates["principal limit"]["admitted"],
@@ -69,10 +70,6 @@ async def _write(context: RoleContext, verifier: Verifier) -> None:
         ),
         "metrics": _requests_in(context.registry.snapshot()),
     }
-    path = Path(os.environ["COUNTS"])
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(counts))
-    fresh.replace(path)
 
 
 def _requests_in(snapshot: Any) -> int:

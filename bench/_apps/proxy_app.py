@@ -1,12 +1,9 @@
 """A reverse proxy of our server and pool alone: our frames, stepped in the server's callback."""
 
-import asyncio
 import os
-import socket
-import sys
 from typing import Any
 
-from switchgear.assembly.running import freeze, loop_factory
+from bench._apps.serving import serve
 from switchgear.core.handler import Handler
 from switchgear.http.message import Request, Response
 from switchgear.http.pool import Pool
@@ -33,14 +30,10 @@ def forwarding(send: Handler[Any, Any]) -> Handler[Request, Response]:
     return forward
 
 
-async def main() -> None:
+def proxy() -> Server:
     pool = Pool("127.0.0.1", int(os.environ["UPSTREAM"]))
-    server = Server(forwarding(pool), drive=Drive.EAGER)
-    await server.start(socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096))
-    freeze()
-    await asyncio.Event().wait()
+    return Server(forwarding(pool), drive=Drive.EAGER)
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main())
+    serve(proxy)

@@ -1,13 +1,9 @@
 """The users' app on our HTTP server alone: routed by hand, validated by msgspec."""
 
-import asyncio
-import socket
-import sys
-
 import msgspec
 
+from bench._apps.serving import serve
 from bench._apps.users.app import NewUser, User, ids
-from switchgear.assembly.running import freeze, loop_factory
 from switchgear.http.message import Request, Response, json_response
 from switchgear.http.server import Drive, Server
 from switchgear.policy.call import Call
@@ -32,13 +28,5 @@ async def users(call: Call[Request]) -> Response:
     return json_response(User(int(number), "Ada Lovelace", "ada@example.com", 36))
 
 
-async def main() -> None:
-    server = Server(users, drive=Drive.PARKED)
-    await server.start(socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096))
-    freeze()
-    await asyncio.Event().wait()
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main())
+    serve(lambda: Server(users, drive=Drive.PARKED))

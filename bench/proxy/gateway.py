@@ -2,7 +2,7 @@
 
 import json
 import os
-import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ __all__ = ["Identity", "gateway", "identity", "lines_with"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _ANSWERS_WITHIN: Final = 30.0
-_ASKED_EVERY: Final = 5.0
 _CONFIGURATION: Final = """
 [gateway]
 address = { rate = 1e9, burst = 1e9 }
@@ -84,20 +83,23 @@ def gateway(
 
 def counts(place: Running) -> Mapping[str, int]:
     """Ask the gateway for its counters, and count its log lines. Raises RuntimeError."""
-    path = place.folder / "counts"
-    path.unlink(missing_ok=True)
-    asked = 0.0
     until = time.monotonic() + _ANSWERS_WITHIN
-    while not path.exists():
-        now = time.monotonic()
-        if now > until:
-            raise RuntimeError("the gateway does not tell its counters")
-        if now >= asked + _ASKED_EVERY:  # a signal can get lost: seen once in twenty
-            os.kill(place.pid, signal.SIGUSR1)
-            asked = now
-        time.sleep(0.01)
-    told: dict[str, int] = json.loads(path.read_text())
-    return {**told, "log lines": lines_with(place, b'"event":"request"')}
+    while True:
+        try:
+            told: dict[str, int] = json.loads(_told(place))
+        except (OSError, ValueError) as error:  # it is still starting
+            if time.monotonic() > until:
+                raise RuntimeError(f"the gateway does not tell its counters: {error!r}") from None
+            time.sleep(0.05)
+        else:
+            return {**told, "log lines": lines_with(place, b'"event":"request"')}
+
+
+def _told(place: Running) -> bytes:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(_ANSWERS_WITHIN)
+        asking.connect(str(place.folder / "counts"))
+        return b"".join(iter(lambda: asking.recv(65536), b""))
 
 
 def lines_with(place: Running, mark: bytes) -> int:

@@ -5,10 +5,11 @@ from math import isfinite
 from typing import Final
 
 from fuzz.cuts import reader
-from switchgear.gateway.client_address import ClientAddress, network_of
+from switchgear.gateway.client_address import ClientAddress
 from switchgear.gateway.forward import named_by, plain_id, trace_of
 from switchgear.http.handshake import check_request
 from switchgear.http.headers import Headers
+from switchgear.http.limits import network_of
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import FAULT_HEADER, believed, fault_of, problem, retry_after
 from switchgear.http.status import LINES, line

@@ -34,6 +34,7 @@ from switchgear.policy.breaker import Transition
 from switchgear.policy.call import Principal
 from switchgear.policy.shedder import Shedder
 from switchgear.testing.virtual import clock
+from tests.support.transport import Transport
 
 __all__ = ["SEALS", "WALL", "House", "Seen", "Wire", "token"]
 
@@ -59,14 +60,12 @@ def token(subject: str, *scopes: str) -> str:
     return Minter(KEY, TOKENS).mint(Principal(subject, "", frozenset(scopes)), WALL)
 
 
-class Wire(asyncio.Transport):
+class Wire(Transport):
     """One end of a connection: what is written goes to `taker`, in the loop's next turn."""
 
     def __init__(self, protocol: asyncio.Protocol, taker: Callable[["Wire", bytes], None]) -> None:
-        super().__init__()
-        self.protocol = protocol
+        super().__init__(protocol)
         self.taker = taker
-        self.closed = False
         self.gone = False  # its protocol was told
         self.raw: socket.socket | None = None  # with the other end's end in it, not seen yet
 
@@ -102,25 +101,10 @@ class Wire(asyncio.Transport):
             self.gone = True
             self.protocol.connection_lost(error)
 
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "socket":
             return self.raw
-        return ("192.0.2.1", 4711) if name == "peername" else default
+        return super().get_extra_info(name, default)
 
 
 class Seen:

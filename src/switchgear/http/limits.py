@@ -160,7 +160,7 @@ def network_of(address: str) -> str:
         return address
     try:
         raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
+    except (OSError, ValueError):  # no address; a text that cannot be one
         return address
     if raw.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, raw[len(_MAPPED) :])

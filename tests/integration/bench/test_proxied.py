@@ -103,6 +103,7 @@ def test_connections_are_held_open_and_routes_are_asked_in_turn() -> None:
                 held_open(place.port, 10, "/nowhere", many.headers),
             ):
                 pass
-        measured = measure([many], SMALL_ASKED, BRIEF)
-    assert measured.figures["many"].invalid == "", measured
+        measured = measure([many], SMALL_ASKED, BRIEF, check=checking("/small", len(SMALL)))
+    assert not measured.reasons
+    assert measured.figures["many"].invalid == ""
     assert measured.figures["many"].errors == 0

@@ -12,20 +12,18 @@ from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.policy.call import Call
 from switchgear.testing.virtual import clock
+from tests.support.transport import Transport
 
 
-class Wire(asyncio.Transport):
+class Wire(Transport):
     """Keeps what is written; `unsent` is what the peer has not read yet."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
-        super().__init__()
-        self.protocol = protocol
+        super().__init__(protocol)
         self.sent = b""
         self.unsent = 0
         self.high = 65536
-        self.reading = True
         self.ended = False  # by write_eof
-        self.closed = False
         self.aborted = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -36,9 +34,6 @@ class Wire(asyncio.Transport):
         """Let the peer stop reading with so many bytes on their way."""
         self.unsent = unsent
         self.protocol.pause_writing()
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def write_eof(self) -> None:
         self.ended = True
@@ -55,27 +50,11 @@ class Wire(asyncio.Transport):
             self.closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
-        self.protocol = protocol
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 4711) if name == "peername" else default
 
 
 def serve(
