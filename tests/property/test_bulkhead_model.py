@@ -113,8 +113,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
     def enter_by_hand(self) -> None:
         """Do as a frame does while nobody waits: take a place, and ask nobody."""
         if not self.bulkhead.queued and self.bulkhead.free:
-            self.bulkhead.free -= 1
-            self.bulkhead.admitted += 1
+            self.bulkhead.entered += 1
             self.by_hand.append(self.now)
             self.admitted += 1
 
@@ -125,7 +124,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
             return multiple()
         at = self.by_hand.pop(0)
         if not self.bulkhead.queued and not overdue:
-            self.bulkhead.free += 1
+            self.bulkhead.most += 1
             self.settled += 1
             return multiple()
         permit = self.bulkhead.named(at, at + 4.0)

@@ -39,6 +39,11 @@ class QuantileAgainstList(RuleBasedStateMachine):
             self.latencies.observe(seconds, self.now)
             self.all.append((self.half(), seconds))
 
+    @rule(seconds=latencies, calls=st.integers(1, 20))
+    def observe_a_sample(self, seconds: float, calls: int) -> None:
+        self.latencies.observe(seconds, self.now, calls)
+        self.all += [(self.half(), seconds)] * calls
+
     @rule(share=st.sampled_from([0.0, 0.25, 0.5, 0.95, 1.0]))
     def ask(self, share: float) -> None:
         remembered = self.remembered()

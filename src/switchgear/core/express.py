@@ -9,26 +9,29 @@ history.)
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from threading import get_ident
+from types import FunctionType
 from typing import Any, Final
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
 from switchgear.core.drivers import task_on, working
 from switchgear.core.endings import judged
-from switchgear.core.frames import LONG, Frame
-from switchgear.core.permits import Held, settle
+from switchgear.core.frames import LONG, SHORT, Frame
+from switchgear.core.permits import settle
 from switchgear.core.timeout import Cut
-from switchgear.policy.gate import Permit
+from switchgear.policy.budget import RetryBudget
 from switchgear.policy.verdict import GOOD
 
-__all__ = ["Run", "express"]
+__all__ = ["Run", "express", "spread"]
 
 Function = Callable[..., Awaitable[Any]]
 Run = Callable[[Function, tuple[Any, ...], Mapping[str, Any]], Coroutine[Any, Any, Any]]
 """Runs a function with its arguments under a frame."""
 
 _get_due: Final = due.get
+_get_ambient: Final = ambient.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
 
@@ -48,55 +51,50 @@ def express(frame: Frame) -> Run:
         return plainly
     if not frame.simple or not timeout.enforce or (frame.retry is not None and budget is None):
         return plainly
-    kit, clock, judge, observe = frame.kit, frame.clock, frame.kit.judge, frame.observe
+    if budget is None:
+        budget = RetryBudget()  # nobody draws on it
+    clock, judge, observe, tally = frame.clock, frame.kit.judge, frame.observe, frame.tally
     full, repeatable, longest, share = frame.full, frame.repeatable, timeout.limit, timeout.share
-    tally, get_ambient = frame.tally, ambient.get
+    slow_after = breaker.slow_after
 
     async def hasten(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         now = clock()
         until = now + full
-        earliest, outermost = _get_due(), get_ambient()
+        earliest, outermost = _get_due(), _get_ambient()
         if earliest is not None and earliest < until:
             until = earliest
         if outermost is not None and outermost.deadline < until:  # it may have come later
             until = outermost.deadline
-        left = until - now
-        if (
-            not breaker.freely
-            or bulkhead.free <= 0
-            or bulkhead.queued
-            or left < hurry.usual
-            or left <= 0.0
-        ):
-            return await run(None, function, args, kwargs)
-        if budget is not None:
-            if now < budget.edge:
-                budget.fresh += 1
-            else:
-                budget.deposit(now)
-        limit = until
+        allowed = until - now
         if repeatable:
-            allowed = left * share
-            if allowed < hurry.usual:
-                allowed = left  # half of it would not do
+            allowed *= share
             if allowed > longest:
                 allowed = longest
-            if allowed < left:
-                limit = now + allowed
+        if (
+            not 0.0 < allowed >= hurry.usual  # where half of it would not do, nor here
+            or not breaker.freely
+            or (entered := bulkhead.entered) >= bulkhead.most
+            or bulkhead.queued
+        ):
+            return await run(None, function, args, kwargs)
+        if now < budget.edge:
+            budget.fresh += 1
+        else:
+            budget.deposit(now)
+        limit = now + allowed if repeatable else until
         desk: Any = frame.desk
         driver: Any = None
         if desk.thread == get_ident() and desk.place.stepper is None:
             driver = task_on(desk.loop)
         if driver is None:  # another thread, another loop, or no task
-            desk = frame.desk = kit.desk()
+            desk = frame.desk = frame.kit.desk()
             driver = working()
         sweep = desk.sweep
         slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
         breaker.admitted += 1
         epoch = breaker.generation
-        bulkhead.admitted += 1
-        bulkhead.free -= 1
-        cut = Cut(frame, driver, limit, driver.cancelling(), by_hand=True)
+        bulkhead.entered = entered + 1
+        cut = Cut(frame, driver, limit, driver.cancelling(), True)
         slot.add(cut)
         try:
             token = _set_due(limit)
@@ -110,10 +108,7 @@ def express(frame: Frame) -> Run:
             verdict = GOOD if judge is None else judged(judge, answer)
         except BaseException as error:
             slot.discard(cut)
-            if cut.rings:
-                cut.off()
-            attempt = Attempt(frame, now, until, None, repeatable=repeatable)
-            attempt.take(frame.named(None, epoch, now, limit, inside=True), now, limit, 1, None)
+            attempt = _made(frame, cut, epoch, now, until)
             failure = attempt.lost(error, cut)
             if failure is error:
                 raise
@@ -122,42 +117,57 @@ def express(frame: Frame) -> Run:
             answer = None
         else:
             slot.discard(cut)
-            in_time = True
-            if cut.rings:
-                cut.off()
-                in_time = False
             if (
                 verdict is GOOD
-                and in_time
+                and not cut.rings
                 and (answer.__class__ is frame.plain or not frame.streams(answer))
             ):
                 end = clock()
-                held: Held = None
-                if bulkhead.queued:
-                    held = (bulkhead, bulkhead.named(now, limit), None)
-                else:
-                    bulkhead.free += 1
+                took = end - now
                 if (
-                    epoch == breaker.generation
-                    and end < breaker.edge
-                    and end - now <= breaker.slow_after
+                    end < breaker.edge
+                    and took <= slow_after
+                    and epoch == breaker.generation
+                    and not bulkhead.queued
                 ):
                     breaker.fresh += 1
+                    bulkhead.most += 1
                 else:
-                    held = (breaker, Permit(now, epoch), held)
-                if held is not None:
-                    settle(held, verdict, end)
-                tally.good += 1
-                if end - now > LONG or not tally.good & 31:
-                    hurry.observe(end - now, end)
+                    settle(frame.named(None, epoch, now, limit, inside=True), verdict, end)
+                count = tally.good = tally.good + 1
+                if took > LONG:
+                    hurry.observe(took, end)
+                elif not count & SHORT:
+                    hurry.observe(took, end, SHORT + 1)
                 if observe is not None:
-                    frame.tell(1, 1, end - now, end - now)
+                    frame.tell(1, 1, took, took)
                 return answer
-            attempt = Attempt(frame, now, until, None, repeatable=repeatable)
-            attempt.take(frame.named(None, epoch, now, limit, inside=True), now, limit, 1, None)
+            in_time = not cut.rings
+            attempt = _made(frame, cut, epoch, now, until)
             if attempt.won(answer, verdict, in_time=in_time):
                 return answer
-        following = await attempt.rest(answer)
-        return await run(None, function, args, kwargs, following)
+        return await run(None, function, args, kwargs, await attempt.rest(answer))
 
     return hasten
+
+
+def _made(frame: Frame, cut: Cut, epoch: int, begun: float, until: float) -> Attempt:
+    """Make an attempt of a call that did not simply go well, once its alarm is disarmed."""
+    if cut.rings:
+        cut.off()
+    attempt = Attempt(frame, begun, until, None, repeatable=frame.repeatable)
+    held = frame.named(None, epoch, begun, cut.limit, inside=True)
+    attempt.take(held, begun, cut.limit, 1, None)
+    return attempt
+
+
+def spread(run: Run) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return the same code, called as `run(function, *args, **kwargs)`.
+
+    Those two stand where they stood: all that is different is who packs them. (Another function
+    around it would cost 50 ns, and a second copy of the code a second set of mistakes.)
+    """
+    code = run.__code__
+    flags = code.co_flags | CO_VARARGS | CO_VARKEYWORDS
+    code = code.replace(co_argcount=1, co_posonlyargcount=1, co_flags=flags)
+    return FunctionType(code, run.__globals__, "call", None, run.__closure__)

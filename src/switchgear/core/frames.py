@@ -40,7 +40,8 @@ __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 Kind = TypeVar("Kind")
 
 _NONE: Final[Mapping[str, Any]] = {}
-LONG: Final = 0.001  # seconds: of calls shorter than this, one in 32 is a sample large enough
+LONG: Final = 0.001  # seconds: of calls up to that, one in 128 is noted, as so many
+SHORT: Final = 127  # the bits that are 0 in the number of that one
 _get_due: Final = due.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
@@ -192,9 +193,8 @@ class Frame:
             if asked:
                 held, now = await self._admit(asked, work, until, held, now)
             if bulkhead is not None:
-                if bulkhead.free > 0 and not bulkhead.queued:
-                    bulkhead.admitted += 1
-                    bulkhead.free -= 1
+                if bulkhead.entered < bulkhead.most and not bulkhead.queued:
+                    bulkhead.entered += 1
                     inside = True
                 else:
                     held, now = await self._admit((bulkhead,), work, until, held, now)
@@ -272,7 +272,7 @@ class Frame:
                     if bulkhead.queued:
                         held = (bulkhead, bulkhead.named(now, limit), held)
                     else:
-                        bulkhead.free += 1
+                        bulkhead.most += 1
                 if epoch >= 0:
                     if (
                         epoch == breaker.generation
@@ -286,8 +286,11 @@ class Frame:
                     settle(held, verdict, end)
                 tally = self.tally
                 tally.good += 1
-                if hurry is not None and (end - now > LONG or not tally.good & 31):
-                    hurry.observe(end - now, end)
+                if hurry is not None:
+                    if end - now > LONG:
+                        hurry.observe(end - now, end)
+                    elif not tally.good & SHORT:
+                        hurry.observe(end - now, end, SHORT + 1)
                 if self.observe is not None:
                     number = tries if call is None else call.attempt + tries - 1
                     self.tell(number, tries, end - now, end - begun)

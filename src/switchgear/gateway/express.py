@@ -226,8 +226,7 @@ class Express:
         over, breaker, bulkhead = self.lane.over, way.breaker, way.process.bulkhead
         over.admitted += 1
         breaker.admitted += 1
-        bulkhead.admitted += 1
-        bulkhead.free -= 1
+        bulkhead.entered += 1
         way.in_flight += 1
         return Sent(
             way.frame, stepper, limit, stepper.cancelling(), True, 0, None,
@@ -281,7 +280,7 @@ class Express:
         if bulkhead.queued:
             settle((bulkhead, bulkhead.named(at, sent.limit), None), GOOD, now)
         else:
-            bulkhead.free += 1
+            bulkhead.most += 1
         breaker, over = way.breaker, self.lane.over
         epoch = sent.epoch
         if epoch == breaker.generation and now < breaker.edge and took <= breaker.slow_after:

@@ -191,8 +191,8 @@ class Lane:
         if now < self._old_at or not self._mostly_well or not self.over.freely:
             return None
         way = self._shared.balancer.swift(self._usable, now)
-        room = way.process.bulkhead
-        if not way.breaker.freely or room.free <= 0 or room.queued:
+        inside = way.process.bulkhead
+        if not way.breaker.freely or inside.entered >= inside.most or inside.queued:
             return None
         return way
 

@@ -60,9 +60,11 @@ class Bulkhead:
     The sleeper arms its own alarm at `Waiting.until` and then calls `abandon`, which writes the
     refusal into `answer`.
 
-    While nobody is `queued`, nobody need ask: to enter comes to taking one from `free`, if there is
-    one, and adding one to `admitted`, to leave to giving it back. A frame does so by hand, which
-    saves both calls and the permit; it has `named` make a permit of its place for any other
+    `entered` counts the places that were taken so far, `most` how many may have been: it starts
+    with the permits, and every place that is given back adds to it. So what is free is the one
+    without the other. While nobody is `queued`, nobody need ask: to enter comes to adding one to
+    `entered`, where it is below `most`, to leave to adding one to `most`. A frame does so by hand,
+    which saves both calls and the permit; it has `named` make a permit of its place for any other
     ending, and counts its overdue work in `overrun` itself.
     """
 
@@ -73,10 +75,11 @@ class Bulkhead:
         self.name = name
         self._settings = settings
         # The express way: see above.
-        self.free = settings.permits
+        self.entered = 0
+        self.most = settings.permits
         self.queued = 0
-        self.admitted = 0
         self.overrun = 0
+        self._doubled = 0  # of the places entered, those that one permit took beside its first
         self._seen = -inf
         self._stands_since = inf  # since when the queue, while there is one, was never empty
         # Ordered dictionaries, because any waiter may leave at any time.
@@ -89,11 +92,7 @@ class Bulkhead:
         weight = ask.weight
         if self.queued or not 0 < weight <= self.free:
             return self._admit_when_full(ask, now)
-        self.free -= weight
-        self.admitted += 1
-        permit = Permit(now, 0, weight)
-        self._out[permit] = ask.deadline
-        return permit
+        return self._grant(ask, now)
 
     def named(self, at: float, deadline: float) -> Permit:
         """Make a permit of a place that was taken by hand at the instant `at`."""
@@ -113,7 +112,7 @@ class Bulkhead:
             how = "settled twice" if permit.spent else "never given out by it"
             raise RuntimeError(f"a permit of bulkhead '{self.name}' was {how}") from None
         permit.spent = True
-        self.free += permit.weight
+        self.most += permit.weight
         return self._serve(now) if self.queued else ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:
@@ -143,6 +142,11 @@ class Bulkhead:
         )
 
     @property
+    def free(self) -> int:
+        """How many places are free, whoever waits for them."""
+        return self.most - self.entered
+
+    @property
     def out(self) -> int:
         """How many are inside, whatever their weight."""
         by_hand = self._settings.permits - self.free - sum(permit.weight for permit in self._out)
@@ -154,14 +158,15 @@ class Bulkhead:
         Of those who waited, `expired` had no patience left, `hurried` made room in a standing
         queue, and `abandoned` left of their own accord.
         """
+        out, admitted = self.out, self.entered - self._doubled
         return {
             "permits": self._settings.permits,
             "free": self.free,
-            "out": self.out,
+            "out": out,
             "overdue": self.overdue(self._seen),
             "waiting": self.queued,
-            "admitted": self.admitted,
-            "settled": self.admitted - self.out,
+            "admitted": admitted,
+            "settled": admitted - out,
             "refused": self._refused,
             "expired": self._expired,
             "hurried": self._hurried,
@@ -221,8 +226,8 @@ class Bulkhead:
         return now - waiting.since > patience
 
     def _grant(self, ask: Ask, now: float) -> Permit:
-        self.free -= ask.weight
-        self.admitted += 1
+        self.entered += ask.weight
+        self._doubled += ask.weight - 1
         permit = Permit(now, 0, ask.weight)
         self._out[permit] = ask.deadline
         return permit

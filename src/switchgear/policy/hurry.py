@@ -74,9 +74,9 @@ class Hurry:
         self.usual = usual or 0.0
         return usual is not None and left < usual
 
-    def observe(self, elapsed: float, now: float) -> None:
-        """Take in how long one good call took, in seconds."""
-        self._latencies.observe(elapsed, now)
+    def observe(self, elapsed: float, now: float, calls: int = 1) -> None:
+        """Take in how long one good call took, in seconds, as a sample of so many."""
+        self._latencies.observe(elapsed, now, calls)
         self.usual = self._latencies.quantile(self._quantile, now) or 0.0
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:

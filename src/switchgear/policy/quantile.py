@@ -45,7 +45,7 @@ class Latencies:
 
     A logarithmic histogram: what is told is within 2.6 % of the sample at the nearest rank,
     from 10 us to 10,000 s. It covers the present half of the span and the whole one before,
-    so a memory of the past is gone after `span` at the latest. Observing adds one to an integer;
+    so a memory of the past is gone after `span` at the latest. Observing adds to an integer;
     a quantile once told is told again until more than a sixteenth of the samples is new, or
     the half is over. An instant before the newest one seen counts as the newest.
     """
@@ -62,8 +62,8 @@ class Latencies:
         self._due: float  # from how many on quantiles are counted anew
         self._told: dict[float, float] = {}
 
-    def observe(self, seconds: float, now: float) -> None:
-        """Take in how long one call took."""
+    def observe(self, seconds: float, now: float, calls: int = 1) -> None:
+        """Take in how long one call took, as a sample of so many."""
         if now >= self._ends:
             self._turn(now)
         if seconds <= _SHORTEST:
@@ -72,8 +72,8 @@ class Latencies:
             place = int(_STEPS * log(seconds) + _SHIFT) + 1
         else:
             place = _LAST
-        self._present[place] += 1
-        self._seen += 1
+        self._present[place] += calls
+        self._seen += calls
 
     def quantile(self, share: float, now: float) -> float | None:
         """Return the seconds within which `share` (from 0 to 1) of the calls ended.

@@ -25,7 +25,9 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
     """
     before = [dict(vars(policy)) for policy in policies]
     for policy in policies:
-        vars(policy).update(vars(policy.anew(**{"clock": clock, **options})))
+        anew = policy.anew(**{"clock": clock, **options})
+        vars(policy).clear()
+        vars(policy).update(vars(anew))
     try:
         yield
     finally:

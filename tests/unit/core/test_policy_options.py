@@ -258,6 +258,19 @@ async def test_no_attempt_follows_for_which_there_is_less_time_than_usual() -> N
     tried.home()
 
 
+@pytest.mark.parametrize("way", [{}, {"rate": PLENTY}])
+async def test_short_calls_count_for_all_those_that_one_stands_for(way: dict[str, Any]) -> None:
+    """Of them, one in 128 is noted: counted as one, it would be outvoted by a few long ones."""
+    tried = Tried("ok", **way)
+    for number in range(1280):
+        tried.takes = 0.0 if number % 10 else 0.05
+        await tried.call()
+    usual = tried.policy.statistics()["hurry"]["usual"]
+    assert isinstance(usual, float)
+    assert 0.0 < usual < 0.001
+    tried.home()
+
+
 async def test_without_hurry_who_has_no_time_is_called_off_half_way() -> None:
     tried = Tried("ok", takes=0.2, hurry=None, attempts=1)
     for _ in range(30):

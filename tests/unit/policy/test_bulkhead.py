@@ -280,10 +280,9 @@ def test_an_ask_out_of_range_says_what_would_be_right(ask: Ask) -> None:
 def test_to_enter_and_to_leave_by_hand_is_to_take_a_place_and_to_give_it_back() -> None:
     bulkhead = make(permits=3)
     assert (bulkhead.kind, bulkhead.bounds) == ("bulkhead", True)
-    assert (bulkhead.free, bulkhead.queued, bulkhead.admitted, bulkhead.overrun) == (3, 0, 0, 0)
+    assert (bulkhead.most, bulkhead.queued, bulkhead.entered, bulkhead.overrun) == (3, 0, 0, 0)
     for _ in range(2):
-        bulkhead.free -= 1
-        bulkhead.admitted += 1
+        bulkhead.entered += 1
     assert bulkhead.out == 2
     permit = inside(bulkhead, 1.0)
     assert (permit.at, permit.generation, permit.weight) == (1.0, 0, 1)
@@ -298,7 +297,7 @@ def test_to_enter_and_to_leave_by_hand_is_to_take_a_place_and_to_give_it_back() 
     assert bulkhead.settle(named, GOOD, 4.0) == (waiting,)
     assert isinstance(waiting.answer, Permit)
     assert waiting.answer.generation == 0
-    bulkhead.free += 1
+    bulkhead.most += 1
     assert bulkhead.out == 2
     assert bulkhead.statistics()["settled"] == 2
 
