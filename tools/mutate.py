@@ -57,9 +57,15 @@ LEAST: Final = 0.95
 DEFAULTS: Final = "tests/unit/policy/test_defaults.py"
 """The one table of defaults belongs to every module."""
 
+_BY_HAND: Final = "tests/property/test_express_parts.py"
+
 ALSO: Final[dict[str, tuple[str, ...]]] = {
+    "balance": (_BY_HAND,),
+    "bucket": (_BY_HAND,),
     "codec": ("tests/property/test_fault_codec.py",),
     "crossing": ("tests/unit/policy/test_foreign.py",),
+    "route": (_BY_HAND,),
+    "shedder": (_BY_HAND,),
 }
 """The tests of a module that do not bear its name."""
 

@@ -357,3 +357,8 @@ def test_only_the_new_relieve_a_crowded_one() -> None:
     pick = balancer.pick([first, second, third, new], 100.0)
     assert pick is not None
     assert pick.endpoint is first
+
+
+def test_how_long_a_start_is_slow_is_told() -> None:
+    balancer = PeakEwmaBalancer(BalanceSettings(slow_start=7.0), random=lambda: 0.5)
+    assert balancer.slow_start == 7.0

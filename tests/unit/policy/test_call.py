@@ -17,7 +17,7 @@ def test_a_call_of_which_only_payload_and_deadline_are_known() -> None:
 
 def test_every_call_has_a_trail_of_its_own() -> None:
     first, second = Call(None, 1.0), Call(None, 1.0)
-    assert first.trail is not second.trail
+    assert first.trail != second.trail, "alike, but not the same"
     trail = first.trail
     assert (trail.route, trail.attempts, trail.endpoints, trail.upstream) == ("", 0, [], 0.0)
     assert (trail.fault, trail.detail) == ("", "")

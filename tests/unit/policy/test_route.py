@@ -84,6 +84,46 @@ def test_the_wrong_method_on_a_literal_gives_way_to_the_parameter() -> None:
     assert found(routes.match("DELETE", "/users/me")) == ("DELETE /users/{id}", {"id": "me"})
 
 
+AMONG = (
+    "GET /a/b", "GET /users/{id}", "GET /users/{id}/posts/{n}", "GET /x/{a}", "HEAD /x/{a}",
+    "GET /x/b/{c}", "GET /files/{path...}", "GET /files/known/{n}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "leads", "values"),
+    [
+        ("GET", "/a/b", "GET /a/b", []),
+        ("GET", "/users/7", "GET /users/{id}", ["7"]),
+        ("GET", "/users/7/posts/8", "GET /users/{id}/posts/{n}", ["7", "8"]),
+        ("GET", "/x/b/1", None, []),  # "b" may be meant, or any "a"
+        ("HEAD", "/a/b", None, []),  # GET answers it
+        ("HEAD", "/users/7", None, []),
+        ("GET", "/x/b", None, []),
+        ("GET", "/files/a/b", None, []),
+        ("GET", "/files/known/1", None, []),  # or any path of "files"
+        ("GET", "/files", None, []),
+        ("GET", "/users/", None, []),
+        ("GET", "/users/7/", None, []),
+        ("GET", "/users/7/posts/8/9", None, []),
+        ("GET", "/nobody", None, []),
+    ],
+)
+def test_where_there_is_one_way_only_it_is_taken_without_a_look_at_others(
+    method: str, path: str, leads: str | None, values: list[str]
+) -> None:
+    routes = router(*AMONG)
+    leaf, found_values = routes._plainly(method, path)
+    assert (None if leaf is None else leaf.found.route.value) == leads
+    if leads is not None:
+        assert list(found_values) == values
+        assert routes.lead(method, path) == leads
+
+
+def test_a_route_of_head_goes_before_that_of_get_wherever_there_are_others() -> None:
+    assert found(router(*AMONG).match("HEAD", "/x/b")) == ("HEAD /x/{a}", {"a": "b"})
+
+
 def test_a_mount_takes_every_method_and_the_rest_of_the_path() -> None:
     routes = router("* /legacy/{rest...}", "GET /legacy/new")
     assert found(routes.match("PATCH", "/legacy/a/b//c"))[1] == {"rest": "a/b//c"}

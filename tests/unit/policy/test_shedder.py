@@ -325,6 +325,14 @@ def test_a_permit_is_dated_and_statistics_are_whole() -> None:
     assert (figures["lag"], figures["queue"], figures["level"]) == (0.0, 0.0, 0.0)
 
 
+def test_who_is_waved_through_is_admitted_and_settled() -> None:
+    shedder = Shedder("gateway")
+    shedder.admit(Ask(), 1.0)
+    shedder.waved += 3
+    figures = shedder.statistics()
+    assert (figures["admitted"], figures["settled"], figures["out"]) == (4, 3, 1)
+
+
 def test_an_instant_from_the_past_weighs_nothing_and_makes_nothing_older() -> None:
     shedder = lagging(0.4)
     before = shedder.statistics()["lag"]
