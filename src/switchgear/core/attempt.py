@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
+from switchgear.core.invocation import invokes
 from switchgear.core.kit import Kit
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
@@ -215,10 +216,14 @@ class Attempt:
 def _never_ran(error: BaseException) -> bool:
     """Say whether the call of the function failed, or the awaiting of what it returned.
 
-    Such an error has no line but ours in its traceback: it is who calls that is wrong.
+    Such an error has no line but ours in its traceback: it is who calls that is wrong. Where there
+    are layers, there are two: the second is that of the handler below them.
     """
     trace = error.__traceback__
-    return type(error) is TypeError and trace is not None and trace.tb_next is None
+    if type(error) is not TypeError or trace is None:
+        return False
+    below = trace.tb_next
+    return below is None or (below.tb_next is None and invokes(below))
 
 
 def _refused_here(kit: Kit, error: BaseException | None) -> bool:
@@ -303,7 +308,10 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
     if translate is None or isinstance(error, Fault) or not isinstance(error, Exception):
         return error
     try:
-        return translate(error) or error
+        made: object = translate(error) or error
+        if not isinstance(made, Exception):
+            raise TypeError(f"translate returned {made!r}: a Fault(...) or None would be right")
+        return made
     except Exception as defect:  # noqa: BLE001 - see above
         return defect
 

@@ -63,9 +63,16 @@ def drop(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> None
 
 
 def judged(classify: Judge, answer: Any) -> Verdict:
-    """Ask what an answer means. Where the judge fails, nobody will take the answer."""
+    """Ask what an answer means. Where the judge fails, nobody will take the answer.
+
+    Raises:
+        TypeError: it says what is no verdict. (Found out later, that would keep the permits.)
+    """
     try:
-        return classify(answer)
+        verdict: object = classify(answer)
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
+        return verdict
     except BaseException:
         if streams(answer):
             answer.abandon()

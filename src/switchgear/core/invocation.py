@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from inspect import iscoroutine
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -12,7 +13,15 @@ from switchgear.core.handler import Handler
 from switchgear.core.threads import Threads, in_thread
 from switchgear.policy.call import Call
 
-__all__ = ["InThread", "Invocation", "answer_of", "invoking", "of_arguments", "same_work"]
+__all__ = [
+    "InThread",
+    "Invocation",
+    "answer_of",
+    "invokes",
+    "invoking",
+    "of_arguments",
+    "same_work",
+]
 
 
 class Invocation(NamedTuple):
@@ -68,6 +77,11 @@ def invoking(*, bounded: bool) -> Handler[Any, Any]:
                 pass  # thrown away by another Context, which never saw that value
 
     return invoke
+
+
+def invokes(trace: TracebackType) -> bool:
+    """Say whether a line of a traceback is that which calls a function, or awaits its answer."""
+    return trace.tb_frame.f_globals is globals()
 
 
 def answer_of(fallback: Fallback | Callable[..., Any]) -> object:

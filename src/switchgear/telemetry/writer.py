@@ -1,7 +1,7 @@
 """The log's way out: lines gathered by the loop, written in batches by a thread of its own.
 
 The loop only appends. The thread sleeps while there is nothing to write, lets a batch gather for
-50 ms or 64 KiB, and may block on a slow pipe for as long as it likes: what is held is bounded,
+50 ms or 256 KiB, and may block on a slow pipe for as long as it likes: what is held is bounded,
 and what does not fit is counted, not waited for. A thread, because the shell that started us
 shares our file description: making that non-blocking would make it so for the shell.
 """
@@ -21,7 +21,7 @@ __all__ = ["DescriptorSink", "LogWriter", "RotatingFile", "Sink"]
 _PIPE_ATOMIC: Final = 4096  # PIPE_BUF: what several writers of one pipe may write unmixed
 _FOR_GOOD: Final = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET})
 _GATHER: Final = 0.05
-_BATCH_BYTES: Final = 64 * 1024
+_BATCH_BYTES: Final = 256 * 1024  # of less, waking up costs as much as writing
 
 
 class Sink(Protocol):

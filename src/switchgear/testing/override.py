@@ -24,11 +24,12 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
     each is again what it was.
     """
     before = [dict(vars(policy)) for policy in policies]
-    for policy in policies:
-        anew = policy.anew(**{"clock": clock, **options})
-        vars(policy).clear()
-        vars(policy).update(vars(anew))
+    # All are made before the first is put in place: options may suit one policy and not the next.
+    anew = [policy.anew(**{"clock": clock, **options}) for policy in policies]
     try:
+        for policy, fresh in zip(policies, anew, strict=True):
+            vars(policy).clear()
+            vars(policy).update(vars(fresh))
         yield
     finally:
         for policy, was in zip(policies, before, strict=True):

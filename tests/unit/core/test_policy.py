@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 import pytest
 
-from switchgear import Code, Fault, Policy
+from switchgear import Code, Fault, Policy, Stale
 from switchgear.core.ambient import ambient, current, deadline
 from switchgear.core.observe import AttemptEnded, CallEnded, Retrying
 from switchgear.policy.breaker import BreakerSettings, Transition
@@ -269,14 +269,26 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
         Policy("mail", **options)
 
 
-async def test_a_wrong_call_is_the_callers_affair_and_not_the_dependencys() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"key": lambda *_: "k"},
+        {"coalesce": lambda *_: None},
+        {"fallback": Stale(age=1.0, key=lambda *_: "k")},
+    ],
+    ids=lambda options: next(iter(options), "no layer"),
+)
+async def test_a_wrong_call_is_the_callers_affair_and_not_the_dependencys(
+    options: dict[str, Any],
+) -> None:
     def blocking() -> int:
         return 1
 
     async def raises() -> None:
         raise TypeError("deep inside")
 
-    policy = make()
+    policy = make(**options)
     wrong: Any = policy.call
     coroutine = double(1)
     for function, arguments in ((blocking, ()), (double, ()), (coroutine, ())):

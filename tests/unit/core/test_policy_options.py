@@ -463,6 +463,33 @@ async def test_a_judge_that_fails_fails_the_call_and_keeps_no_permit() -> None:
     tried.home()
 
 
+@pytest.mark.parametrize("said", [None, True, Health.GOOD])
+@pytest.mark.parametrize("options", [{}, {"retry": None}, {"repeatable": True}])
+async def test_a_judge_that_gives_no_verdict_is_told_so_and_keeps_no_permit(
+    said: Any, options: dict[str, Any]
+) -> None:
+    tried = Tried(200, judge=lambda status: said, **options)
+    with pytest.raises(TypeError) as caught:
+        await tried.call()
+    assert str(caught.value) == f"judge returned {said!r}: a Verdict(...) would be right"
+    assert tried.calls() == (0, 1, 0)
+    tried.home()
+
+
+@pytest.mark.parametrize("made", ["no route", KeyError])
+async def test_a_translation_that_is_no_exception_is_told_of_and_keeps_no_permit(made: Any) -> None:
+    tried = Tried(KeyError("no route"), translate=lambda error: made)
+    with pytest.raises(TypeError) as caught:
+        await tried.call()
+    assert str(caught.value) == f"translate returned {made!r}: a Fault(...) or None would be right"
+    assert tried.calls() == (0, 1, 0)
+    tried.home()
+    with pytest.raises(TypeError, match="translate returned"):
+        async with tried.policy:
+            raise KeyError("no route")
+    tried.home()
+
+
 async def test_what_a_library_raises_is_translated() -> None:
     def translate(error: Exception) -> Exception | None:
         return Fault(Code.UNAVAILABLE, effect=Effect.NONE) if isinstance(error, KeyError) else None

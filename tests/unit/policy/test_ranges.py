@@ -52,3 +52,21 @@ def test_between_refuses_what_is_beyond_and_what_is_no_number(value: float) -> N
     assert str(refused.value) == (
         f"Tank.level is {value!r}, where a number from 2 to 3 would be right"
     )
+
+
+@pytest.mark.parametrize("value", ["5s", None, True, [1]])
+@pytest.mark.parametrize(
+    ("check", "bounds", "right"),
+    [
+        ("above", (2,), "a finite number above 2"),
+        ("at_least", (2,), "a finite number of at least 2"),
+        ("between", (0, 2), "a number from 0 to 2"),
+    ],
+)
+def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
+    check: str, bounds: tuple[float, ...], right: str, value: object
+) -> None:
+    tank = Tank(value)  # type: ignore[arg-type]
+    with pytest.raises(TypeError) as refused:
+        getattr(ranges, check)(tank, "level", *bounds)
+    assert str(refused.value) == f"Tank.level is {value!r}, where {right} would be right"

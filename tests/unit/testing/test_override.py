@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from switchgear import Code, Fault, Policy
+from switchgear import Code, Fault, HedgeSettings, Policy
 from switchgear.testing import Chaos, Failure, clock, overridden, run
 
 mail = Policy("mail", repeatable=True, deadline="2s")
@@ -47,3 +47,12 @@ def test_afterwards_it_is_what_it_was() -> None:
     assert mail.statistics() == before
     assert before["breaker"]["state"] == "open"
     mail.reset()
+
+
+def test_options_that_one_policy_refuses_leave_all_as_they_were() -> None:
+    orders = Policy("orders")  # not repeatable, so not to be hedged
+    before = dict(vars(mail))
+    options = {"hedge": HedgeSettings()}
+    with pytest.raises(ValueError, match="'orders': hedge"), overridden(mail, orders, **options):
+        pass
+    assert vars(mail) == before
