@@ -30,6 +30,7 @@ OTHERWISE = {
     ("frames.py", "frame"): "a frame of the stack",
     ("attempt.py", "frame"): "a frame of the stack",
     ("express.py", "frame"): "a frame of the stack",
+    ("invocation.py", "frame"): "a frame of a traceback",
     ("stack.py", "frame"): "a frame of the stack",
     ("permits.py", "queue"): "the line before a gate",
     ("stack.py", "service"): "the place of the service breaker",

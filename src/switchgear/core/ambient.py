@@ -8,13 +8,12 @@ it three times as much.
 
 from contextvars import ContextVar, Token
 from math import inf
-from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 from msgspec.structs import replace
 
-from switchgear.core.clock import Clock
+from switchgear.core.clock import Clock, present
 from switchgear.policy.call import Call
 from switchgear.policy.duration import seconds
 
@@ -42,9 +41,9 @@ def deadline() -> float:
     return call.deadline if until is None else min(until, call.deadline)
 
 
-def remaining(clock: Clock = perf_counter) -> float:
+def remaining(clock: Clock | None = None) -> float:
     """Return the seconds until the present deadline, less than nothing after it."""
-    return deadline() - clock()
+    return deadline() - (present() if clock is None else clock)()
 
 
 class within:  # noqa: N801 - it reads as the preposition that it is, as contextlib's do
@@ -64,9 +63,9 @@ class within:  # noqa: N801 - it reads as the preposition that it is, as context
 
     __slots__ = ("_clock", "_duration", "_token")
 
-    def __init__(self, duration: float | str, *, clock: Clock = perf_counter) -> None:
+    def __init__(self, duration: float | str, *, clock: Clock | None = None) -> None:
         self._duration = seconds(duration)
-        self._clock = clock
+        self._clock = present() if clock is None else clock
         self._token: Token[float | None] | None = None
 
     def __enter__(self) -> float:

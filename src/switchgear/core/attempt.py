@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
 from switchgear.core.invocation import invokes
-from switchgear.core.kit import Kit
+from switchgear.core.kit import Kit, Misplaced
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
@@ -75,6 +75,8 @@ class Attempt:
         Where its time was over, that is what it means, whatever the work made of being called
         off, and even if the caller left in the same turn.
         """
+        if isinstance(error, Misplaced):
+            return error, NEUTRAL
         if self.frame.kit.policy and _never_ran(error):
             error.add_note(
                 f"policy {self.frame.kit.name!r} calls async functions with their arguments:"

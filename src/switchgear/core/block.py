@@ -69,6 +69,7 @@ class Blocks:
     async def enter(self) -> None:
         """Pass the gates, and arm the timeout. Raises a `Fault` where one of them refuses."""
         kit, timeout = self._kit, self._timeout
+        kit.desk()  # which sees that it can work here
         now = kit.clock()
         full = deadline() if timeout is None else min(deadline(), now + timeout.full)
         block = _Block(working(), now, full)

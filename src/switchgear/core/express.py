@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from threading import get_ident
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
@@ -24,11 +24,22 @@ from switchgear.core.timeout import Cut
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.verdict import GOOD
 
-__all__ = ["Run", "express", "spread"]
+__all__ = ["Express", "Run", "express", "spread"]
 
 Function = Callable[..., Awaitable[Any]]
 Run = Callable[[Function, tuple[Any, ...], Mapping[str, Any]], Coroutine[Any, Any, Any]]
 """Runs a function with its arguments under a frame."""
+
+
+class Express(NamedTuple):
+    """The way itself, and `lead`: gives it another `call` to lead to for a while, or None again.
+
+    (So whoever has kept the way through a policy is led to what is in that one's place for a test.)
+    """
+
+    run: Run
+    lead: Callable[[Function | None], None]
+
 
 _get_due: Final = due.get
 _get_ambient: Final = ambient.get
@@ -36,21 +47,26 @@ _set_due: Final = due.set
 _reset_due: Final = due.reset
 
 
-def express(frame: Frame) -> Run:
+def express(frame: Frame) -> Express:
     """Return the express way through a frame, or the frame's own where some part is missing."""
     run = frame.run
+    led: Function | None = None
 
-    def plainly(
-        function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Coroutine[Any, Any, Any]:
-        return run(None, function, args, kwargs)
+    def lead(call: Function | None) -> None:
+        nonlocal led
+        led = call
+
+    async def plainly(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if led is not None:
+            return await led(function, *args, **kwargs)
+        return await run(None, function, args, kwargs)
 
     breaker, bulkhead, hurry = frame.breaker, frame.bulkhead, frame.hurry
     timeout, budget = frame.timeout, frame.budget
     if breaker is None or bulkhead is None or hurry is None or timeout is None:
-        return plainly
+        return Express(plainly, lead)
     if not frame.simple or not timeout.enforce or (frame.retry is not None and budget is None):
-        return plainly
+        return Express(plainly, lead)
     if budget is None:
         budget = RetryBudget()  # nobody draws on it
     clock, judge, observe, tally = frame.clock, frame.kit.judge, frame.observe, frame.tally
@@ -58,6 +74,8 @@ def express(frame: Frame) -> Run:
     slow_after = breaker.slow_after
 
     async def hasten(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if led is not None:
+            return await led(function, *args, **kwargs)
         now = clock()
         until = now + full
         earliest, outermost = _get_due(), _get_ambient()
@@ -148,7 +166,7 @@ def express(frame: Frame) -> Run:
                 return answer
         return await run(None, function, args, kwargs, await attempt.rest(answer))
 
-    return hasten
+    return Express(hasten, lead)
 
 
 def _made(frame: Frame, cut: Cut, epoch: int, begun: float, until: float) -> Attempt:

@@ -1,30 +1,40 @@
 """The kit: what every frame of one stack shares."""
 
 import asyncio
+import os
 from threading import get_ident
 from typing import Final
+from weakref import WeakSet
 
 import msgspec
 
-from switchgear.core.clock import FINE, Clock
+from switchgear.core.clock import FINE, Clock, present
 from switchgear.core.drivers import Place, here, working
 from switchgear.core.handler import Judge, Translate
 from switchgear.core.observe import Event, Observer, report
 from switchgear.core.sweep import Sweep, sweep_of
 
-__all__ = ["NOWHERE", "Desk", "Kit"]
+__all__ = ["BACKGROUND", "NOWHERE", "Desk", "Kit", "Misplaced"]
+
+BACKGROUND: Final["WeakSet[asyncio.AbstractEventLoop]"] = WeakSet()
+"""The loops of portals, which leave a policy to the loop of an app."""
+
+
+class Misplaced(RuntimeError):  # noqa: N818 - it says what the caller is
+    """A call from where this policy cannot work: it says nothing of the dependency."""
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """Where a frame works: the thread, what goes on there, its event loop, and that one's sweep."""
+    """Where a frame works: thread and process, what goes on there, its loop, that one's sweep."""
 
     thread: int
+    process: int
     place: Place
     loop: asyncio.AbstractEventLoop | None
     sweep: Sweep | None
 
 
-NOWHERE: Final = Desk(-1, Place(), None, None)
+NOWHERE: Final = Desk(-1, -1, Place(), None, None)
 """Before the first call: no thread has this number."""
 
 
@@ -54,13 +64,41 @@ class Kit:
         self._desk = NOWHERE
 
     def desk(self) -> Desk:
-        """Return the desk of whoever asks. Raises RuntimeError where nothing drives them."""
+        """Return the desk of whoever asks.
+
+        Raises:
+            RuntimeError: nothing drives them.
+            Misplaced: they are on a second loop beside that of another thread, or in another time.
+        """
         loop = working().get_loop()
         desk = self._desk  # read once: another thread may run another loop
         if desk.loop is not loop or desk.thread != get_ident():
+            self._check(loop)
             place = here()
-            desk = self._desk = Desk(place.thread, place, loop, sweep_of(loop, self.clock))
+            sweep = sweep_of(loop, self.clock)
+            desk = self._desk = Desk(place.thread, os.getpid(), place, loop, sweep)
         return desk
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that it was last used on, where that runs now (a fork has no loop running)."""
+        loop = self._desk.loop
+        if loop is None or self._desk.process != os.getpid() or not loop.is_running():
+            return None
+        return loop
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        home = self.home
+        if home is not None and self._desk.thread != get_ident() and home not in BACKGROUND:
+            raise Misplaced(
+                f"{self.name!r} is in use on the event loop of another thread, and its counts are"
+                " not for two at once: call 'run' in this thread, or make another policy"
+            )
+        if self.clock is FINE and present(loop) is not FINE:
+            raise Misplaced(
+                f"{self.name!r} tells real time, and this loop a virtual one: make it with"
+                " clock=switchgear.testing.clock, or use switchgear.testing.overridden"
+            )
 
     def sweep(self, loop: asyncio.AbstractEventLoop) -> Sweep:
         """Return the sweep of a loop."""

@@ -1,6 +1,6 @@
 """Permits: how a call gets them from its gates, waits for them, and brings them home."""
 
-from asyncio import Future
+from asyncio import Future, _get_running_loop
 from collections.abc import Iterable
 
 from switchgear.core.drivers import working
@@ -26,8 +26,7 @@ class _Bell:
         self.future = future
 
     def ring(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
+        _let_go(self.future)
 
 
 def settle(held: Held, verdict: Verdict, now: float, rest: Held = None) -> None:
@@ -63,8 +62,18 @@ def wake(let: tuple[Waiting, ...]) -> None:
     """Wake those whom a gate has just answered."""
     for waiting in let:
         sleeper: Future[None] | None = waiting.wake
-        if sleeper is not None and not sleeper.done():
-            sleeper.set_result(None)
+        if sleeper is None:
+            continue
+        loop = sleeper.get_loop()
+        if loop is _get_running_loop():
+            _let_go(sleeper)
+        else:  # of another thread, which has come to share this policy
+            loop.call_soon_threadsafe(_let_go, sleeper)
+
+
+def _let_go(sleeper: "Future[None]") -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 def answered(held: Held, now: float) -> None:

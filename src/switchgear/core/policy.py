@@ -15,7 +15,7 @@
 
 import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from functools import wraps
+from functools import update_wrapper, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from math import inf
 from types import TracebackType
@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from switchgear.core import checks
 from switchgear.core.ambient import ambient, due
 from switchgear.core.block import Blocks
-from switchgear.core.clock import FINE, Clock
+from switchgear.core.clock import Clock, present
 from switchgear.core.express import express, spread
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
@@ -34,7 +34,7 @@ from switchgear.core.handler import Judge, Layer
 from switchgear.core.invocation import InThread, Invocation, invoking
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options
-from switchgear.core.portal import run
+from switchgear.core.portal import run_at
 from switchgear.core.stack import OUTBOUND, stack
 from switchgear.core.threads import Threads
 from switchgear.policy.adaptive import AdaptiveSettings
@@ -110,7 +110,7 @@ class Policy:
         translate: Callable[[Exception], Exception | None] | None = None,
         observe: Observer | None = None,
         chaos: Layer | None = None,
-        clock: Clock = FINE,
+        clock: Clock | None = None,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._given = {option: value for option, value in locals().items() if option != "self"}
@@ -118,7 +118,7 @@ class Policy:
         try:
             for option, given in (("judge", judge), ("translate", translate), ("observe", observe)):
                 checks.function(option, given)
-            checks.function("clock", clock, optional=False)
+            checks.function("clock", clock)
             checks.function("random", random, optional=False)
             self._options = Options(
                 deadline=checks.duration("deadline", deadline),
@@ -140,7 +140,7 @@ class Policy:
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"policy {name!r}: {error}") from None
-        self._clock = clock
+        self._clock = clock = present() if clock is None else clock
         self._key = key
         self._off = mode == "off" and chaos is None
         builder = Builder(
@@ -164,10 +164,13 @@ class Policy:
         )
         self._made = builder.made
         sole = self._stack.sole
-        self._sole = None if sole is None or key is not None else express(sole)
-        if self._sole is not None:
+        self._sole = self._lead = None
+        if sole is not None and key is None:
+            self._sole, self._lead = express(sole)
             # Straight to it, without the 50 ns that a call of the method costs.
-            self.call = spread(self._sole)  # type: ignore[method-assign]  # see above
+            method: Any = Policy.call
+            call: Any = update_wrapper(spread(self._sole), method)
+            self.call = call  # type: ignore[method-assign]  # see above
         self._blocks = Blocks(
             self._stack.kit,
             self._stack.tally,
@@ -218,10 +221,11 @@ class Policy:
     ) -> Result:
         """Call an async function from code that has no event loop, and wait for its result.
 
-        All such calls of a process run on one event loop in the background, so that any threads may
-        share a policy in this way.
+        It runs on the event loop on which this policy is in use, if there is one in another thread
+        (that of an app, whose threads may share its policies in this way), else on one in the
+        background, the same for all such calls of a process.
         """
-        return run(self.call, function, *args, **kwargs)
+        return run_at(self._stack.kit.home, self.call, function, *args, **kwargs)
 
     @overload
     def __call__(

@@ -25,14 +25,16 @@ from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.delivery import Done, Failed, Outcome
+from switchgear.core.kit import BACKGROUND
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Portal", "run"]
+__all__ = ["Portal", "run", "run_at"]
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 Loops = Callable[[], AbstractEventLoop]
 
+LOOK: Final = 0.5  # seconds until it is looked again whether a loop of others still runs
 PATIENCE: Final = 5.0  # seconds that work which was called off, or is left at the end, has to end
 
 
@@ -69,11 +71,27 @@ class Portal:
         Raises what the function raises; a `Fault` (cancelled) where somebody else called it off;
         RuntimeError in a thread that runs an event loop, which must never be blocked.
         """
+        return self.run_at(None, function, *args, **kwargs)
+
+    def run_at(
+        self,
+        loop: AbstractEventLoop | None,
+        function: Callable[Given, Awaitable[Result]],
+        /,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        """Run a function as `run` does, but on a loop that runs in another thread, if given.
+
+        Raises as `run` does; a `Fault` (cancelled), too, where that loop has stopped meanwhile.
+        """
         _refuse_inside()
         errand = _Errand(partial(function, *args, **kwargs))
         try:
-            self._send(errand)
-            outcome: Outcome[Result] = errand.ended.result()
+            if loop is None or loop in BACKGROUND or not errand.sent(loop):
+                self._send(errand)
+                loop = None
+            outcome: Outcome[Result] = errand.outcome(loop)
         except BaseException:
             errand.call_off()
             raise
@@ -117,6 +135,24 @@ class _Errand:
         loop.call_soon_threadsafe(self._begin, loop, context=Context())
         self._loop = loop
 
+    def sent(self, loop: AbstractEventLoop) -> bool:
+        """Have it begin on a loop that another may close meanwhile; say whether it does."""
+        try:
+            self.send(loop)
+        except RuntimeError:
+            return False
+        return True
+
+    def outcome(self, loop: AbstractEventLoop | None) -> Outcome[Any]:
+        """Wait for its end; where it is on a loop of others, as long as that runs."""
+        while True:
+            try:
+                return self.ended.result(None if loop is None else LOOK)
+            except TimeoutError:
+                if loop is not None and not loop.is_running():
+                    self.call_off()
+                    self.lose()
+
     def call_off(self) -> None:
         """Have it end, and wait for that a while."""
         if self._loop is None:
@@ -130,7 +166,7 @@ class _Errand:
     def lose(self) -> None:
         """Tell who waits that there will be no end."""
         if not self.ended.done():
-            self.ended.set_result(_called_off("the portal was closed before the work had ended"))
+            self.ended.set_result(_called_off("the loop was closed before the work had ended"))
 
     def _begin(self, loop: AbstractEventLoop) -> None:
         self._task = Task(self._run(), loop=loop, context=self._context)
@@ -200,7 +236,9 @@ class _Station:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        self._ready.set_result(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        BACKGROUND.add(loop)
+        self._ready.set_result(loop)
         await self._stop.wait()
 
     def _end(self) -> None:
@@ -234,6 +272,7 @@ _inherited: Final[list[_Station]] = []
 
 _portal: Final = Portal()
 run: Final = _portal.run
+run_at: Final = _portal.run_at
 
 
 def _after_fork() -> None:

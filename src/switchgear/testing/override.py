@@ -1,6 +1,6 @@
 """Policies of an app under test: for a while as good as new, in another time, or with chaos."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,8 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
         with overridden(app.mail, chaos=Chaos(7, [Failure(Code.UNAVAILABLE, rate=0.5)])):
             run(app.welcome("ada"))          # in virtual time
 
-    For whoever holds one (a module, a decorated function) it is the same object as before. They
-    live in virtual time unless `clock` is given; `options` are those of `Policy`. At the end
+    For whoever holds one (a module, a decorated function, its `call`) it is the same as before.
+    They live in virtual time unless `clock` is given; `options` are those of `Policy`. At the end
     each is again what it was.
     """
     before = [dict(vars(policy)) for policy in policies]
@@ -28,6 +28,7 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
     anew = [policy.anew(**{"clock": clock, **options}) for policy in policies]
     try:
         for policy, fresh in zip(policies, anew, strict=True):
+            _lead(policy, fresh.call)
             vars(policy).clear()
             vars(policy).update(vars(fresh))
         yield
@@ -35,3 +36,11 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
         for policy, was in zip(policies, before, strict=True):
             vars(policy).clear()
             vars(policy).update(was)
+            _lead(policy, None)
+
+
+def _lead(policy: Policy, call: Callable[..., Any] | None) -> None:
+    """Have the `call` that somebody has kept lead to another."""
+    lead = policy._lead  # noqa: SLF001 - nobody else may
+    if lead is not None:
+        lead(call)

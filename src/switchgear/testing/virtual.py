@@ -81,6 +81,11 @@ class VirtualLoop(SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    @property
+    def virtual_clock(self) -> Callable[[], float]:
+        """The clock that policies take by default which are made while it runs."""
+        return clock
+
     def idle(self) -> "Future[None]":
         """Return what is done when all that can happen at the present instant has happened."""
         future = self.create_future()

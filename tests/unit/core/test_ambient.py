@@ -78,11 +78,18 @@ async def test_within_so_many_seconds() -> None:
     assert deadline() == inf
 
 
-async def test_within_reads_the_time_of_the_process_by_default() -> None:
+def test_within_reads_the_time_of_the_process_by_default() -> None:
     before = perf_counter()
     with within(60.0) as until:
         assert before + 60.0 <= until <= perf_counter() + 60.0
         assert 59.0 < remaining() <= 60.0
+
+
+async def test_where_virtual_time_runs_it_is_that_by_default() -> None:
+    with within(60.0) as until:
+        assert until == START + 60.0
+        await advance(1.0)
+        assert remaining() == 59.0
 
 
 async def test_within_is_over_whatever_ends_it() -> None:

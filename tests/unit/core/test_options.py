@@ -78,7 +78,6 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"translate": {}}, TypeError, "translate={}: a function would be right"),
     ({"observe": []}, TypeError, "observe=[]: a function would be right"),
     ({"clock": 1.0}, TypeError, "clock=1.0: a function would be right"),
-    ({"clock": None}, TypeError, "clock=None: a function would be right"),
     ({"random": None}, TypeError, "random=None: a function would be right"),
     # modes
     ({"mode": "on"}, ValueError, "mode='on': 'enforce', 'observe' or 'off' would be right"),

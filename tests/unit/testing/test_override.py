@@ -1,6 +1,8 @@
 """Policies of an app under test: as good as new, in virtual time, and afterwards as they were."""
 
 import asyncio
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,10 @@ mail = Policy("mail", repeatable=True, deadline="2s")
 async def send(letter: str) -> str:
     await asyncio.sleep(0.5)
     return f"sent {letter}"
+
+
+async def ok(said: str, *, plus: str = "") -> str:
+    return said + plus
 
 
 async def hang() -> None:
@@ -36,6 +42,22 @@ def test_a_policy_of_a_module_is_tested_in_virtual_time_and_with_chaos() -> None
     with overridden(mail, chaos=chaos), pytest.raises(Fault):
         run(send("hello"))
     assert chaos.injected == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"breaker": None}])
+def test_who_has_kept_its_call_is_led_to_what_is_in_its_place(options: dict[str, Any]) -> None:
+    """As a partial of a module, say, which nobody thinks of when a test replaces the policy."""
+    policy = Policy("kept", attempts=1, **options)
+    kept = partial(policy.call, ok)
+    with overridden(policy, chaos=Chaos(7, [Failure(Code.UNAVAILABLE)])):
+        with pytest.raises(Fault):
+            run(kept("x"))
+        assert policy.statistics()["calls"]["failed"] == 1
+    with overridden(policy):
+        assert run(kept("x", plus="y")) == "xy"
+        assert policy.statistics()["calls"]["good"] == 1
+    assert asyncio.run(kept("x")) == "x"
+    assert policy.statistics()["calls"] == {**policy.statistics()["calls"], "good": 1, "failed": 0}
 
 
 def test_afterwards_it_is_what_it_was() -> None:

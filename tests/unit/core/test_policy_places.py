@@ -1,0 +1,180 @@
+"""Where a policy is used: on one loop at a time, in the time that passes there."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from switchgear import BulkheadSettings, Policy
+from switchgear.policy.verdict import NEUTRAL
+from switchgear.testing import EventRecorder, clock
+from switchgear.testing import run as virtually
+
+Loops = Callable[[], asyncio.AbstractEventLoop]
+
+
+class App:
+    """A loop that runs in another thread, as that of an app does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+
+@contextmanager
+def app(loop_factory: Loops) -> Iterator[App]:
+    loop = loop_factory()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield App(loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def where() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+async def takes(seconds: float) -> asyncio.AbstractEventLoop:
+    await asyncio.sleep(seconds)
+    return asyncio.get_running_loop()
+
+
+@pytest.fixture(params=[{}, {"hurry": None}], ids=["express", "by its frame"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(request.param)
+
+
+def test_a_thread_of_an_app_shares_the_policies_of_its_loop(
+    loop_factory: Loops, options: dict[str, Any]
+) -> None:
+    """Else its waiters would wait for a place on one loop that was given back on another."""
+    policy = Policy("p", deadline=20.0, bulkhead=BulkheadSettings(permits=1), **options)
+    background = policy.run(where)
+    with app(loop_factory) as ours:
+        assert policy.run(where) is background, "nobody else uses it yet"
+        assert ours.run(policy.call(where)) is ours.loop, "that of an app goes before"
+        holder = asyncio.run_coroutine_threadsafe(policy.call(takes, 0.2), ours.loop)
+        began = time.monotonic()
+        assert policy.run(where) is ours.loop
+        assert holder.done()
+        assert time.monotonic() - began < 1.5, "it went on as soon as there was a place"
+    assert policy.run(where) is background
+    figures = policy.statistics()["bulkhead"]
+    assert (figures["out"], figures["admitted"]) == (0, 6)
+
+
+def test_who_waits_on_the_background_loop_is_woken_from_that_of_an_app(
+    loop_factory: Loops, options: dict[str, Any]
+) -> None:
+    policy = Policy("p", deadline=20.0, bulkhead=BulkheadSettings(permits=1), **options)
+    waited: list[Any] = []
+    with app(loop_factory) as ours:
+        holder = asyncio.run_coroutine_threadsafe(policy.call(takes, 0.3), ours.loop)
+        while not policy.statistics()["bulkhead"]["out"]:
+            time.sleep(0.001)
+        policy._stack.kit._desk = Policy("other")._stack.kit._desk  # as if nobody had used it
+        thread = threading.Thread(target=lambda: waited.append(policy.run(where)))
+        thread.start()
+        holder.result(10)
+        thread.join(1.5)
+        assert len(waited) == 1
+        assert waited[0] is not ours.loop
+
+
+def test_two_loops_at_once_are_refused_and_nobody_is_blamed(
+    loop_factory: Loops, options: dict[str, Any]
+) -> None:
+    seen = EventRecorder()
+    policy = Policy("p", observe=seen, **options)
+    with app(loop_factory) as one, app(loop_factory) as two:
+        one.run(policy.call(where))
+        for _ in range(20):
+            with pytest.raises(RuntimeError, match="'p' is in use on the event loop of another"):
+                two.run(policy.call(where))
+        with pytest.raises(RuntimeError, match="call 'run' in this thread, or make another"):
+            two.run(_block(policy))
+        assert one.run(policy.call(where)) is one.loop
+    figures = policy.statistics()
+    assert (figures["breaker"]["state"], figures["bulkhead"]["out"]) == ("closed", 0)
+    assert figures["calls"]["failed"] == 0
+    assert all(
+        event.verdict is NEUTRAL for event in seen.events if event.verdict.health.value != "good"
+    )
+    with app(loop_factory) as three:
+        assert three.run(policy.call(where)) is three.loop, "one after the other is well"
+
+
+async def _block(policy: Policy) -> None:
+    async with policy:
+        pass
+
+
+def test_work_on_a_loop_that_stops_is_called_off(loop_factory: Loops) -> None:
+    policy = Policy("p", deadline=None, timeout=None, hurry=None)
+    caught: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            policy.run(takes, 60.0)
+        except BaseException as error:
+            caught.append(error)
+
+    timed = Policy("timed")
+    with app(loop_factory) as ours:
+        ours.run(timed.call(where))
+        thread = threading.Thread(target=lambda: timed.run(takes, 0.0))
+        thread.start()
+        thread.join()
+        assert timed._stack.kit.home is ours.loop
+    assert timed._stack.kit.home is None
+    with app(loop_factory) as ours:
+        ours.run(timed.call(where))
+        policy._stack.kit._desk = timed._stack.kit._desk
+        thread = threading.Thread(target=call)
+        thread.start()
+        time.sleep(0.2)
+    thread.join(8)
+    assert not thread.is_alive()
+    assert "the loop was closed before the work had ended" in str(caught[0])
+
+
+def test_a_fork_knows_that_no_loop_runs_in_it(loop_factory: Loops) -> None:
+    policy = Policy("p")
+    with app(loop_factory) as ours:
+        ours.run(policy.call(where))
+        assert policy._stack.kit.home is ours.loop
+        child = os.fork()
+        if child == 0:
+            well = policy._stack.kit.home is None and policy.run(where) is not ours.loop
+            os._exit(0 if well else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_policy_made_in_virtual_time_lives_in_it() -> None:
+    async def main() -> float:
+        policy = Policy("p", deadline="2s", attempts=1)
+        with pytest.raises(Exception, match=r"no answer within 2\.000 s"):
+            await policy.call(takes, 100.0)
+        return clock()
+
+    assert virtually(main()) == pytest.approx(1002.0, abs=0.1)
+
+
+def test_one_in_real_time_is_refused_where_time_is_virtual(options: dict[str, Any]) -> None:
+    policy = Policy("p", deadline="2s", **options)
+    with pytest.raises(RuntimeError, match="'p' tells real time, and this loop a virtual one"):
+        virtually(policy.call(takes, 100.0))
+    with pytest.raises(RuntimeError, match=r"or use switchgear\.testing\.overridden"):
+        virtually(_block(policy))
+    assert policy.statistics()["bulkhead"]["out"] == 0
