@@ -141,6 +141,8 @@ ENTRIES = [
          (OK + b"Content-Length: 5\r\n\r\nhe", Pause(0.05), b"llo"), b"hello"),
     fine("chunks that come in pieces are framed anew",
          (CHUNKED + b"2;x\r\nhe\r\n", Pause(0.05), b"03\r\nllo\r\n0\r\nX: y\r\n\r\n"), b"hello"),
+    fine("an answer of very many tiny chunks, as one of words is",
+         CHUNKED + 9000 * b"4\r\nword\r\n" + b"0\r\n\r\n", 9000 * b"word"),
     fine("an upstream that closes by its own words is not used again",
          OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", again=False),
     fine("an upstream of HTTP/1.0 is not used again",

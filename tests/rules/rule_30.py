@@ -198,4 +198,6 @@ ENTRIES = [
             (switched() + WORLD[:5], Pause(0.2), WORLD[5:], *DONE), WORLD + LEFT, dropped=True),
     Entry(30, "no session more than are allowed", shake(), "503 sessions-full, kept", shaken(),
           upstream=(switched(),), settings=ServerSettings(sessions=0), proxied=False),
+    Entry(30, "nor of one address", shake(), "503 sessions-full, kept", shaken(),
+          upstream=(switched(),), settings=ServerSettings(sessions_per_address=0), proxied=False),
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from switchgear.http.limits import network_of
 from switchgear.http.message import Request, Response, json_response
 from switchgear.http.methods import REPEATABLE
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem
+from switchgear.http.refusals import refuse
 from switchgear.http.stream import Whole
 from switchgear.policy.bucket import BucketSettings, TokenBucket
 from switchgear.policy.call import Call
@@ -110,6 +111,9 @@ class Door:
             told = headers.get("x-forwarded-proto")
             scheme = told if told in ("http", "https") else request.scheme
             request = replace(request, peer=client, scheme=scheme)
+        if request.target[:1] != "/":
+            request = _at_its_word(request)
+            headers = request.headers
         notes = inward(headers)
         parent, request_id = notes.traceparent, notes.request_id
         trace = new_trace() if parent is None else trace_of(parent)
@@ -192,6 +196,21 @@ class Door:
         if self._swift is not None and not entry.sign_in:
             express = Express(entry, lane, self._swift)
         return _Way(entry.name, entry.deadline, entry.priority, inner.run, express)
+
+
+def _at_its_word(request: Request) -> Request:
+    """Take what an absolute target says of itself: its host is the request's, and its scheme true.
+
+    Raises Fault (421) for https that came in the clear. Source: RFC 9112 section 3.2.2, RFC 9110
+    section 7.4.
+    """
+    scheme, absolute, rest = request.target.partition("://")
+    if absolute and scheme.lower() == "https" and request.scheme != "https":
+        raise refuse("target", "a target of https came in the clear", status=421)
+    if not absolute or "host" in request.headers:
+        return request
+    host = rest.partition("/")[0].partition("?")[0]
+    return replace(request, headers=request.headers.also({"host": host}))
 
 
 def _local(path: str, answer: Local) -> _Way:

@@ -46,6 +46,16 @@ _REVEALING: Final = frozenset(
         "x-generator",
         "x-runtime",
         "x-sourcemap",
+        # of many servers, which one
+        "sourcemap",
+        "x-backend-server",
+        "x-debug-token",
+        "x-debug-token-link",
+        "x-php-version",
+        "x-powered-cms",
+        "x-served-by",
+        "x-server",
+        "x-sourcefiles",
     }
 )
 # What every answer has from us, and from us alone.
@@ -154,7 +164,7 @@ def outwards(headers: Headers, added: list[tuple[str, str]], *, secure: bool) ->
     names = {name for name, _ in kept}
     kept += [pair for pair in PROTECTIVE if pair[0] not in names]
     if "content-security-policy" not in names:
-        page = (headers.get("content-type") or "").startswith("text/html")
+        page = (headers.get("content-type") or "").lower().startswith("text/html")
         kept.append(("content-security-policy", _CSP_PAGE if page else _CSP))
     if secure and _HSTS[0] not in names:
         kept.append(_HSTS)

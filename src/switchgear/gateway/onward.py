@@ -102,7 +102,7 @@ def _authenticated(route: str, trust: Trust) -> Layer:
 
 def key_of(route: str, who: Principal) -> str:
     """Return by what the limits count a principal: on each route alone."""
-    return f"{route} {who.tenant} {who.subject}"
+    return f"{route}\0{who.tenant}\0{who.subject}"  # which no two others come to
 
 
 def _authorised(scope: str) -> Layer:

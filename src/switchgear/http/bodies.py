@@ -86,7 +86,11 @@ class Rest:
 
 
 class Chunks:
-    """A chunked body. Size lines, extensions and trailers are bounded; bare LF is refused."""
+    """A chunked body. Size lines, extensions and trailers are bounded; bare LF is refused.
+
+    `tiny`: chunks may be tiny, however many. An upstream that streams words sends such; a client's
+    are counted.
+    """
 
     __slots__ = (
         "_count",
@@ -94,14 +98,16 @@ class Chunks:
         "_held",
         "_left",
         "_looked",
+        "_tiny",
         "_total",
         "_trailing",
         "done",
         "trailers",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, tiny: bool = False) -> None:
         self.done = False
+        self._tiny = tiny
         self.trailers: list[tuple[str, str]] = []
         self._held = b""  # an unfinished size line, or unfinished trailers
         self._left = 0  # bytes of the present chunk, and 2 for its CRLF
@@ -148,7 +154,8 @@ class Chunks:
         size = int(found[1], 16)
         self._count += 1
         self._total += size
-        if self._count > MANY and self._total < self._count * TINY:  # each costs us far more
+        few = self._tiny or self._count <= MANY
+        if not few and self._total < self._count * TINY:  # each costs us far more
             raise refuse("chunk-too-small", f"{self._count} chunks of {self._total} bytes in all")
         if size:
             self._left = size + 2
@@ -196,11 +203,11 @@ class Chunks:
 
 
 def decoder(length: int) -> Decoder:
-    """Return the decoder for a head's `length`."""
+    """Return the decoder for the `length` of an answer's head."""
     if length >= 0:
         return Counted(length)
     if length == CHUNKED:
-        return Chunks()
+        return Chunks(tiny=True)
     if length == UNTIL_CLOSE:
         return Rest()
     raise ValueError(f"no body has the length {length}")

@@ -7,7 +7,10 @@ from switchgear.http.refusals import refuse
 from switchgear.policy.fault import Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge
 
-__all__ = ["EMPTY", "Body", "Produced", "Whole", "too_large"]
+__all__ = ["EMPTY", "SMALL", "Body", "Produced", "Whole", "too_large"]
+
+SMALL: Final = 1024
+"""Pieces below this are put together: as objects of their own they would outweigh their bytes."""
 
 
 class Body:
@@ -35,7 +38,10 @@ class Body:
         parts: list[bytes] = []
         size = 0
         while part := await self.chunk():
-            parts.append(part)
+            if parts and len(parts[-1]) < SMALL and len(part) < SMALL:
+                parts[-1] += part
+            else:
+                parts.append(part)
             size += len(part)
             if limit is not None and size > limit:
                 self.abandon()

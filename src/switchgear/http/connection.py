@@ -306,10 +306,10 @@ class Connection(Link):
         elif not self.lost and self._incoming is None:
             self._pump()
 
-    async def tunnel(self, tunnel: Tunnel) -> None:
+    async def tunnel(self, tunnel: Tunnel, client: str) -> None:
         """Hand the connection over to what the upgrade speaks, until it has ended."""
         self._tunnel = tunnel
-        self.server.sessions += 1
+        self.server.census.sessions.take(client)
         self.watch(self.server.clock() + self.server.settings.session_idle)
         tunnel.attach(self.transport, self._call_off)
         if self.blocked:
@@ -321,7 +321,7 @@ class Connection(Link):
             await tunnel.run()
         finally:
             self._tunnel = None
-            self.server.sessions -= 1
+            self.server.census.sessions.give(client)
             if self.lost and self._parked is not None:
                 self._parked.leave()  # nobody comes after it, and nobody else will end its task
 

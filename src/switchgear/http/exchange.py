@@ -211,14 +211,15 @@ class Exchange:
                 return
             if not self.call.payload.upgrade:
                 raise TypeError("an upgrade answers a request that asked for none")
-            server = connection.server
-            if server.sessions >= server.settings.sessions:
-                raise full("sessions-full", f"{server.sessions} sessions are open")
+            client = self.call.payload.peer
+            refused = connection.server.census.refuses_session(client)
+            if refused:
+                raise full("sessions-full", refused)
             self.keep = False
             self._status = response.status
             connection.send(_SWITCH + response.headers.wire() + b"\r\n")
             try:
-                await connection.tunnel(response.body)
+                await connection.tunnel(response.body, client)
             except Exception as error:  # noqa: BLE001 - the session has said so to its peer
                 self._note(error)
             self._over(left=connection.lost)

@@ -34,7 +34,11 @@ HOP: Final = frozenset(
 
 _IDENTITY: Final = re.compile(
     r"(?:x[-_](?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:[-_].*)?"
-    r"|forwarded|true[-_]client[-_]ip|cf[-_]connecting[-_]ip"
+    r"|forwarded(?:[-_].*)?|(?:(?:true|fastly|x[-_]cluster)[-_])?client[-_]ip|cf[-_]connecting[-_]ip"
+    r"|x[-_]azure[-_]clientip|remote[-_](?:user|addr)|x[-_]auth(?:enticated)?[-_]user(?:[-_].*)?"
+    r"|x[-_](?:host|scheme|url[-_]scheme)|front[-_]end[-_]https"
+    # What another method is asked for by was authorised as this one; `Proxy` is CGI's HTTP_PROXY.
+    r"|x[-_]http[-_]method(?:[-_]override)?|x[-_]method[-_]override|proxy"
 )
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++")
 # Names that were found to be well formed. It stops growing: a stranger must not fill it.

@@ -180,6 +180,10 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memory | None = No
         path, query = normalise(target)
     else:
         path, query = _odd_target(method, target, fields.host, connect=limits.connect_method)
+    longest = limits.target_bytes
+    # What is escaped grows, and the next hop measures what is forwarded.
+    if 3 * len(target) > longest and len(path) + len(query) + bool(query) > longest:
+        raise _target_too_large(limits)
     return RequestHead(method, target, path, query, minor, fields)
 
 

@@ -24,7 +24,7 @@ from switchgear.http.watch import readable
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
 
-__all__ = ["UNIX", "Census", "Counters", "longest_idle", "network_of"]
+__all__ = ["UNIX", "Census", "Counters", "Crowd", "longest_idle", "network_of"]
 
 UNIX: Final = "unix"
 """The address of every client of a unix socket."""
@@ -70,41 +70,23 @@ class Counters:
         return sum(self.refusals[reason] for reason in slow)
 
 
-class Census:
-    """How many connections there are, in all and of each address.
+class Crowd:
+    """How many there are of something, in all and of each address."""
 
-    `several` says of an address that it stands for many clients, as a load balancer does: only
-    the cap of all holds for it.
-    """
+    __slots__ = ("_by_address", "total")
 
-    __slots__ = ("_by_address", "_look_at", "_near", "_settings", "_several", "total")
-
-    def __init__(self, settings: ServerSettings, several: Callable[[str], bool] | None) -> None:
+    def __init__(self) -> None:
         self.total = 0
-        self._settings = settings
-        self._several = several
         self._by_address: dict[str, int] = {}
-        self._near = ceil(settings.connections * settings.idle_reuse)
-        self._look_at = -inf
-
-    def refuses(self, peer: str) -> str:
-        """Return the reason why no further connection of `peer` gets in, or nothing."""
-        settings = self._settings
-        if self.total >= settings.connections:
-            return "server-full"
-        held = self._by_address.get(network_of(peer), 0)
-        if held < settings.connections_per_address:
-            return ""
-        return "" if self._several is not None and self._several(peer) else "address-full"
 
     def take(self, peer: str) -> None:
-        """Count a connection in."""
+        """Count one in."""
         address = network_of(peer)
         self.total += 1
         self._by_address[address] = self._by_address.get(address, 0) + 1
 
     def give(self, peer: str) -> None:
-        """Count a connection out."""
+        """Count one out."""
         address = network_of(peer)
         self.total -= 1
         held = self._by_address[address]
@@ -114,8 +96,51 @@ class Census:
             del self._by_address[address]
 
     def of(self, peer: str) -> int:
-        """Return how many connections an address holds."""
+        """Return how many an address has."""
         return self._by_address.get(network_of(peer), 0)
+
+
+class Census(Crowd):
+    """How many connections there are, in all and of each address.
+
+    `several` says of an address that it stands for many clients, as a load balancer does: only
+    the cap of all holds for it.
+    """
+
+    __slots__ = ("_look_at", "_near", "_settings", "_several", "sessions")
+
+    def __init__(self, settings: ServerSettings, several: Callable[[str], bool] | None) -> None:
+        super().__init__()
+        self._settings = settings
+        self._several = several
+        self.sessions = Crowd()  # upgraded connections, by who asked for them
+        self._near = ceil(settings.connections * settings.idle_reuse)
+        self._look_at = -inf
+
+    def refuses(self, peer: str) -> str:
+        """Return the reason why no further connection of `peer` gets in, or nothing."""
+        settings = self._settings
+        if self.total >= settings.connections:
+            return "server-full"
+        if self.of(peer) < settings.connections_per_address or self._stands_for_many(peer):
+            return ""
+        return "address-full"
+
+    def refuses_session(self, client: str) -> str:
+        """Return why no further session of a client is opened, in words, or nothing.
+
+        The client may be another than the peer, of whom a trusted proxy or a gateway tells.
+        """
+        settings, sessions = self._settings, self.sessions
+        if sessions.total >= settings.sessions:
+            return f"{sessions.total} sessions are open"
+        held = sessions.of(client)
+        if held < settings.sessions_per_address or client == UNIX or self._stands_for_many(client):
+            return ""
+        return f"{held} sessions of {network_of(client)} are open"
+
+    def _stands_for_many(self, peer: str) -> bool:
+        return self._several is not None and self._several(peer)
 
     @property
     def crowded(self) -> bool:

@@ -6,9 +6,9 @@ whoever waits for the answer, because an upstream may answer before it has read 
 
 import asyncio
 from asyncio import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from switchgear.http.bodies import chunk
+from switchgear.http.bodies import MANY, TINY, chunk
 from switchgear.http.heads import CHUNKED
 from switchgear.http.stream import Body, Stream
 
@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Outgoing", "framed"]
 
+_GATHERED: Final = 0.01  # seconds that tiny pieces wait for one another
+
 
 class Outgoing:
     """The body of the request that an `Upstream` sends. It is the sink of a piped stream."""
 
-    __slots__ = ("_body", "_drained", "_left", "_pump", "_upstream")
+    __slots__ = ("_alarm", "_body", "_count", "_drained", "_held", "_left", "_pump",
+                 "_upstream")  # fmt: skip
 
     def __init__(self, upstream: "Upstream", body: Body) -> None:
         self._upstream = upstream
         self._body: Body | None = body
         self._left = CHUNKED if body.length is None else body.length
+        self._count = 0  # chunks that were sent
+        self._held = b""  # too little for a chunk of its own, once there were many
+        self._alarm: asyncio.TimerHandle | None = None  # when it goes all the same
         self._pump: asyncio.Task[None] | None = None
         self._drained: Future[None] | None = None
 
@@ -63,6 +69,14 @@ class Outgoing:
         if self._body is None:
             return
         if self._left == CHUNKED:
+            if self._count * 2 >= MANY:  # who reads them counts tiny ones, as we do
+                self._held += data
+                if len(self._held) >= 4 * TINY:
+                    self._flush()
+                elif self._alarm is None:
+                    self._alarm = asyncio.get_running_loop().call_later(_GATHERED, self._flush)
+                return
+            self._count += 1
             data = chunk(data)
         elif len(data) > self._left:
             self._upstream.fail(ValueError("the body is longer than it was announced"))
@@ -70,6 +84,16 @@ class Outgoing:
         else:
             self._left -= len(data)
         self._upstream.transport.write(data)
+
+    def _flush(self) -> None:
+        """Send what was held as one chunk."""
+        held, self._held = self._held, b""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if held:
+            self._count += 1
+            self._upstream.transport.write(chunk(held))
 
     def end(self, error: Exception | None) -> None:
         """Take the end of the body: a cut one cuts the request."""
@@ -82,6 +106,7 @@ class Outgoing:
         else:
             self._body = None
             if self._left == CHUNKED:
+                self._flush()
                 self._upstream.transport.write(b"0\r\n\r\n")
             self._upstream.sent()
 
@@ -99,7 +124,9 @@ class Outgoing:
 
     def drop(self) -> None:
         """Send no more of it: its source is told."""
-        body, self._body = self._body, None
+        body, self._body, self._held = self._body, None, b""
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._pump is not None:
             self._pump.cancel()
         if body is not None:

@@ -36,7 +36,9 @@ Stamp = Callable[[float, float], bytes]
 """Makes further field lines for a request with that deadline, which is sent at that instant."""
 
 # CONNECT is none of it: there is no tunnel through an upstream here.
-_LINE: Final = re.compile(r"(?!CONNECT )[A-Z][A-Z0-9_-]*+ [/*][!-~]*+ HTTP/1\.1\r\n")
+_LINE: Final = re.compile(
+    r"(?!CONNECT )(?:[A-Z][A-Z0-9_-]*+ /[!$-;=?-\[\]_a-z~]*+|OPTIONS \*) HTTP/1\.1\r\n"
+)
 _SPREAD: Final = 0.2  # of a connection's lifetime, by which it may end earlier
 _STRIDE: Final = 0.618034  # the golden ratio: steps of this size, taken in a circle, never meet
 

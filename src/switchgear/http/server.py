@@ -101,7 +101,6 @@ class Server:
         self.census = Census(self.settings, several)
         self.connections: set[Connection] = set()
         self.draining = False
-        self.sessions = 0  # upgraded connections
         self.drains_at = inf
         self.scheme = "http"
         self.full = _FULL

@@ -34,6 +34,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     connections_per_address: int = 1024  # an IPv6 network of 64 bits is one address
     idle_reuse: float = 0.9  # from this share of `connections` on, idle ones give way to new ones
     sessions: int = 1024  # upgraded connections at once
+    sessions_per_address: int = 256  # by the client's, of whom a trusted proxy may tell
     session_idle: float = 300.0  # of a session that passes through: who is silent, pings
     connect_method: bool = False  # whether CONNECT reaches the handler
 

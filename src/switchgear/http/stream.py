@@ -11,13 +11,16 @@ What nobody has taken is bounded: over the bound the feeder is paused, and the p
 
 from asyncio import Future, get_running_loop
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
-from switchgear.http.body import EMPTY, Body, Produced, Whole, too_large
+from switchgear.http.body import EMPTY, SMALL, Body, Produced, Whole, too_large
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, judge
 
 __all__ = ["EMPTY", "Body", "Feeder", "Produced", "Sink", "Stream", "Whole", "too_large"]
+
+
+_MANY: Final = 64  # pieces that wait, from which on small ones are put together
 
 
 class Feeder(Protocol):
@@ -83,7 +86,11 @@ class Stream(Body):
         if self._sink is not None and not self._held:
             self._sink.write(data)
             return
-        self._chunks.append(data)
+        chunks = self._chunks
+        if len(chunks) >= _MANY and len(chunks[-1]) < SMALL and len(data) < SMALL:
+            chunks[-1] += data
+        else:
+            chunks.append(data)
         self._size += len(data)
         if self._waiter is not None:
             self._wake()

@@ -234,6 +234,15 @@ async def _json(request: Request, limit: int) -> bytes:
                 public="Send JSON, with content-type: application/json.",
                 extra={"status": 415},
             )
+    coding = request.headers.get("content-encoding")
+    if coding is not None and coding.strip().lower() not in ("", "identity"):
+        raise Fault(
+            Code.INVALID_ARGUMENT,
+            f"the content coding is {coding[:60]!r}",
+            effect=Effect.NONE,
+            public="Send the body as it is, without a content-encoding.",
+            extra={"status": 415},
+        )
     return await request.body.read(limit)
 
 

@@ -22,6 +22,9 @@ RANKS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "erro
 _COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
 _MILLIS: Final = tuple(f"{milli:03d}Z" for milli in range(1000))
 _HEAD: Final = ("at", "level", "process", "event")
+# What strangers wrote may stand in a line, and a terminal obeys control characters: all are shown
+# by their numbers, save tabs and line breaks.
+_TAMED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
 
 def _unknown(value: Any) -> str:
@@ -50,14 +53,15 @@ def console_line(event: Any) -> bytes:
     clock = str(fields.get("at", ""))[11:23]
     colour = _COLOURS.get(level, "0")
     head = f"{clock} \x1b[{colour}m{level:<7}\x1b[0m {fields.get('process', '')!s:<10} "
-    rest = [str(fields.get("event", ""))]
+    rest = [str(fields.get("event", "")).translate(_TAMED).replace("\n", "\\n")]
     tail = ""
     for key, value in fields.items():
         if key in _HEAD or value is None or value == "":
             continue
         text = value if isinstance(value, str) else _ENCODER.encode(value).decode()
-        if "\n" in text:
-            tail += "\n" + text.rstrip("\n")
+        text = text.translate(_TAMED)
+        if "\n" in text:  # indented: no part of it can be taken for a line of its own
+            tail += "\n    " + text.rstrip("\n").replace("\n", "\n    ")
         else:
             rest.append(f"\x1b[2m{key}=\x1b[0m{text}")
     return (head + " ".join(rest) + tail).encode("utf-8", "replace")

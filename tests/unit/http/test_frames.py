@@ -1,5 +1,7 @@
 """WebSocket frames: what RFC 6455 section 5 forbids is refused with its close code."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,3 +152,21 @@ def test_a_long_reason_is_cut_at_a_character() -> None:
 def test_a_reserved_code_is_not_sent() -> None:
     with pytest.raises(ValueError, match="1006"):
         encode_close(1006, "", masked=False)
+
+
+@pytest.mark.parametrize("fragments", [False, True])
+def test_tiny_pieces_weigh_little_more_than_their_bytes(fragments: bool) -> None:
+    """Rule 26: 16 KiB and four times what was sent."""
+    read, sent = reader(1 << 20), 0
+    tracemalloc.start()
+    try:
+        if not fragments:
+            read.feed(bytes([0x82, 0xFF]) + (1 << 20).to_bytes(8, "big") + MASK)
+        for turn in range(30_000):
+            tiny = frame(0x00 if turn else 0x02, b"xy") if fragments else bytes(bytearray(b"xy"))
+            sent += len(tiny)
+            assert read.feed(tiny) == []
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < (16 << 10) + 4 * sent

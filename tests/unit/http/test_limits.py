@@ -10,7 +10,7 @@ import pytest
 import switchgear.http
 from switchgear.http.connection import Connection
 from switchgear.http.events import Turned
-from switchgear.http.limits import Census, Counters, network_of
+from switchgear.http.limits import UNIX, Census, Counters, network_of
 from switchgear.http.refusals import CONFIGURED, OTHER, REASONS
 from switchgear.http.settings import ServerSettings
 from tests.unit.http.wire import Wire, ok, serve
@@ -52,6 +52,24 @@ def test_a_cap_per_address_and_one_of_all() -> None:
         census.give(peer)
     assert census.total == 0
     assert census.of("2001:db8::1") == census.of("192.0.2.1") == 0
+
+
+def test_sessions_are_capped_per_client_too() -> None:
+    census = Census(
+        ServerSettings(sessions=5, sessions_per_address=2), lambda peer: peer == "192.0.2.1"
+    )
+    for _ in range(2):
+        assert not census.refuses_session("2001:db8::1")
+        census.sessions.take("2001:db8::1")
+    assert census.refuses_session("2001:db8::2") == "2 sessions of 2001:db8::/64 are open"
+    for _ in range(3):
+        for several in ("192.0.2.1", UNIX):
+            assert not census.refuses_session(several), "a gateway and a proxy are many clients"
+        census.sessions.take("192.0.2.1")
+    assert census.refuses_session("192.0.2.9") == "5 sessions are open"
+    census.sessions.give("2001:db8::1")
+    assert not census.refuses_session("2001:db8::2")
+    assert (census.total, census.of("192.0.2.1")) == (0, 0)
 
 
 def test_a_load_balancer_is_not_one_client() -> None:

@@ -1,6 +1,7 @@
 """Streams: bounded, held back both ways, ended once with the truth."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -229,3 +230,23 @@ async def test_an_answer_is_read_whole_within_its_limit() -> None:
         await StreamResponse(200, body=body).read(10)
     assert caught.value.code is Code.UNAVAILABLE
     assert reason_of(caught.value) == ""
+
+
+@pytest.mark.parametrize("reading", [False, True])
+async def test_tiny_pieces_weigh_little_more_than_their_bytes(reading: bool) -> None:
+    """Rule 26: 16 KiB and four times what was sent."""
+    stream = Stream(Feeder(), None, 1 << 20)
+    reader = asyncio.create_task(stream.read()) if reading else None
+    await asyncio.sleep(0)
+    tracemalloc.start()
+    try:
+        for turn in range(30_000):
+            stream.feed(bytes(bytearray(b"xy")))
+            if reading and turn % 32 == 0:
+                await asyncio.sleep(0)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < (16 << 10) + 4 * 60_000
+    stream.finish()
+    assert await (reader or stream.read()) == b"xy" * 30_000

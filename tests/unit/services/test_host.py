@@ -141,6 +141,19 @@ async def test_a_body_must_say_that_it_is_json_or_nothing() -> None:
         assert refused.extra["status"] == 415
 
 
+async def test_a_body_in_a_coding_is_not_read_as_if_it_were_plain() -> None:
+    async def make(new: Item) -> Item:
+        return new
+
+    served = host(Endpoint("POST", "/a", make))
+    for coding in ("gzip", "identity, gzip", "x"):
+        headers = {"content-encoding": coding}
+        asked = call("POST", body=b'{"name":"x"}', headers=headers)
+        assert (await fault_of(served(asked))).extra["status"] == 415
+    plain = call("POST", body=b'{"name":"x"}', headers={"content-encoding": "Identity"})
+    assert (await served(plain)).status == 201
+
+
 async def test_a_body_that_is_too_large_or_wrong() -> None:
     async def make(new: Item) -> Item:
         return new

@@ -1,6 +1,7 @@
 """One event, one line; and the bridges that bring others in."""
 
 import logging
+import re
 import warnings
 
 import msgspec
@@ -97,6 +98,15 @@ def test_a_readable_line_has_the_same_content(value):
     line = console_line({"at": "2023-11-14T22:13:20.042Z", "event": "odd", "value": value})
     assert line.startswith(b"22:13:20.042")
     assert b"odd" in line
+
+
+@pytest.mark.parametrize("field", ["event", "detail"])
+def test_what_a_stranger_wrote_cannot_command_the_terminal_nor_look_like_a_line(field):
+    evil = "\x1b]0;mine\x07\x1b[2J\x9b2J\r\x7f\n05:00:00.000 error   all is lost"
+    line = console_line({"at": "2023-11-14T22:13:20.042Z", "event": "odd", field: evil}).decode()
+    ours = re.sub(r"\x1b\[[0-9]{1,2}m", "", line)  # colours
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ours)
+    assert not any(part.startswith("05:00") for part in line.split("\n"))
 
 
 def test_stdlib_records_come_out_as_events(bridged, lines):
