@@ -246,7 +246,8 @@ class Policy:
         if isasyncgenfunction(function) or isgeneratorfunction(function) or not callable(function):
             raise TypeError(
                 f"policy {self.name!r} protects functions that return, not {function!r}:"
-                " protect what it calls, or use 'async with'"
+                " protect the calls that it makes, or the loop that consumes it by 'async with';"
+                " never yield inside 'async with' or 'within', for the consumer runs under them"
             )
         work = function if _is_async(function) else self._threaded(function)
 

@@ -155,7 +155,7 @@ def _breaker(plan: Plan) -> Iterator[Finding]:
             f"no call is ever slow: an attempt ends after {plan.attempt:g} s,"
             f" and is slow from {breaker.slow_after:g} s on",
         )
-    if breaker.probe_lease < plan.attempt:
+    if breaker.probe_lease < plan.attempt < inf:  # a lease without end would be no lease
         yield Finding(
             "breaker.probe_lease",
             f"a probe may take {plan.attempt:g} s, and gives up its place after"
@@ -172,14 +172,14 @@ def _bulkhead(plan: Plan) -> Iterator[Finding]:
             "bulkhead.queue",
             f"{bulkhead.queue} may wait, with a patience of 0: nobody is ever served from it",
         )
-    if bulkhead.permit_age < plan.attempt:
+    if bulkhead.permit_age < plan.attempt < inf:
         yield Finding(
             "bulkhead.permit_age",
             f"a call may take {plan.attempt:g} s, and counts as overdue after"
             f" {bulkhead.permit_age:g} s",
         )
     traffic = plan.traffic
-    if traffic is not None and traffic * plan.attempt > bulkhead.permits + bulkhead.queue:
+    if traffic is not None and inf > traffic * plan.attempt > bulkhead.permits + bulkhead.queue:
         yield Finding(
             "bulkhead",
             f"at {traffic:g} calls a second that take up to {plan.attempt:g} s there would be"

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from switchgear import Policy
 from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker_settings import BreakerSettings
+from switchgear.policy.bucket import BucketSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.lint import Finding, Plan, lint, lint_nested
@@ -133,6 +134,19 @@ def test_no_deadline_leaves_time_for_everything() -> None:
     retry = BackoffSettings(attempts=100)
     assert not found(deadline=inf, repeatable=True, retry=retry)
     assert not found(deadline=inf, timeout=inf, repeatable=True, retry=retry)
+
+
+def test_what_no_setting_could_make_right_is_not_found() -> None:
+    """Any lease, any age and any number of permits is too small for a call that may never end."""
+    policy = Policy("mail", deadline=None)
+    assert policy.plan().attempt == inf
+    assert policy.lint() == ()
+    assert policy.lint(rate=10.0) == ()
+    assert Policy("mail", deadline=None, rate=BucketSettings(10.0, 10.0)).lint() == ()
+    assert Policy("mail", mode={"timeout": "off"}).lint(rate=10.0) == ()
+    settings = BreakerSettings(probe_lease=0.9)
+    repeatable = Policy("mail", deadline=None, repeatable=True, breaker=settings)
+    assert [one.setting for one in repeatable.lint()] == ["breaker.probe_lease"], "1 s at most"
 
 
 # -- retries
