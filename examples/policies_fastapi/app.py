@@ -13,9 +13,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from switchgear import Code, Fault, LogObserver, Policy
-
-STATUS = {Code.NOT_FOUND: 404, Code.UNAVAILABLE: 503, Code.DEADLINE_EXCEEDED: 504}
+from switchgear import Code, Fault, LogObserver, Policy, http_status
 
 
 def cut_off(error: Exception) -> Fault | None:
@@ -52,7 +50,7 @@ async def say(_: Request, fault: Fault) -> JSONResponse:
     """Answer with the public sentence; the detail is for operators."""
     told = {"code": fault.code.value, "detail": fault.public}
     wait = {"retry-after": str(math.ceil(fault.retry_after))} if fault.retry_after else None
-    return JSONResponse(told, STATUS.get(fault.code, 500), wait)
+    return JSONResponse(told, http_status(fault), wait)
 
 
 @store
