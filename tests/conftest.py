@@ -8,6 +8,7 @@ test has ended fails it.
 import asyncio
 import inspect
 import os
+import signal
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -17,6 +18,10 @@ import uvloop
 from switchgear.testing.virtual import VirtualLoop
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
+
+# A shell has what it runs in the background ignore Ctrl-C, and so do all processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LOOPS: dict[str, Loops] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 

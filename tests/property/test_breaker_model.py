@@ -1,6 +1,7 @@
 """The breaker against a model that keeps everything that happened and counts it anew each time."""
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import pytest
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ class Ended:
     at: float
     bad: bool
     slow: bool
+    begun: float
 
 
 @dataclass
@@ -91,7 +93,7 @@ class Model:
             self.probe = None
         if verdict is NEUTRAL:
             return
-        ended = Ended(now, verdict is BAD, now - permit.at > SLOW_AFTER)
+        ended = Ended(now, verdict is BAD, now - permit.at > SLOW_AFTER, permit.at)
         self.ended.append(ended)
         if self.state is State.HALF_OPEN:
             self.judge_probes(now)
@@ -110,12 +112,21 @@ class Model:
 
     def judge_calls(self, now: float) -> None:
         recent = [ended for ended in self.ended if ended.at // 1 > now // 1 - SPAN]
-        row = len(self.ended) >= 4 and all(ended.bad for ended in self.ended[-4:])
+        row = self.in_a_row() >= 4
         many = len(recent) >= 6
         failing = many and sum(ended.bad for ended in recent) / len(recent) >= 0.5
         crawling = many and sum(ended.slow for ended in recent) / len(recent) >= 0.75
         if row or failing or crawling:
             self.enter(State.OPEN, now)
+
+    def in_a_row(self) -> int:
+        """Count the last failures; of those that one event may have ended, one."""
+        last = list(takewhile(lambda ended: ended.bad, reversed(self.ended)))
+        counted: list[Ended] = []
+        for ended in reversed(last):
+            if not counted or ended.begun >= counted[-1].at or ended.at - counted[-1].at >= 0.01:
+                counted.append(ended)
+        return len(counted)
 
 
 class BreakerAgainstHistory(RuleBasedStateMachine):

@@ -1,7 +1,7 @@
 """Invocations: what a policy's call carries below layers, which may put it into another task."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from inspect import iscoroutine
+from inspect import iscoroutine, iscoroutinefunction
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ __all__ = [
     "answer_of",
     "invokes",
     "invoking",
+    "is_async",
     "of_arguments",
     "same_work",
 ]
@@ -55,6 +56,11 @@ class InThread:
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         answer = await self._run(*args, **kwargs)
         return await answer if iscoroutine(answer) else answer
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Say whether a call of it makes a coroutine: a function, or an object that is called."""
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
 def invoking(*, bounded: bool) -> Handler[Any, Any]:
@@ -112,6 +118,15 @@ def same_work(key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable |
     def asked(call: Any) -> Hashable | None:
         work: Invocation = call.payload
         made = key(*work.args, **work.kwargs)
-        return None if made is None else (work.function, made)
+        if made is None:
+            return None
+        try:
+            hash(made)
+        except TypeError:
+            raise TypeError(
+                f"the key of what is asked is {made!r}: what can be hashed, such as a text or a"
+                " tuple, would be right"
+            ) from None
+        return work.function, made
 
     return asked

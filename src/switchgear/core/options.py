@@ -1,6 +1,7 @@
 """What a policy is made of: its options, and the parts of the stack that they stand for."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from inspect import isclass
 from math import inf
 from typing import Any, Final, Literal
 
@@ -30,7 +31,7 @@ from switchgear.policy.hurry import Hurry, HurrySettings
 from switchgear.policy.lint import Plan
 from switchgear.policy.observing import Observing
 
-__all__ = ["PARTS", "Builder", "Mode", "Options"]
+__all__ = ["PARTS", "Builder", "Mode", "Options", "tries"]
 
 Mode = Literal["enforce", "observe", "off"]
 
@@ -82,6 +83,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 f"fallback={self.fallback!r}: static(a value), a Stale(...), or a function of the"
                 " error and the call's arguments would be right"
             )
+        if isclass(self.fallback):
+            raise TypeError(f"fallback={self.fallback!r}: one that is made of it would be right")
         if isinstance(self.fallback, Stale):
             checks.function("fallback.key", self.fallback.key, optional=False)
         checks.modes(self.mode, PARTS)
@@ -172,6 +175,20 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 _DEFAULTS: Final = Options()
 _ONCE: Final = BackoffSettings(attempts=1)
+
+
+def tries(retry: BackoffSettings | None, attempts: int | None) -> BackoffSettings | None:
+    """Join the two ways to say how often."""
+    if attempts is None:
+        return retry
+    if retry is None and attempts == 1:
+        return None
+    if retry is None:
+        raise ValueError(f"attempts={attempts} contradicts retry=None: give one of them")
+    if isinstance(attempts, bool) or not isinstance(attempts, int):
+        raise TypeError(f"attempts={attempts!r}: a whole number of at least 1 would be right")
+    checks.kind("retry", retry, BackoffSettings)
+    return replace(retry, attempts=attempts)
 
 
 class Builder:

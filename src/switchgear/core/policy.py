@@ -16,12 +16,10 @@
 import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import update_wrapper, wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, isclass, isgeneratorfunction
 from math import inf
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
-
-from msgspec.structs import replace
 
 from switchgear.core import checks
 from switchgear.core.ambient import ambient, due
@@ -31,9 +29,9 @@ from switchgear.core.express import express, spread
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
-from switchgear.core.invocation import InThread, Invocation, invoking
+from switchgear.core.invocation import InThread, Invocation, invoking, is_async
 from switchgear.core.observe import Observer, quiet
-from switchgear.core.options import Builder, Mode, Options
+from switchgear.core.options import Builder, Mode, Options, tries
 from switchgear.core.portal import run_at
 from switchgear.core.stack import OUTBOUND, stack
 from switchgear.core.threads import Threads
@@ -118,13 +116,15 @@ class Policy:
         try:
             for option, given in (("judge", judge), ("translate", translate), ("observe", observe)):
                 checks.function(option, given)
+            if isclass(observe):
+                raise TypeError(f"observe={observe!r}: one that is made of it would be right")
             checks.function("clock", clock)
             checks.function("random", random, optional=False)
             self._options = Options(
                 deadline=checks.duration("deadline", deadline),
                 timeout=checks.duration("timeout", timeout),
                 repeatable=repeatable,
-                retry=_tries(retry, attempts),
+                retry=tries(retry, attempts),
                 budget=budget,
                 hurry=hurry,
                 breaker=breaker,
@@ -249,7 +249,7 @@ class Policy:
                 " protect the calls that it makes, or the loop that consumes it by 'async with';"
                 " never yield inside 'async with' or 'within', for the consumer runs under them"
             )
-        work = function if _is_async(function) else self._threaded(function)
+        work = function if is_async(function) else self._threaded(function)
 
         @wraps(function)
         async def protected(*args: Any, **kwargs: Any) -> Any:
@@ -306,7 +306,12 @@ class Policy:
         return lint_nested([one.plan() for one in (self, *inner)])
 
     def plan(self, rate: float | None = None) -> Plan:
-        """Tell what is known of it before its first call, at so many calls a second."""
+        """Tell what is known of it before its first call, at so many calls a second.
+
+        Raises ValueError for a rate that is not more than nothing.
+        """
+        if rate is not None and not 0.0 < rate < inf:
+            raise ValueError(f"rate={rate!r}: calls per second, more than none, would be right")
         return self._options.plan(self.name, rate)
 
     def anew(self, **options: Any) -> "Policy":
@@ -363,12 +368,19 @@ class Policy:
             Invocation(function, args, kwargs, outer, cut),
             until if cut is None else min(until, cut),
             repeatable=self._options.repeatable,
-            key="" if self._key is None else self._key(*args, **kwargs),
+            key="" if self._key is None else self._key_of(args, kwargs),
             priority=5 if outer is None else outer.priority,
             principal=None if outer is None else outer.principal,
             trace=None if outer is None else outer.trace,
         )
         return await self._stack.run(call)
+
+    def _key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        assert self._key is not None  # noqa: S101 - for the type checker: the caller has looked
+        key: object = self._key(*args, **kwargs)
+        if not isinstance(key, str):
+            raise TypeError(f"policy {self.name!r}: key returned {key!r}: a text would be right")
+        return key
 
     def _threaded(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         return InThread(function, self._pool())
@@ -378,25 +390,6 @@ class Policy:
             bulkhead = self._options.bulkhead
             self._threads = Threads(self.name, bulkhead.permits if bulkhead else 64)
         return self._threads
-
-
-def _tries(retry: BackoffSettings | None, attempts: int | None) -> BackoffSettings | None:
-    """Join the two ways to say how often."""
-    if attempts is None:
-        return retry
-    if retry is None and attempts == 1:
-        return None
-    if retry is None:
-        raise ValueError(f"attempts={attempts} contradicts retry=None: give one of them")
-    if isinstance(attempts, bool) or not isinstance(attempts, int):
-        raise TypeError(f"attempts={attempts!r}: a whole number of at least 1 would be right")
-    checks.kind("retry", retry, BackoffSettings)
-    return replace(retry, attempts=attempts)
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    """Say whether a call of it makes a coroutine: a function, or an object that is called."""
-    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
 def _is_gate(what: object) -> TypeGuard[Gate]:

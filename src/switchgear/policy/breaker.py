@@ -22,6 +22,7 @@ _NEUTRAL: Final = Health.NEUTRAL
 _CLOSED: Final = State.CLOSED
 _OPEN: Final = State.OPEN
 _HALF_OPEN: Final = State.HALF_OPEN
+_BLOW: Final = 0.01  # seconds within which calls fail together that one event ends
 # The kinds that the window counts.
 _CALLS: Final = 0
 _FAILED: Final = 1
@@ -45,6 +46,9 @@ class Breaker:
     frees the probe's place, and that is all. A probe holds its place by a lease only, so one that
     was lost keeps nobody out for long; while it lasts, its verdict counts even after its lease,
     else a dependency slower than the lease could never close its breaker.
+
+    Calls that were under way together and fail together, as those at a process that is killed, are
+    one failure in a row, however many: they tell of one event. The share counts each.
 
     While it lets everybody through, nobody need ask: `admit` comes to adding one to `admitted` and
     noting `generation` while `freely`; and `settle`, for a GOOD call, to adding one to `fresh`
@@ -82,6 +86,7 @@ class Breaker:
         self._ramp = Ramp(settings.ramp)
         self._probes = Probes(settings.probe_lease)
         self._consecutive = 0
+        self._struck = -inf  # when the last failure came that counts in the row
         self._forced = False
         self._why = ""
         self._open_for = 0.0  # the present open time before jitter, kept until recovered
@@ -196,7 +201,7 @@ class Breaker:
             if health is not _NEUTRAL:
                 self._judge_probe(health, slow, now)
         elif health is not _NEUTRAL:
-            self._judge_call(health, slow, now)
+            self._judge_call(health, slow, permit.at, now)
 
     def _gather(self) -> None:
         """Bring the good calls that were only counted into the window, in the bucket they fell."""
@@ -205,7 +210,7 @@ class Breaker:
             self._settled += self.fresh
             self.fresh = 0
 
-    def _judge_call(self, health: Health, slow: bool, now: float) -> None:
+    def _judge_call(self, health: Health, slow: bool, at: float, now: float) -> None:
         """Count one call of the present generation, and open when it was one too many."""
         window = self._window
         window.add(_CALLS, now)
@@ -213,10 +218,13 @@ class Breaker:
             window.add(_SLOW, now)
         if health is _BAD:
             window.add(_FAILED, now)
-            self._consecutive += 1
+            if at >= self._struck or now - self._struck >= _BLOW:
+                self._consecutive += 1
+                self._struck = now
             self.edge = -inf
         else:
             self._consecutive = 0
+            self._struck = -inf
             if self.freely:
                 self.edge = window.edge
         if (slow or health is _BAD) and not self._forced:
@@ -287,6 +295,7 @@ class Breaker:
         old, self.state = self.state, new
         self.generation += 1
         self._consecutive = 0
+        self._struck = -inf
         self._gather()
         self._window.clear()
         self._probes.clear()

@@ -54,6 +54,7 @@ class BreakerSettings(msgspec.Struct, frozen=True):
     ramp: float = 10.0
 
     def __post_init__(self) -> None:
+        ranges.kind(self, "window", WindowSettings)
         for share in ("failures", "slow"):
             ranges.above(self, share, 0)
             ranges.between(self, share, 0, 1)

@@ -12,8 +12,12 @@ _FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)")
 def seconds(written: float | str) -> float:
     """Read a duration as seconds.
 
-    Raises ValueError for another form, and for a duration that is not positive.
+    Raises:
+        TypeError: it is neither a number nor a text.
+        ValueError: it has another form, or is not positive, or without end.
     """
+    if isinstance(written, bool) or not isinstance(written, int | float | str):
+        raise TypeError(f"{written!r} is no duration: seconds as a number or '2s' would be right")
     if isinstance(written, str):
         found = _FORM.fullmatch(written.strip())
         if found is None:
@@ -22,5 +26,7 @@ def seconds(written: float | str) -> float:
     else:
         value = float(written)
     if not 0 < value < float("inf"):
-        raise ValueError(f"{written!r} is no duration: it must be more than nothing")
+        raise ValueError(
+            f"{written!r} is no duration: it must be more than nothing, and have an end"
+        )
     return value

@@ -99,6 +99,10 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
         public: str | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
+        if code.__class__ is not Code:
+            raise TypeError(
+                f"a fault has a code first, as in Fault(Code.UNAVAILABLE), not {code!r}"
+            )
         super().__init__(detail or PUBLIC[code])
         self.code = code
         self.detail = detail or PUBLIC[code]

@@ -204,7 +204,7 @@ def _product(plans: Sequence[Plan]) -> Iterator[Finding]:
 
 def _cut_short(plans: Sequence[Plan]) -> Iterator[Finding]:
     for outer, inner in pairwise(plans):
-        if inner.deadline > outer.attempt:
+        if outer.attempt < inner.deadline < inf:  # one that has none is bounded by the outer
             yield Finding(
                 "deadline",
                 f"'{inner.name}' is given {inner.deadline:g} s inside an attempt of '{outer.name}'"

@@ -1,9 +1,9 @@
 """Range checks for settings: a wrong value is refused where it is given, saying what is right."""
 
 from math import inf
-from numbers import Real
+from numbers import Integral, Real
 
-__all__ = ["above", "at_least", "between"]
+__all__ = ["above", "at_least", "between", "kind"]
 
 
 def above(owner: object, field: str, low: float) -> None:
@@ -14,7 +14,7 @@ def above(owner: object, field: str, low: float) -> None:
         ValueError: it is not; the message says what, where, and what would be right.
     """
     value = getattr(owner, field)
-    if not (_number(value) and low < value < inf):
+    if not (_fits(owner, field, value) and low < value < inf):
         raise _wrong(owner, field, value, f"a finite number above {low:g}")
 
 
@@ -26,7 +26,7 @@ def at_least(owner: object, field: str, low: float) -> None:
         ValueError: it is not; the message says what, where, and what would be right.
     """
     value = getattr(owner, field)
-    if not (_number(value) and low <= value < inf):
+    if not (_fits(owner, field, value) and low <= value < inf):
         raise _wrong(owner, field, value, f"a finite number of at least {low:g}")
 
 
@@ -38,14 +38,39 @@ def between(owner: object, field: str, low: float, high: float) -> None:
         ValueError: it does not; the message says what, where, and what would be right.
     """
     value = getattr(owner, field)
-    if not (_number(value) and low <= value <= high):
+    if not (_fits(owner, field, value) and low <= value <= high):
         raise _wrong(owner, field, value, f"a number from {low:g} to {high:g}")
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def kind(owner: object, field: str, right: type) -> None:
+    """Require the field to be of a kind.
+
+    Raises:
+        TypeError: it is not; the message says what, where, and what would be right.
+    """
+    value = getattr(owner, field)
+    if not isinstance(value, right):
+        raise TypeError(_words(owner, field, value, f"a {right.__name__}(...)"))
+
+
+def _fits(owner: object, field: str, value: object) -> bool:
+    """Say whether it is a number, and a whole one where the field counts."""
+    return isinstance(value, Integral if _counts(owner, field) else Real) and not isinstance(
+        value, bool
+    )
+
+
+def _counts(owner: object, field: str) -> bool:
+    return type(owner).__annotations__.get(field) is int
 
 
 def _wrong(owner: object, field: str, value: object, right: str) -> Exception:
-    kind = ValueError if _number(value) else TypeError
-    return kind(f"{type(owner).__name__}.{field} is {value!r}, where {right} would be right")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return TypeError(_words(owner, field, value, right))
+    if not _fits(owner, field, value):
+        right = right.replace("finite number", "whole number").replace("a number", "a whole number")
+    return ValueError(_words(owner, field, value, right))
+
+
+def _words(owner: object, field: str, value: object, right: str) -> str:
+    return f"{type(owner).__name__}.{field} is {value!r}, where {right} would be right"

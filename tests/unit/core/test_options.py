@@ -21,7 +21,7 @@ from switchgear import (
 from switchgear.core.fallback import computed
 from switchgear.core.options import PARTS, Options
 from switchgear.policy.lint import Plan
-from switchgear.testing import Chaos
+from switchgear.testing import Chaos, EventRecorder
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     # durations
@@ -77,6 +77,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"judge": 1}, TypeError, "judge=1: a function would be right"),
     ({"translate": {}}, TypeError, "translate={}: a function would be right"),
     ({"observe": []}, TypeError, "observe=[]: a function would be right"),
+    ({"observe": EventRecorder}, TypeError,
+     f"observe={EventRecorder!r}: one that is made of it would be right"),
+    ({"fallback": Stale}, TypeError, f"fallback={Stale!r}: one that is made of it would be right"),
     ({"clock": 1.0}, TypeError, "clock=1.0: a function would be right"),
     ({"random": None}, TypeError, "random=None: a function would be right"),
     # modes
@@ -195,3 +198,29 @@ def test_a_probe_has_its_place_for_as_long_as_it_may_take() -> None:
     assert "      probe_lease = 60  (derived: all of an attempt's time)" in long.describe()
     (finding,) = Policy("mail", deadline="1min", breaker=BreakerSettings(probe_lease=20.0)).lint()
     assert finding.setting == "breaker.probe_lease"
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, float("inf")])
+def test_a_rate_to_lint_at_is_more_than_none(rate: float) -> None:
+    with pytest.raises(ValueError, match="calls per second, more than none, would be right"):
+        Policy("mail").lint(rate)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"key": lambda: 7}, "policy 'mail': key returned 7: a text would be right"),
+        ({"coalesce": lambda: [7]}, "the key of what is asked is [7]: what can be hashed"),
+        ({"fallback": Stale(age=1.0, key=lambda: [7])}, "the key of what is asked is [7]: what"),
+    ],
+)
+async def test_what_a_function_of_the_arguments_returns_is_looked_at(
+    options: dict[str, Any], says: str
+) -> None:
+    async def ask() -> str:
+        return "answer"
+
+    policy = Policy("mail", **options)
+    with pytest.raises(TypeError, match=re.escape(says)):
+        await policy.call(ask)
+    assert policy.statistics()["bulkhead"]["out"] == 0

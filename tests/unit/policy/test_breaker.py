@@ -56,6 +56,35 @@ def closed_again(now: float = 0.0) -> Breaker:
 # -- opening
 
 
+def test_calls_that_one_event_ends_are_one_failure_in_a_row() -> None:
+    """A process is killed, and all calls at it fail: they say no more than one of them does."""
+    breaker = make(BreakerSettings(consecutive=3, calls=100))
+    for blow in range(3):
+        assert breaker.statistics()["consecutive"] == blow
+        for permit in [admitted(breaker, 60.0 * blow + n) for n in range(5)]:
+            breaker.settle(permit, BAD, 60.0 * blow + 5.0)
+    assert breaker.state is State.OPEN
+
+
+def test_calls_that_fail_apart_or_one_after_the_other_are_a_row() -> None:
+    breaker = make(BreakerSettings(consecutive=100, calls=100))
+    under_way = [admitted(breaker, 0.0) for _ in range(6)]
+    for permit, at, counted in zip(
+        under_way, [1.0, 1.005, 1.0099, 1.01, 1.019, 1.025], [1, 1, 1, 2, 2, 3], strict=True
+    ):
+        breaker.settle(permit, BAD, at)
+        assert breaker.statistics()["consecutive"] == counted, at
+    later = admitted(breaker, 1.024)  # one was under way since before the last that counted
+    breaker.settle(later, BAD, 1.026)
+    assert breaker.statistics()["consecutive"] == 3
+    run(breaker, BAD, 1.027, took=0.002)
+    assert breaker.statistics()["consecutive"] == 4, "begun when that one had failed"
+    run(breaker, GOOD, 1.028)
+    late = admitted(breaker, 0.0)
+    breaker.settle(late, BAD, 1.029)
+    assert breaker.statistics()["consecutive"] == 1, "a good one ends the row, and what struck"
+
+
 def test_five_failures_in_a_row_open_a_quiet_route() -> None:
     breaker = make()
     for second in range(4):

@@ -37,4 +37,15 @@ def test_another_form_is_refused_with_what_would_be_right(written: str) -> None:
 def test_a_duration_is_more_than_nothing_and_ends(written: float | str) -> None:
     with pytest.raises(ValueError) as refused:
         seconds(written)
-    assert str(refused.value) == f"{written!r} is no duration: it must be more than nothing"
+    assert str(refused.value) == (
+        f"{written!r} is no duration: it must be more than nothing, and have an end"
+    )
+
+
+@pytest.mark.parametrize("written", [None, True, [1], b"2s"])
+def test_what_is_no_duration_at_all_is_refused_too(written: object) -> None:
+    with pytest.raises(TypeError) as refused:
+        seconds(written)  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        f"{written!r} is no duration: seconds as a number or '2s' would be right"
+    )

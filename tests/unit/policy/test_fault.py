@@ -56,6 +56,12 @@ def full() -> Fault:
     )
 
 
+@pytest.mark.parametrize("code", ["not_found", None, Effect.NONE])
+def test_a_fault_has_a_code_first(code: object) -> None:
+    with pytest.raises(TypeError, match=r"as in Fault\(Code\.UNAVAILABLE\), not "):
+        Fault(code)  # type: ignore[arg-type]  # the point
+
+
 def test_what_a_fault_is_given_it_keeps() -> None:
     fault = full()
     assert str(fault) == fault.detail == "breaker 'mail' is open"

@@ -288,6 +288,10 @@ def test_one_that_retries_alone_is_none() -> None:
     assert not nested(Plan(name="web", deadline=3.0, timeout=1.0), plan("bank", 3))
 
 
+def test_one_without_a_deadline_is_bounded_by_the_attempt_around_it() -> None:
+    assert not nested(plan("web", deadline=2.0), plan("bank", deadline=inf))
+
+
 def test_a_deadline_that_the_attempt_around_it_cuts_short() -> None:
     assert nested(plan("web", deadline=2.0), plan("bank")) == [
         (

@@ -10,6 +10,7 @@ from switchgear.policy import ranges
 @dataclass
 class Tank:
     level: float
+    valves: int = 1
 
 
 @pytest.mark.parametrize("value", [2.001, 3, 1e300])
@@ -70,3 +71,27 @@ def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
     with pytest.raises(TypeError) as refused:
         getattr(ranges, check)(tank, "level", *bounds)
     assert str(refused.value) == f"Tank.level is {value!r}, where {right} would be right"
+
+
+@pytest.mark.parametrize(
+    ("check", "bounds", "right"),
+    [
+        ("above", (2,), "a whole number above 2"),
+        ("at_least", (2,), "a whole number of at least 2"),
+        ("between", (0, 2), "a whole number from 0 to 2"),
+    ],
+)
+def test_what_counts_is_a_whole_number(check: str, bounds: tuple[float, ...], right: str) -> None:
+    getattr(ranges, check)(Tank(0.5, 2 + (check == "above")), "valves", *bounds)
+    with pytest.raises(ValueError) as refused:
+        getattr(ranges, check)(Tank(0.5, 1.5), "valves", *bounds)  # type: ignore[arg-type]
+    assert str(refused.value) == f"Tank.valves is 1.5, where {right} would be right"
+    with pytest.raises(TypeError, match=r"Tank\.valves is True, where a .* would be right"):
+        getattr(ranges, check)(Tank(0.5, True), "valves", *bounds)
+
+
+def test_a_field_is_of_its_kind() -> None:
+    ranges.kind(Tank(2.0), "level", float)
+    with pytest.raises(TypeError) as refused:
+        ranges.kind(Tank("high"), "level", float)  # type: ignore[arg-type]
+    assert str(refused.value) == "Tank.level is 'high', where a float(...) would be right"
