@@ -19,7 +19,7 @@ from switchgear.testing.virtual import VirtualLoop
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
-# A shell has what it runs in the background ignore Ctrl-C, and so do all processes that tests start.
+# A shell has what it runs in the background ignore Ctrl-C, and with it all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
