@@ -124,7 +124,8 @@ class Model:
         last = list(takewhile(lambda ended: ended.bad, reversed(self.ended)))
         counted: list[Ended] = []
         for ended in reversed(last):
-            if not counted or ended.begun >= counted[-1].at or ended.at - counted[-1].at >= 0.01:
+            apart = not counted or ended.at - counted[-1].at >= 0.01
+            if apart or ended.slow or ended.begun >= counted[-1].at:
                 counted.append(ended)
         return len(counted)
 

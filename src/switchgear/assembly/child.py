@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -64,7 +65,10 @@ def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log) -> int:
     for sock in sockets:
         sock.set_inheritable(False)
     host = Host(boot, settings, log, app, sockets)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with ExitStack() as held:
+        for sock in sockets:  # of which the body may never come to take any
+            held.callback(sock.close)
+        runner = held.enter_context(asyncio.Runner(loop_factory=loop_factory()))
         return runner.run(host.run(line, body))
 
 

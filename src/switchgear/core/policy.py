@@ -247,7 +247,7 @@ class Policy:
             raise TypeError(
                 f"policy {self.name!r} protects functions that return, not {function!r}:"
                 " protect the calls that it makes, or the loop that consumes it by 'async with';"
-                " never yield inside 'async with' or 'within', for the consumer runs under them"
+                " never yield inside 'async with' or 'within': who takes it would run under them"
             )
         work = function if is_async(function) else self._threaded(function)
 

@@ -48,7 +48,8 @@ class Breaker:
     else a dependency slower than the lease could never close its breaker.
 
     Calls that were under way together and fail together, as those at a process that is killed, are
-    one failure in a row, however many: they tell of one event. The share counts each.
+    one failure in a row, however many: they tell of one event. (Slow ones count each: their time
+    was over, which is an event of its own.) The share counts each.
 
     While it lets everybody through, nobody need ask: `admit` comes to adding one to `admitted` and
     noting `generation` while `freely`; and `settle`, for a GOOD call, to adding one to `fresh`
@@ -218,7 +219,7 @@ class Breaker:
             window.add(_SLOW, now)
         if health is _BAD:
             window.add(_FAILED, now)
-            if at >= self._struck or now - self._struck >= _BLOW:
+            if slow or at >= self._struck or now - self._struck >= _BLOW:
                 self._consecutive += 1
                 self._struck = now
             self.edge = -inf

@@ -27,21 +27,26 @@ Loops = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Occupant:
-    """Holds a bulkhead's only permit for a moment, so that whoever comes has to queue."""
+    """Holds a bulkhead's only permit until somebody queues for it, or the scene is over."""
 
-    def __init__(self, gate: Gate, seconds: float = 0.002) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, gate: Bulkhead, seconds: float = 0.002) -> None:
+        self.loop = asyncio.get_running_loop()
         permit = gate.admit(ANYONE, FINE())
         assert isinstance(permit, Permit)
-        self.gate, self.permit = gate, permit
-        self.gone: asyncio.Future[None] = loop.create_future()
-        loop.call_later(seconds, self.leave)
+        self.gate, self.permit, self.seconds = gate, permit, seconds
+        self.over = False
+        self.gone: asyncio.Future[None] = self.loop.create_future()
+        self.look()
 
-    def leave(self) -> None:
+    def look(self) -> None:
+        if not self.gate.queued and not self.over:
+            self.loop.call_later(self.seconds, self.look)
+            return
         settle((self.gate, self.permit, None), GOOD, FINE())
         self.gone.set_result(None)
 
     async def left(self) -> None:
+        self.over = True
         await self.gone
 
 

@@ -66,6 +66,14 @@ def test_calls_that_one_event_ends_are_one_failure_in_a_row() -> None:
     assert breaker.state is State.OPEN
 
 
+def test_calls_whose_time_is_over_together_are_a_row() -> None:
+    """Each has waited for itself, and tells of its own wait."""
+    breaker = make(BreakerSettings(consecutive=3, calls=100, slow_after=0.8))
+    for permit in [admitted(breaker, 0.0) for _ in range(3)]:
+        breaker.settle(permit, BAD, 1.0)
+    assert breaker.state is State.OPEN
+
+
 def test_calls_that_fail_apart_or_one_after_the_other_are_a_row() -> None:
     breaker = make(BreakerSettings(consecutive=100, calls=100))
     under_way = [admitted(breaker, 0.0) for _ in range(6)]
