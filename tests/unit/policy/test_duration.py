@@ -45,7 +45,7 @@ def test_a_duration_is_more_than_nothing_and_ends(written: float | str) -> None:
 @pytest.mark.parametrize("written", [None, True, [1], b"2s"])
 def test_what_is_no_duration_at_all_is_refused_too(written: object) -> None:
     with pytest.raises(TypeError) as refused:
-        seconds(written)  # type: ignore[arg-type]
+        seconds(written)  # type: ignore[arg-type]  # the point
     assert str(refused.value) == (
         f"{written!r} is no duration: seconds as a number or '2s' would be right"
     )

@@ -67,7 +67,7 @@ def test_between_refuses_what_is_beyond_and_what_is_no_number(value: float) -> N
 def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
     check: str, bounds: tuple[float, ...], right: str, value: object
 ) -> None:
-    tank = Tank(value)  # type: ignore[arg-type]
+    tank = Tank(value)  # type: ignore[arg-type]  # the point
     with pytest.raises(TypeError) as refused:
         getattr(ranges, check)(tank, "level", *bounds)
     assert str(refused.value) == f"Tank.level is {value!r}, where {right} would be right"
@@ -84,7 +84,7 @@ def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
 def test_what_counts_is_a_whole_number(check: str, bounds: tuple[float, ...], right: str) -> None:
     getattr(ranges, check)(Tank(0.5, 2 + (check == "above")), "valves", *bounds)
     with pytest.raises(ValueError) as refused:
-        getattr(ranges, check)(Tank(0.5, 1.5), "valves", *bounds)  # type: ignore[arg-type]
+        getattr(ranges, check)(Tank(0.5, 1.5), "valves", *bounds)  # type: ignore[arg-type]  # the point
     assert str(refused.value) == f"Tank.valves is 1.5, where {right} would be right"
     with pytest.raises(TypeError, match=r"Tank\.valves is True, where a .* would be right"):
         getattr(ranges, check)(Tank(0.5, True), "valves", *bounds)
@@ -93,5 +93,5 @@ def test_what_counts_is_a_whole_number(check: str, bounds: tuple[float, ...], ri
 def test_a_field_is_of_its_kind() -> None:
     ranges.kind(Tank(2.0), "level", float)
     with pytest.raises(TypeError) as refused:
-        ranges.kind(Tank("high"), "level", float)  # type: ignore[arg-type]
+        ranges.kind(Tank("high"), "level", float)  # type: ignore[arg-type]  # the point
     assert str(refused.value) == "Tank.level is 'high', where a float(...) would be right"
