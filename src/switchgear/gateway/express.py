@@ -48,7 +48,7 @@ from switchgear.policy.verdict import GOOD
 __all__ = ["Express", "Gates"]
 
 # An answer to HEAD tells of a body that is not there; the others no route takes, whatever it says.
-_ELSEWHERE: Final = frozenset({"HEAD", "TRACE", "CONNECT"})
+_ELSEWHERE: Final = frozenset({"HEAD", "OPTIONS", "TRACE", "CONNECT"})
 
 
 class Door(Protocol):

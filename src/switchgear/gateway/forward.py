@@ -1,5 +1,6 @@
 """What crosses the gateway: which headers go in, which come out, and what we add."""
 
+import re
 from secrets import token_hex
 from typing import Final
 
@@ -12,6 +13,7 @@ __all__ = [
     "PROTECTIVE",
     "TRACING",
     "WHO",
+    "hops_left",
     "inwards",
     "named_by",
     "outwards",
@@ -68,6 +70,7 @@ WHO: Final = "switchgear"
 _ZERO_TRACE: Final = "0" * 32
 _ZERO_SPAN: Final = "0" * 16
 _HEX: Final = frozenset("0123456789abcdef")
+_HOPS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def trace_of(traceparent: str | None) -> Trace:
@@ -116,6 +119,11 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
     if past is not None:
         fields = [pair for pair in fields if pair[0] != "via"]
         via = _continued(past, via)
+    if request.method == "OPTIONS":
+        hops = hops_left(request)
+        if hops is not None:
+            fields = [pair for pair in fields if pair[0] != "max-forwards"]
+            fields.append(("max-forwards", str(hops - 1)))
     # A vendor's notes belong to the trace that we did not continue.
     if (headers.get("traceparent") or "")[3:35] != trace.trace_id:
         fields = [pair for pair in fields if pair[0] != "tracestate"]
@@ -129,6 +137,17 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
         ("via", via),
     )
     return fields
+
+
+def hops_left(request: Request) -> int | None:
+    """Return by how many more hops an OPTIONS request may go; None where it does not say.
+
+    Source: RFC 9110 section 7.6.2, which leaves out all other methods that are forwarded here.
+    """
+    said = request.headers.get("max-forwards")
+    if request.method != "OPTIONS" or said is None or _HOPS.fullmatch(said) is None:
+        return None
+    return int(said)
 
 
 def _continued(past: str, via: str) -> str:

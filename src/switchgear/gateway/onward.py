@@ -15,7 +15,7 @@ from switchgear.core.clock import Clock
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler, Layer
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
-from switchgear.gateway.forward import inwards
+from switchgear.gateway.forward import hops_left, inwards
 from switchgear.gateway.notes import inward
 from switchgear.gateway.passage import passage_of
 from switchgear.gateway.table import RouteEntry
@@ -132,6 +132,8 @@ def _forwarded(entry: RouteEntry, lane: Web, trust: Trust, origins: Collection[s
 
     async def forward(call: Call[Request]) -> Response:
         request = call.payload
+        if request.method == "OPTIONS" and hops_left(request) == 0:
+            return Response(204)  # it asks whoever it has come to, and that is us
         if request.upgrade and speaks:
             check_request(request)
             check_origin(request, origins, own=True)
