@@ -213,6 +213,8 @@ FULL = ["service", "retry", "breaker", "bulkhead", "timeout"]
 @example(_story(Act(0.3, status=503, streams="good"), Act(0.3, streams="bad"), places=FULL))
 @example(_story(Act(0.3, "reset"), Act(0.0), places=["retry", "drill gate", "timeout", "service"]))
 @example(_story(Act(40.0), places=["timeout", "drill gate", "breaker"], repeatable=False))
+@example(_story(Act(40.0), places=["retry", "timeout"], waits=(0.05, 0.05)))
+@example(_story(Act(40.0), places=["retry", "balance", "timeout"], waits=(0.05, 0.05)))
 def test_frames_do_what_nesting_would_do(story: Story) -> None:
     told = Run(story, compiled=True)
     seen = virtual.run(told.tell())

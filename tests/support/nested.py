@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from switchgear.core.clock import Clock
 from switchgear.core.frames import Retry, Timeout
 from switchgear.core.handler import Ending, Handler, Judge
 from switchgear.core.stack import Part, Place
+from switchgear.core.timeout import FAIR
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Ask, Gate, Refused
@@ -18,6 +20,9 @@ from switchgear.policy.verdict import Verdict, effect_of, judge, worse
 __all__ = ["nest"]
 
 Run = Handler[Any, Any]
+
+# When the call began whose attempts a retry makes, for the timeout of the same frame.
+BEGUN: ContextVar[float | None] = ContextVar("begun", default=None)
 
 
 def nest(
@@ -32,10 +37,23 @@ def nest(
         elif isinstance(what, Retry):
             handler = _retried(what, handler, classify, clock)
         elif callable(what):
-            handler = what(handler)
+            handler = what(_apart(handler))
         else:
             handler = _gated(what, handler, classify, clock)
     return handler
+
+
+def _apart(handler: Run) -> Run:
+    """What stands below a layer is a frame of its own, and knows of no earlier attempts."""
+
+    async def run(call: Call[Any]) -> Any:
+        before = BEGUN.set(None)
+        try:
+            return await handler(call)
+        finally:
+            BEGUN.reset(before)
+
+    return run
 
 
 def _gated(gate: Gate, handler: Run, classify: Judge, clock: Clock) -> Run:
@@ -60,7 +78,9 @@ def _gated(gate: Gate, handler: Run, classify: Judge, clock: Clock) -> Run:
 
 def _timed(timeout: Timeout, handler: Run, clock: Clock) -> Run:
     async def run(call: Call[Any]) -> Any:
-        remaining = call.deadline - clock()
+        began, now = BEGUN.get(), clock()
+        remaining = call.deadline - now
+        whole = remaining if began is None else call.deadline - began
         if remaining <= 0:
             hurried = Refusal.HURRIED
             raise Fault(Code.DEADLINE_EXCEEDED, effect=Effect.NONE, refusal=hurried)
@@ -69,7 +89,8 @@ def _timed(timeout: Timeout, handler: Run, clock: Clock) -> Run:
             async with asyncio.timeout(allowed):
                 return await handler(replace(call, deadline=clock() + allowed))
         except TimeoutError:
-            short = allowed < timeout.fair(repeatable=call.repeatable)
+            late = allowed < timeout.fair(repeatable=call.repeatable)
+            short = late and whole < FAIR * timeout.full  # else earlier attempts took their time
             raise Fault(
                 Code.DEADLINE_EXCEEDED, refusal=Refusal.HURRIED if short else None
             ) from None
@@ -92,6 +113,7 @@ def _retried(retry: Retry, handler: Run, classify: Judge, clock: Clock) -> Run:
 
     async def run(call: Call[Any]) -> Any:
         retry.budget.deposit(clock())
+        BEGUN.set(clock())
         tries = 1
         while True:
             seconds = None

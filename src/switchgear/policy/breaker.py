@@ -296,7 +296,6 @@ class Breaker:
         old, self.state = self.state, new
         self.generation += 1
         self._consecutive = 0
-        self._struck = -inf
         self._gather()
         self._window.clear()
         self._probes.clear()

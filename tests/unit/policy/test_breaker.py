@@ -87,6 +87,10 @@ def test_calls_that_fail_apart_or_one_after_the_other_are_a_row() -> None:
     assert breaker.statistics()["consecutive"] == 3
     run(breaker, BAD, 1.027, took=0.002)
     assert breaker.statistics()["consecutive"] == 4, "begun when that one had failed"
+    exact = make(BreakerSettings(consecutive=100, calls=100))
+    for permit, at in zip([admitted(exact, -1.0) for _ in range(2)], [0.0, 0.01], strict=True):
+        exact.settle(permit, BAD, at)
+    assert exact.statistics()["consecutive"] == 2, "10 ms are apart"
     run(breaker, GOOD, 1.028)
     late = admitted(breaker, 0.0)
     breaker.settle(late, BAD, 1.029)

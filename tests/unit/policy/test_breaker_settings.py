@@ -55,3 +55,8 @@ def test_settings_and_transitions_stay_as_they_were_made() -> None:
 
 def test_states_are_written_as_they_are_named() -> None:
     assert [state.value for state in State] == ["closed", "open", "half_open"]
+
+
+def test_a_window_is_one() -> None:
+    with pytest.raises(TypeError, match=r"window is 10, where a WindowSettings\(\.\.\.\) would be"):
+        BreakerSettings(window=10)  # type: ignore[arg-type]  # the point
