@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from switchgear import BulkheadSettings, Policy
+from switchgear.core import portal
+from switchgear.core.permits import wake
+from switchgear.core.portal import run_at
+from switchgear.policy.gate import ANYONE, Waiting
 from switchgear.policy.verdict import NEUTRAL
 from switchgear.testing import EventRecorder, clock
 from switchgear.testing import run as virtually
@@ -178,3 +182,44 @@ def test_one_in_real_time_is_refused_where_time_is_virtual(options: dict[str, An
     with pytest.raises(RuntimeError, match=r"or use switchgear\.testing\.overridden"):
         virtually(_block(policy))
     assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+async def test_a_waiter_that_does_not_sleep_yet_is_not_woken() -> None:
+    waiting = Waiting(ANYONE, 0.0, 1.0)
+    wake((waiting,))
+    waiting.wake = asyncio.get_running_loop().create_future()
+    wake((waiting,))
+    assert waiting.wake.done()
+    wake((waiting,))
+
+
+def test_work_goes_to_the_background_where_the_loop_of_an_app_is_closed(
+    loop_factory: Loops,
+) -> None:
+    with app(loop_factory) as ours:
+        pass
+    assert run_at(ours.loop, where) is run_at(None, where)
+
+
+def test_long_work_on_the_loop_of_an_app_is_waited_for(
+    loop_factory: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal, "LOOK", 0.02)
+    with app(loop_factory) as ours:
+        assert run_at(ours.loop, takes, 0.2) is ours.loop
+
+
+@pytest.mark.parametrize("more", [{}, {"hurry": None}])
+async def test_what_a_policy_leads_to_for_a_while(more: dict[str, Any]) -> None:
+    policy = Policy("p", **more)
+    call = policy.call
+    assert policy._lead is not None
+    policy._lead(led)
+    assert await call(where) == (where, (), {})
+    assert await call(where, 1, two=2) == (where, (1,), {"two": 2})
+    policy._lead(None)
+    assert await call(where) is asyncio.get_running_loop()
+
+
+async def led(function: Any, *args: Any, **kwargs: Any) -> Any:
+    return function, args, kwargs
