@@ -26,7 +26,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.delivery import Done, Failed, Outcome
 from switchgear.core.kit import BACKGROUND
-from switchgear.policy.fault import Code, Fault
+from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["Portal", "run", "run_at"]
 
@@ -128,6 +128,7 @@ class _Errand:
         self._context = copy_context()
         self._loop: AbstractEventLoop | None = None
         self._task: Task[Outcome[Any]] | None = None
+        self._untaken = [None]  # until its loop takes it, or we take it back: whoever pops has it
         self.ended: Future[Outcome[Any]] = Future()
 
     def send(self, loop: AbstractEventLoop) -> None:
@@ -144,14 +145,18 @@ class _Errand:
         return True
 
     def outcome(self, loop: AbstractEventLoop | None) -> Outcome[Any]:
-        """Wait for its end; where it is on a loop of others, as long as that runs."""
+        """Wait for its end; where it is on a loop of others, as long as that runs, and takes it."""
+        looks = 0
         while True:
             try:
                 return self.ended.result(None if loop is None else LOOK)
             except TimeoutError:
+                looks += 1
                 if loop is not None and not loop.is_running():
                     self.call_off()
                     self.lose()
+                elif looks * LOOK >= PATIENCE and self._take():
+                    return _untaken()
 
     def call_off(self) -> None:
         """Have it end, and wait for that a while."""
@@ -168,7 +173,17 @@ class _Errand:
         if not self.ended.done():
             self.ended.set_result(_called_off("the loop was closed before the work had ended"))
 
+    def _take(self) -> bool:
+        """Take it, unless somebody has."""
+        try:
+            self._untaken.pop()
+        except IndexError:
+            return False
+        return True
+
     def _begin(self, loop: AbstractEventLoop) -> None:
+        if not self._take():
+            return
         self._task = Task(self._run(), loop=loop, context=self._context)
         self._task.add_done_callback(self._end, context=Context())
 
@@ -252,6 +267,17 @@ class _Station:
 
 def _called_off(detail: str) -> Failed:
     return Failed(Fault(Code.CANCELLED, detail))
+
+
+def _untaken() -> Failed:
+    return Failed(
+        Fault(
+            Code.UNAVAILABLE,
+            f"the event loop that the work is for has not taken it within {PATIENCE:g} s: is it"
+            " blocked by what waits for this thread?",
+            effect=Effect.NONE,
+        )
+    )
 
 
 def _refuse_inside() -> None:

@@ -5,12 +5,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from switchgear import BulkheadSettings, Policy
+from switchgear import BulkheadSettings, Code, Effect, Fault, Policy
 from switchgear.core import portal
 from switchgear.core.permits import wake
 from switchgear.core.portal import run_at
@@ -207,6 +208,26 @@ def test_long_work_on_the_loop_of_an_app_is_waited_for(
     monkeypatch.setattr(portal, "LOOK", 0.02)
     with app(loop_factory) as ours:
         assert run_at(ours.loop, takes, 0.2) is ours.loop
+
+
+def test_work_for_a_loop_that_is_blocked_is_taken_back(
+    loop_factory: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a handler, say, that waits for the very thread whose work it is: for ever, else."""
+    monkeypatch.setattr(portal, "LOOK", 0.02)
+    monkeypatch.setattr(portal, "PATIENCE", 0.1)
+    policy = Policy("p")
+    with app(loop_factory) as ours, ThreadPoolExecutor() as threads:
+        ours.run(policy.call(where))
+
+        async def block() -> Any:
+            return threads.submit(policy.run, where).result(5)
+
+        with pytest.raises(Fault, match=r"has not taken it within 0\.1 s: is it blocked") as caught:
+            ours.run(block())
+        assert (caught.value.code, caught.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
+        assert policy.run(where) is ours.loop
+        assert policy.statistics()["calls"]["good"] == 2, "what was taken back is not done later"
 
 
 @pytest.mark.parametrize("more", [{}, {"hurry": None}])
