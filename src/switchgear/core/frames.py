@@ -224,6 +224,8 @@ class Frame:
                 slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
                 cut = Cut(self, driver, limit, driver.cancelling(), inside)
                 slot.add(cut)
+            elif self.is_policy:
+                self.kit.desk()  # which sees that it can work here
             if function is None:
                 if limit is not until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)

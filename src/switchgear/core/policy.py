@@ -356,6 +356,7 @@ class Policy:
         """Make a call of it: there are layers, or a key, and they have to know more."""
         if self._off:
             return await function(*args, **kwargs)
+        self._stack.kit.desk()  # which sees that it can work here
         outer = ambient.get()
         full = self._options.full
         until = inf if full is None else self._clock() + full

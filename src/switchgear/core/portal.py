@@ -35,7 +35,8 @@ Result = TypeVar("Result")
 Loops = Callable[[], AbstractEventLoop]
 
 LOOK: Final = 0.5  # seconds until it is looked again whether a loop of others still runs
-PATIENCE: Final = 5.0  # seconds that work which was called off, or is left at the end, has to end
+# Seconds that work has to end which was called off or is left at the end, and a loop to take some.
+PATIENCE: Final = 5.0
 
 
 class Portal:

@@ -48,7 +48,7 @@ _REVEALING: Final = frozenset(
         "x-generator",
         "x-runtime",
         "x-sourcemap",
-        # of many servers, which one
+        # what it is built of, and which of many it was
         "sourcemap",
         "x-backend-server",
         "x-debug-token",
@@ -119,11 +119,10 @@ def inwards(request: Request, request_id: str, trace: Trace) -> list[tuple[str, 
     if past is not None:
         fields = [pair for pair in fields if pair[0] != "via"]
         via = _continued(past, via)
-    if request.method == "OPTIONS":
-        hops = hops_left(request)
-        if hops is not None:
-            fields = [pair for pair in fields if pair[0] != "max-forwards"]
-            fields.append(("max-forwards", str(hops - 1)))
+    hops = hops_left(request)
+    if hops is not None:
+        fields = [pair for pair in fields if pair[0] != "max-forwards"]
+        fields.append(("max-forwards", str(hops - 1)))
     # A vendor's notes belong to the trace that we did not continue.
     if (headers.get("traceparent") or "")[3:35] != trace.trace_id:
         fields = [pair for pair in fields if pair[0] != "tracestate"]
@@ -144,10 +143,8 @@ def hops_left(request: Request) -> int | None:
 
     Source: RFC 9110 section 7.6.2, which leaves out all other methods that are forwarded here.
     """
-    said = request.headers.get("max-forwards")
-    if request.method != "OPTIONS" or said is None or _HOPS.fullmatch(said) is None:
-        return None
-    return int(said)
+    said = request.headers.get("max-forwards") if request.method == "OPTIONS" else None
+    return None if said is None or _HOPS.fullmatch(said) is None else int(said)
 
 
 def _continued(past: str, via: str) -> str:

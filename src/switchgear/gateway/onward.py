@@ -132,7 +132,7 @@ def _forwarded(entry: RouteEntry, lane: Web, trust: Trust, origins: Collection[s
 
     async def forward(call: Call[Request]) -> Response:
         request = call.payload
-        if request.method == "OPTIONS" and hops_left(request) == 0:
+        if hops_left(request) == 0:
             return Response(204)  # it asks whoever it has come to, and that is us
         if request.upgrade and speaks:
             check_request(request)

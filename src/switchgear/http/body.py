@@ -1,16 +1,26 @@
 """Bodies: read whole or in pieces, once, and ended with the truth."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableSequence
 from typing import Final
 
 from switchgear.http.refusals import refuse
 from switchgear.policy.fault import Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge
 
-__all__ = ["EMPTY", "SMALL", "Body", "Produced", "Whole", "too_large"]
+__all__ = ["EMPTY", "Body", "Produced", "Whole", "gather", "too_large"]
 
-SMALL: Final = 1024
-"""Pieces below this are put together: as objects of their own they would outweigh their bytes."""
+_SMALL: Final = 1024  # bytes
+
+
+def gather(pieces: MutableSequence[bytes], data: bytes) -> None:
+    """Keep one more piece, together with the last where both are small.
+
+    As objects of their own, small ones would outweigh their bytes.
+    """
+    if pieces and len(pieces[-1]) < _SMALL and len(data) < _SMALL:
+        pieces[-1] += data
+    else:
+        pieces.append(data)
 
 
 class Body:
@@ -38,10 +48,7 @@ class Body:
         parts: list[bytes] = []
         size = 0
         while part := await self.chunk():
-            if parts and len(parts[-1]) < SMALL and len(part) < SMALL:
-                parts[-1] += part
-            else:
-                parts.append(part)
+            gather(parts, part)
             size += len(part)
             if limit is not None and size > limit:
                 self.abandon()

@@ -8,6 +8,8 @@ import codecs
 import os
 from typing import Final, NamedTuple
 
+from switchgear.http.body import gather
+
 __all__ = [
     "BINARY",
     "CLOSE",
@@ -28,7 +30,6 @@ BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
-SMALL: Final = 1024  # pieces below it are joined: as objects they would outweigh their bytes
 AT_ONCE: Final = 256  # frames read before others get a turn
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 
@@ -90,7 +91,7 @@ class FrameReader:
         if self._broken is not None:
             raise self._end(self._broken)
         if self._need > len(self._buffer) + self._pieces_size + len(data):
-            _gather(self._pieces, data)
+            gather(self._pieces, data)
             self._pieces_size += len(data)
             return []
         buffer = b"".join((self._buffer, *self._pieces, data))
@@ -183,7 +184,7 @@ class FrameReader:
             self._opcode = opcode
             if opcode == TEXT:
                 self._decoder = codecs.getincrementaldecoder("utf-8")()
-        _gather(self._parts, payload)
+        gather(self._parts, payload)
         self._size += len(payload) or 1  # an endless row of empty fragments must end, too
         if self._decoder is not None:  # fail at the first byte that is wrong, not at the last
             try:
@@ -196,13 +197,6 @@ class FrameReader:
             events.append(Frame(self._opcode, whole.decode("utf-8") if text else whole))
             self._opcode, self._size, self._decoder = 0, 0, None
             self._parts = []
-
-
-def _gather(pieces: list[bytes], data: bytes) -> None:
-    if pieces and len(pieces[-1]) < SMALL and len(data) < SMALL:
-        pieces[-1] += data
-    else:
-        pieces.append(data)
 
 
 def _text(payload: bytes) -> str:

@@ -101,7 +101,7 @@ class Crowd:
 
 
 class Census(Crowd):
-    """How many connections there are, in all and of each address.
+    """How many connections there are, in all and of each address, and how many `sessions`.
 
     `several` says of an address that it stands for many clients, as a load balancer does: only
     the cap of all holds for it.

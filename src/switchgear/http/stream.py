@@ -13,7 +13,7 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from typing import Final, Protocol
 
-from switchgear.http.body import EMPTY, SMALL, Body, Produced, Whole, too_large
+from switchgear.http.body import EMPTY, Body, Produced, Whole, gather, too_large
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, judge
 
@@ -86,11 +86,10 @@ class Stream(Body):
         if self._sink is not None and not self._held:
             self._sink.write(data)
             return
-        chunks = self._chunks
-        if len(chunks) >= _MANY and len(chunks[-1]) < SMALL and len(data) < SMALL:
-            chunks[-1] += data
+        if len(self._chunks) < _MANY:
+            self._chunks.append(data)
         else:
-            chunks.append(data)
+            gather(self._chunks, data)
         self._size += len(data)
         if self._waiter is not None:
             self._wake()

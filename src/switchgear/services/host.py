@@ -227,23 +227,24 @@ async def _json(request: Request, limit: int) -> bytes:
     if told is not None:
         kind = told.partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
-            raise Fault(
-                Code.INVALID_ARGUMENT,
+            raise _unfit(
                 f"the content type is {kind[:60]!r}",
-                effect=Effect.NONE,
-                public="Send JSON, with content-type: application/json.",
-                extra={"status": 415},
+                "Send JSON, with content-type: application/json.",
             )
     coding = request.headers.get("content-encoding")
     if coding is not None and coding.strip().lower() not in ("", "identity"):
-        raise Fault(
-            Code.INVALID_ARGUMENT,
+        raise _unfit(
             f"the content coding is {coding[:60]!r}",
-            effect=Effect.NONE,
-            public="Send the body as it is, without a content-encoding.",
-            extra={"status": 415},
+            "Send the body as it is, without a content-encoding.",
         )
     return await request.body.read(limit)
+
+
+def _unfit(detail: str, public: str) -> Fault:
+    """Make the fault of a body in a form that is not read here."""
+    return Fault(
+        Code.INVALID_ARGUMENT, detail, effect=Effect.NONE, public=public, extra={"status": 415}
+    )
 
 
 def _asks(plan: Plan, provider: Provider | None) -> bool:

@@ -55,7 +55,15 @@ async def takes(seconds: float) -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-@pytest.fixture(params=[{}, {"hurry": None}], ids=["express", "by its frame"])
+PLACES = {
+    "express": {},
+    "by its frame": {"hurry": None},
+    "without a deadline": {"deadline": None, "timeout": None},
+    "by layers": {"key": lambda *_: "k"},
+}
+
+
+@pytest.fixture(params=PLACES.values(), ids=PLACES)
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     return dict(request.param)
 
@@ -64,7 +72,7 @@ def test_a_thread_of_an_app_shares_the_policies_of_its_loop(
     loop_factory: Loops, options: dict[str, Any]
 ) -> None:
     """Else its waiters would wait for a place on one loop that was given back on another."""
-    policy = Policy("p", deadline=20.0, bulkhead=BulkheadSettings(permits=1), **options)
+    policy = Policy("p", **{"deadline": 20.0, "bulkhead": BulkheadSettings(permits=1), **options})
     background = policy.run(where)
     with app(loop_factory) as ours:
         assert policy.run(where) is background, "nobody else uses it yet"
@@ -82,7 +90,7 @@ def test_a_thread_of_an_app_shares_the_policies_of_its_loop(
 def test_who_waits_on_the_background_loop_is_woken_from_that_of_an_app(
     loop_factory: Loops, options: dict[str, Any]
 ) -> None:
-    policy = Policy("p", deadline=20.0, bulkhead=BulkheadSettings(permits=1), **options)
+    policy = Policy("p", **{"deadline": 20.0, "bulkhead": BulkheadSettings(permits=1), **options})
     waited: list[Any] = []
     with app(loop_factory) as ours:
         holder = asyncio.run_coroutine_threadsafe(policy.call(takes, 0.3), ours.loop)
@@ -177,7 +185,7 @@ def test_a_policy_made_in_virtual_time_lives_in_it() -> None:
 
 
 def test_one_in_real_time_is_refused_where_time_is_virtual(options: dict[str, Any]) -> None:
-    policy = Policy("p", deadline="2s", **options)
+    policy = Policy("p", **{"deadline": "2s", **options})
     with pytest.raises(RuntimeError, match="'p' tells real time, and this loop a virtual one"):
         virtually(policy.call(takes, 100.0))
     with pytest.raises(RuntimeError, match=r"or use switchgear\.testing\.overridden"):

@@ -18,7 +18,8 @@ class Wire(bytearray):
 
 def sending(wire: Wire) -> tuple[Outgoing, Stream]:
     upstream = SimpleNamespace(transport=wire, blocked=False, sent=lambda: None)
-    body = Stream(SimpleNamespace(wanted=lambda: None, abandoned=lambda: None), None, 1 << 20)  # type: ignore[arg-type]  # by its methods
+    feeder = SimpleNamespace(wanted=lambda: None, abandoned=lambda: None)
+    body = Stream(feeder, None, 1 << 20)
     outgoing = Outgoing(upstream, body)  # type: ignore[arg-type]  # as above
     assert outgoing._left == CHUNKED
     outgoing.start(b"")
