@@ -14,7 +14,7 @@ from switchgear.core.consume import consume
 from switchgear.http.handshake import new_key
 from switchgear.http.message import Request, Response
 from switchgear.http.server import Drive, Server
-from switchgear.http.settings import SocketSettings
+from switchgear.http.settings import ServerSettings, SocketSettings
 from switchgear.http.websocket import Message, WebSocket, connect, upgrade
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -63,6 +63,30 @@ async def test_messages_go_and_come(loop_factory: Any, size: int) -> None:
         await asyncio.sleep(0.01)
         assert verdicts == [GOOD]
         assert not server.connections
+
+
+@pytest.mark.parametrize(
+    "caps", [{"sessions": 1}, {"sessions_per_address": 1}], ids=["in all", "of an address"]
+)
+async def test_a_session_that_has_ended_makes_room_for_another(
+    loop_factory: Any, caps: dict[str, int]
+) -> None:
+    async with serving(endpoint(echo), settings=ServerSettings(**caps)) as server:
+        for end in ("closed", "vanished", "closed"):
+            async with theirs(url(server)) as socket:
+                assert (server.census.sessions.total, server.census.sessions.of("127.0.0.1")) == (
+                    1,
+                    1,
+                )
+                with pytest.raises(websockets.InvalidStatus, match="503"):
+                    async with theirs(url(server)):
+                        pass
+                if end == "vanished":
+                    socket.transport.abort()
+            async with asyncio.timeout(5):
+                while server.census.sessions.total:
+                    await asyncio.sleep(0.01)
+        assert server.census.sessions.of("127.0.0.1") == 0
 
 
 async def test_frames_are_calls(loop_factory: Any) -> None:

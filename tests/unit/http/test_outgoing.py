@@ -20,7 +20,7 @@ def sending(wire: Wire) -> tuple[Outgoing, Stream]:
     upstream = SimpleNamespace(transport=wire, blocked=False, sent=lambda: None)
     feeder = SimpleNamespace(wanted=lambda: None, abandoned=lambda: None)
     body = Stream(feeder, None, 1 << 20)
-    outgoing = Outgoing(upstream, body)  # type: ignore[arg-type]  # as above
+    outgoing = Outgoing(upstream, body)  # type: ignore[arg-type]  # by its methods
     assert outgoing._left == CHUNKED
     outgoing.start(b"")
     return outgoing, body
