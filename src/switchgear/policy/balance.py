@@ -4,10 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 from math import exp, inf
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-import msgspec
-
-from switchgear.policy import ranges
 from switchgear.policy.ejection import Ejection
+from switchgear.policy.settings import BalanceSettings
 
 __all__ = [
     "BalanceSettings",
@@ -18,15 +16,6 @@ __all__ = [
     "PeakEwmaBalancer",
     "Pick",
 ]
-
-
-class BalanceSettings(msgspec.Struct, frozen=True):
-    """How balancers treat the new: an endpoint's share grows to a full one over `slow_start` s."""
-
-    slow_start: float = 10.0
-
-    def __post_init__(self) -> None:
-        ranges.at_least(self, "slow_start", 0)
 
 
 _DEFAULTS: Final = BalanceSettings()
@@ -104,7 +93,7 @@ class Balancer(Protocol):
     """Says which of several endpoints gets the next attempt."""
 
     def pick(
-        self, endpoints: Sequence[E], now: float, tried: Collection[str] = ..., key: str = ...
+        self, endpoints: Sequence[E], now: float, tried: Collection[str] = (), key: str = ""
     ) -> Pick[E] | None:
         """Return the endpoint for the next attempt, or None when there is none at all.
 

@@ -5,47 +5,12 @@ from collections import OrderedDict
 from math import inf
 from typing import Final, NamedTuple
 
-import msgspec
-
-from switchgear.policy import ranges
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.settings import BucketSettings, GcraSettings
 from switchgear.policy.verdict import Verdict
 
 __all__ = ["BucketSettings", "Gcra", "GcraSettings", "TokenBucket"]
-
-
-class BucketSettings(msgspec.Struct, frozen=True):
-    """How fast and for how many: `rate` tokens a second, `burst` at most saved up, by key.
-
-    At most `keys` buckets are kept apart (about 200 bytes each, and 8 more once some are not).
-    """
-
-    rate: float
-    burst: float
-    keys: int = 65_536
-
-    def __post_init__(self) -> None:
-        ranges.above(self, "rate", 0)
-        ranges.at_least(self, "burst", 1)
-        ranges.at_least(self, "keys", 1)
-
-
-class GcraSettings(msgspec.Struct, frozen=True):
-    """How far apart admissions are: one in `interval` seconds, by key.
-
-    One that comes early is admitted all the same as long as it, and what came early before it,
-    are no more than `tolerance` seconds ahead of that. At most `keys` are kept apart.
-    """
-
-    interval: float
-    tolerance: float = 0.0
-    keys: int = 65_536
-
-    def __post_init__(self) -> None:
-        ranges.above(self, "interval", 0)
-        ranges.at_least(self, "tolerance", 0)
-        ranges.at_least(self, "keys", 1)
 
 
 _EXACT: Final = 1e-9  # seconds: what the rounding of instants may cost is not held against anyone

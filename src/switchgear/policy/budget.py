@@ -3,24 +3,10 @@
 from math import inf
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
-from switchgear.policy.window import Window, WindowSettings
+from switchgear.policy.settings import BudgetSettings
+from switchgear.policy.window import Window
 
 __all__ = ["BudgetSettings", "RetryBudget"]
-
-
-class BudgetSettings(msgspec.Struct, frozen=True):
-    """How much may be spent: `ratio` of the requests plus `floor` a second, over `window`."""
-
-    ratio: float = 0.2
-    floor: float = 3.0
-    window: WindowSettings = WindowSettings()
-
-    def __post_init__(self) -> None:
-        ranges.between(self, "ratio", 0, 1)
-        ranges.at_least(self, "floor", 0)
 
 
 _DEFAULTS: Final = BudgetSettings()

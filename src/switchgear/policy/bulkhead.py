@@ -4,39 +4,12 @@ from collections import OrderedDict
 from math import inf
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.settings import BulkheadSettings
 from switchgear.policy.verdict import Verdict
 
 __all__ = ["Bulkhead", "BulkheadSettings"]
-
-
-class BulkheadSettings(msgspec.Struct, frozen=True):
-    """How many may be inside and how many may wait. Durations are in seconds.
-
-    A waiter is refused when it has waited `patience`, a share of the time from its asking to
-    its deadline. Once the queue has stood for `standing` without ever being empty, that patience
-    shrinks to its `hurried` share, in favour of those who came later. A permit whose work has not
-    answered by its deadline, or within `permit_age`, counts as overdue.
-    """
-
-    permits: int = 64
-    queue: int = 64
-    patience: float = 0.1
-    standing: float = 0.1
-    hurried: float = 0.5
-    permit_age: float = 300.0
-
-    def __post_init__(self) -> None:
-        ranges.at_least(self, "permits", 1)
-        ranges.at_least(self, "queue", 0)
-        ranges.between(self, "patience", 0, 1)
-        ranges.at_least(self, "standing", 0)
-        ranges.between(self, "hurried", 0, 1)
-        ranges.above(self, "permit_age", 0)
 
 
 _DEFAULTS: Final = BulkheadSettings()

@@ -3,25 +3,9 @@
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-import msgspec
-
-from switchgear.policy import ranges
+from switchgear.policy.settings import EjectionSettings
 
 __all__ = ["Ejection", "EjectionSettings"]
-
-
-class EjectionSettings(msgspec.Struct, frozen=True):
-    """How many may be left out, as shares of all the endpoints.
-
-    At most `most` of them are ejected. With fewer than `panic_below` of them well, none is.
-    """
-
-    most: float = 0.5
-    panic_below: float = 0.5
-
-    def __post_init__(self) -> None:
-        ranges.between(self, "most", 0, 1)
-        ranges.between(self, "panic_below", 0, 1)
 
 
 class _Gated(Protocol):

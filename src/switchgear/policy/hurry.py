@@ -2,31 +2,13 @@
 
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
 from switchgear.policy.quantile import Latencies, LatencySettings
+from switchgear.policy.settings import HurrySettings
 from switchgear.policy.verdict import Health, Verdict
 
 __all__ = ["Hurry", "HurrySettings"]
-
-
-class HurrySettings(msgspec.Struct, frozen=True):
-    """Below which share of the calls' times nobody is let in, and what that is judged by.
-
-    The `quantile` is that of the good calls within `span` seconds, once there are `samples`.
-    """
-
-    quantile: float = 0.5
-    samples: int = 20
-    span: float = 10.0
-
-    def __post_init__(self) -> None:
-        ranges.between(self, "quantile", 0, 1)
-        ranges.at_least(self, "samples", 1)
-        ranges.above(self, "span", 0)
 
 
 _DEFAULTS: Final = HurrySettings()

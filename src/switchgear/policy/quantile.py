@@ -7,22 +7,9 @@ from math import ceil, exp, inf, log
 from operator import add
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
+from switchgear.policy.settings import LatencySettings
 
 __all__ = ["Latencies", "LatencySettings"]
-
-
-class LatencySettings(msgspec.Struct, frozen=True):
-    """How far to look back (`span`, in seconds), and how many `samples` say anything at all."""
-
-    span: float = 30.0
-    samples: int = 20
-
-    def __post_init__(self) -> None:
-        ranges.above(self, "span", 0)
-        ranges.at_least(self, "samples", 1)
 
 
 _DEFAULTS: Final = LatencySettings()
@@ -88,7 +75,7 @@ class Latencies:
         told = self._told
         if seen >= self._due:
             told.clear()
-            self._due = seen + seen // _FRESH + 1
+            self._due = float(seen + seen // _FRESH + 1)
         seconds = told.get(share)
         if seconds is None:
             seconds = told[share] = self._count(share)

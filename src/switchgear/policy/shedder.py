@@ -3,41 +3,12 @@
 from math import exp, inf
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.settings import ShedderSettings
 from switchgear.policy.verdict import Verdict
 
 __all__ = ["Shedder", "ShedderSettings"]
-
-
-class ShedderSettings(msgspec.Struct, frozen=True):
-    """From which lag or queue delay on, and how much. Durations are in seconds.
-
-    Both are smoothed over `smoothing`. Shedding begins at a lag of the event loop of `begin`, or a
-    delay in the queue of `queue_begin`, and reaches everything but the exempt at `full`, or
-    `queue_full`. Whoever is shed is told to come back after `retry_after`. What was last observed
-    more than `stale` ago counts as none.
-    """
-
-    begin: float = 0.05
-    full: float = 0.5
-    smoothing: float = 0.5
-    retry_after: float = 1.0
-    stale: float = 5.0
-    queue_begin: float = 0.1
-    queue_full: float = 1.0
-
-    def __post_init__(self) -> None:
-        ranges.above(self, "begin", 0)
-        ranges.above(self, "full", self.begin)
-        ranges.above(self, "smoothing", 0)
-        ranges.at_least(self, "retry_after", 0)
-        ranges.above(self, "stale", 0)
-        ranges.above(self, "queue_begin", 0)
-        ranges.above(self, "queue_full", self.queue_begin)
 
 
 _DEFAULTS: Final = ShedderSettings()

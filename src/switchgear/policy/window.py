@@ -2,22 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from switchgear.policy import ranges
+from switchgear.policy.settings import WindowSettings
 
 __all__ = ["Window", "WindowSettings"]
-
-
-class WindowSettings(msgspec.Struct, frozen=True):
-    """How far a window looks back, in seconds, and in how many buckets it forgets."""
-
-    span: float = 10.0
-    buckets: int = 10
-
-    def __post_init__(self) -> None:
-        ranges.above(self, "span", 0)
-        ranges.between(self, "buckets", 1, 1000)
 
 
 _DEFAULTS: Final = WindowSettings()

@@ -240,14 +240,6 @@ def test_an_endpoint_that_does_not_say_since_when_is_old() -> None:
     assert candidates.drawn([plain], -1e9, lots()) == [plain]
 
 
-def test_slow_start_defaults_and_range() -> None:
-    assert BalanceSettings().slow_start == 10.0
-    with pytest.raises(AttributeError):
-        BalanceSettings().slow_start = 1.0  # type: ignore[misc]  # the point of the test
-    with pytest.raises(ValueError, match=r"BalanceSettings\.slow_start is .*would be right"):
-        BalanceSettings(slow_start=-1.0)
-
-
 # -- the expectation
 
 

@@ -1,9 +1,6 @@
 """The retry budget, in situations."""
 
-import pytest
-
 from switchgear.policy.budget import BudgetSettings, RetryBudget
-from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def spend_all(budget: RetryBudget, now: float) -> int:
@@ -81,16 +78,3 @@ def test_a_fresh_budget_has_granted_and_denied_nothing() -> None:
     budget = RetryBudget()
     assert budget.statistics() == {"granted": 0, "denied": 0}
     assert budget.fresh == 0
-
-
-@pytest.mark.parametrize(
-    "right", [{"ratio": 0}, {"ratio": 1}, {"floor": 0}, {"floor": 0.5, "ratio": 0.5}]
-)
-def test_settings_at_their_bounds(right: dict[str, float]) -> None:
-    accepts(BudgetSettings, **right)
-    stays(BudgetSettings(**right))
-
-
-@pytest.mark.parametrize("wrong", [{"ratio": 1.1}, {"ratio": -0.1}, {"floor": -1.0}])
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    refuses(BudgetSettings, **wrong)

@@ -8,7 +8,6 @@ from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.fault import Code, Refusal
 from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL
-from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def make(permits: int = 2, queue: int = 3, standing: float = 1000.0) -> Bulkhead:
@@ -374,41 +373,6 @@ def test_whoever_leaves_or_is_left_waiting_is_counted_each_time() -> None:
         assert detail(late) == "a waiter of bulkhead 'db' was not served in 1 s"
     figures = bulkhead.statistics()
     assert (figures["abandoned"], figures["expired"]) == (2, 2)
-
-
-@pytest.mark.parametrize(
-    "right",
-    [
-        {"permits": 1},
-        {"queue": 0},
-        {"patience": 0},
-        {"patience": 1},
-        {"standing": 0},
-        {"hurried": 0},
-        {"hurried": 1},
-        {"permit_age": 0.001},
-    ],
-)
-def test_settings_at_their_bounds(right: dict[str, float]) -> None:
-    accepts(BulkheadSettings, **right)
-    stays(BulkheadSettings(**right))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"permits": 0},
-        {"queue": -1},
-        {"patience": 1.1},
-        {"patience": -0.1},
-        {"hurried": -0.1},
-        {"standing": -1.0},
-        {"hurried": 2.0},
-        {"permit_age": 0.0},
-    ],
-)
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    refuses(BulkheadSettings, **wrong)
 
 
 @pytest.mark.parametrize(("patience", "until"), [(0.1, inf), (0.0, 5.0)])

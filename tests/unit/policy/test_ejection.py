@@ -54,20 +54,6 @@ def test_a_lower_bound_on_ejections_keeps_the_first_unwell_in() -> None:
     assert panic, "the gates of two of them are shut"
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"most": 1.1}, {"most": -0.1}, {"panic_below": -0.1}, {"panic_below": 1.1}]
-)
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    name = next(iter(wrong))
-    with pytest.raises(ValueError, match=rf"EjectionSettings\.{name} is .*would be right"):
-        EjectionSettings(**wrong)
-
-
-@pytest.mark.parametrize("edge", [{"most": 0}, {"most": 1}, {"panic_below": 0}, {"panic_below": 1}])
-def test_the_edges_of_the_ranges_are_right(edge: dict[str, int]) -> None:
-    EjectionSettings(**edge)
-
-
 def test_none_is_ejected_where_there_is_none() -> None:
     assert Ejection().roster([], 0.0) == ([], False)
 

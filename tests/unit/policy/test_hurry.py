@@ -149,25 +149,6 @@ def test_what_kind_of_gate_it_is_and_its_name_are_told() -> None:
     assert (gate.kind, gate.name) == ("hurry", "mail")
 
 
-def test_defaults() -> None:
-    settings = HurrySettings()
-    assert (settings.quantile, settings.samples, settings.span) == (0.5, 20, 10.0)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"quantile": 1.1}, {"quantile": -0.1}, {"samples": 0}, {"span": 0.0}]
-)
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    field = next(iter(wrong))
-    with pytest.raises(ValueError, match=rf"HurrySettings\.{field} is .*would be right"):
-        HurrySettings(**wrong)  # type: ignore[arg-type]  # the point of the test
-
-
-@pytest.mark.parametrize("edge", [{"quantile": 0}, {"quantile": 1}, {"samples": 1}, {"span": 0.1}])
-def test_the_edges_of_the_ranges_are_right(edge: dict[str, float]) -> None:
-    HurrySettings(**edge)  # type: ignore[arg-type]  # numbers of both kinds
-
-
 def test_settings_do_not_change_under_whoever_shares_them() -> None:
     settings = HurrySettings()
     with pytest.raises(AttributeError):

@@ -203,12 +203,14 @@ def many(count: int) -> Iterator[str]:
         yield f"GET /by/{{name}}/tag{number}"
 
 
+@pytest.mark.pure
 def test_the_cost_is_flat_up_to_ten_thousand_routes() -> None:
     few, all_of_them = router(*many(2)), router(*many(3334))
     for path in ("/fixed/1", "/service1/users/7", "/by/ada/tag1", "/nowhere", "/by/ada/nothing"):
         assert lines_run(all_of_them, path) == lines_run(few, path)
 
 
+@pytest.mark.pure
 def test_a_path_of_slashes_costs_no_more_than_another() -> None:
     routes = router("GET /{a}/{b}", "GET /{a}/{b}/{rest...}")
     match = routes.match("GET", "/a/b/" + "/" * 8000)

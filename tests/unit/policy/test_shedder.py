@@ -8,7 +8,6 @@ from switchgear.policy.fault import Code, Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
 from switchgear.policy.shedder import Shedder, ShedderSettings
 from switchgear.policy.verdict import GOOD
-from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def lagging(seconds: float, settings: ShedderSettings | None = None) -> Shedder:
@@ -249,37 +248,6 @@ def test_a_double_settle_raises() -> None:
 def test_a_shedder_gives_out_no_waiting_places() -> None:
     with pytest.raises(RuntimeError, match="no waiting places"):
         Shedder("gateway").abandon(Waiting(Ask(), 0.0, 1.0), 0.0)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"begin": 0.0},
-        {"full": 0.05},
-        {"smoothing": 0.0},
-        {"retry_after": -1.0},
-        {"stale": 0},
-        {"queue_begin": 0.0},
-        {"queue_full": 0.1},
-    ],
-)
-def test_wrong_settings_say_what_where_and_what_would_be_right(wrong: dict[str, float]) -> None:
-    refuses(ShedderSettings, **wrong)
-
-
-@pytest.mark.parametrize(
-    "right",
-    [
-        {"begin": 0.001},
-        {"full": 0.051},
-        {"smoothing": 0.001},
-        {"retry_after": 0},
-        {"stale": 0.001},
-    ],
-)
-def test_settings_at_their_bounds(right: dict[str, float]) -> None:
-    accepts(ShedderSettings, **right)
-    stays(ShedderSettings(**right))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import pytest
 
 from switchgear.policy.window import Window, WindowSettings
-from tests.unit.policy.settings import accepts, refuses, stays
 
 
 def test_what_happened_within_the_span_is_counted_by_kind() -> None:
@@ -98,15 +97,3 @@ def test_the_clock_may_start_far_below_zero() -> None:
 def test_a_window_counts_one_kind_unless_told_otherwise() -> None:
     with pytest.raises(IndexError):
         Window().total(1, 0.0)
-
-
-def test_wrong_settings_say_what_where_and_what_would_be_right() -> None:
-    with pytest.raises(ValueError, match=r"WindowSettings\.span is 0, where .* above 0 would be"):
-        WindowSettings(span=0)
-    with pytest.raises(ValueError, match=r"WindowSettings\.buckets is 0, where .* 1 to 1000"):
-        WindowSettings(buckets=0)
-    refuses(WindowSettings, buckets=1001)
-    accepts(WindowSettings, span=0.001)
-    accepts(WindowSettings, buckets=1)
-    accepts(WindowSettings, buckets=1000)
-    stays(WindowSettings())
