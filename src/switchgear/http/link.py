@@ -27,7 +27,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 
 
-class Link(Watching, asyncio.Protocol):
+class Link(Watching):
     """One accepted connection, as a transport."""
 
     __slots__ = ("_blocked_since", "_closing", "_heard", "_linger", "_paused", "_spoilt",
@@ -113,16 +113,18 @@ class Link(Watching, asyncio.Protocol):
 
         Returns when to look again, or None when the connection was given up.
         """
-        if unsent or self.blocked:
+        # Where all is sent and nobody lingers, the end is on its way: it must not become a reset.
+        sending = unsent or self.blocked or not self._linger
+        if sending:
             if unsent < self._unsent:
                 self._blocked_since = now
             self._unsent = unsent
             due = self._blocked_since + self.server.settings.write_timeout
         else:
-            due = min(self._linger, self._heard + self.server.settings.linger) or now
+            due = min(self._linger, self._heard + self.server.settings.linger)
         if now < due:
             return due
-        if unsent or self.blocked or not self._linger:
+        if sending:
             self.give_up("write-timeout")
         elif self.transport.is_closing():
             self.transport.abort()

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from switchgear.http.message import Request, Response, StreamResponse
+from switchgear.http.pool import Pool
 from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import GOOD, Health, Verdict
 from switchgear.testing.virtual import clock
-from tests.unit.http.wire import WiredPool, ok, read, serve
+from tests.unit.http.wire import ok, read, serve, wired, wires
 
 pytestmark = pytest.mark.virtual
 
@@ -269,15 +270,15 @@ def ask(within: float = 3.0) -> Call[Request]:
     return Call(Request.of("GET", "/"), clock() + within)
 
 
-async def begin(pool: WiredPool, within: float = 3.0) -> Any:
+async def begin(pool: Pool, within: float = 3.0) -> Any:
     task = asyncio.ensure_future(pool(ask(within)))
-    while not pool.wires or not pool.wires[-1].sent:
+    while not wires(pool) or not wires(pool)[-1].sent:
         await sleep(0)
     return task
 
 
 async def test_the_head_is_awaited_until_the_deadline_and_no_longer() -> None:
-    pool = WiredPool()
+    pool = wired()
     task = await begin(pool)
     await sleep(2.9)
     assert not task.done()
@@ -285,15 +286,15 @@ async def test_the_head_is_awaited_until_the_deadline_and_no_longer() -> None:
     with pytest.raises(Fault) as caught:
         await task
     assert caught.value.code is Code.DEADLINE_EXCEEDED
-    assert pool.wires[0].aborted
+    assert wires(pool)[0].aborted
     await sleep(0)
     assert pool.statistics()["open"] == 0
 
 
 async def test_a_body_outlives_the_deadline_while_it_moves() -> None:
-    pool = WiredPool()
+    pool = wired()
     task = await begin(pool)
-    wire = pool.wires[0]
+    wire = wires(pool)[0]
     wire.protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     answer = await task
     verdicts: list[Verdict] = []
@@ -309,9 +310,9 @@ async def test_a_body_outlives_the_deadline_while_it_moves() -> None:
 
 
 async def test_a_body_that_hangs_is_bad_after_thirty_seconds() -> None:
-    pool = WiredPool()
+    pool = wired()
     task = await begin(pool)
-    pool.wires[0].protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+    wires(pool)[0].protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
     answer = await task
     verdicts: list[Verdict] = []
     answer.on_end(verdicts.append)
@@ -326,9 +327,9 @@ async def test_a_body_that_hangs_is_bad_after_thirty_seconds() -> None:
 
 
 async def test_an_upstream_is_not_blamed_for_a_slow_taker() -> None:
-    pool = WiredPool(ClientSettings(buffer_bytes=10))
+    pool = wired(ClientSettings(buffer_bytes=10))
     task = await begin(pool)
-    wire = pool.wires[0]
+    wire = wires(pool)[0]
     wire.protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
     answer = await task
     verdicts: list[Verdict] = []
@@ -345,12 +346,25 @@ async def test_an_upstream_is_not_blamed_for_a_slow_taker() -> None:
 
 
 async def test_idle_connections_of_a_pool_are_closed_before_their_peer_would() -> None:
-    pool = WiredPool()
+    pool = wired()
     task = await begin(pool)
-    pool.wires[0].protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    wires(pool)[0].protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     await task
     await sleep(14.9)
-    assert not pool.wires[0].closed
+    assert not wires(pool)[0].closed
     await sleep(0.2)
-    assert pool.wires[0].closed
+    assert wires(pool)[0].closed
     assert pool.statistics()["idle"] == 0
+
+
+async def test_an_alarm_between_the_close_and_its_end_makes_no_reset_of_it() -> None:
+    """It may ring at any moment: one of a draining process did so just then."""
+    server, connection, wire = serve(ok)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert wire.sent.endswith(b"ok")
+    assert wire.closed
+    connection.ring()
+    assert not wire.aborted
+    assert server.counters.timeouts == 0
+    await sleep(SOON)
+    assert not server.connections
