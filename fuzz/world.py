@@ -12,11 +12,12 @@ from switchgear.http.message import Request, Response
 from switchgear.http.pool import Pool, deadline_line
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
+from switchgear.http.spoken import Speaker
 from switchgear.policy.call import Call
 from switchgear.testing.virtual import VirtualLoop, clock
 from tests.support.transport import Transport
 
-__all__ = ["CLIENT", "SERVER", "Wire", "WiredPool", "connected", "drive", "settle", "turns"]
+__all__ = ["CLIENT", "SERVER", "Dials", "Wire", "connected", "drive", "settle", "turns", "wired"]
 
 Result = TypeVar("Result")
 
@@ -76,7 +77,7 @@ async def turns(count: int = 6) -> None:
 class Wire(Transport):
     """A transport that keeps what is written, and hands over what is fed while it is read."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: Speaker) -> None:
         super().__init__(protocol)
         self.sent = b""
         self.ended = False
@@ -165,19 +166,25 @@ async def settle(server: Server, wire: Wire) -> None:
     assert not server.connections
 
 
-class WiredPool(Pool):
-    """A pool whose connections are wires; `opened` is told of each."""
+class Dials:
+    """Dials for a pool whose connections are wires; `opened` is told of each."""
 
     def __init__(self, opened: Callable[[Wire], None] | None = None) -> None:
-        super().__init__("upstream.test", 80, CLIENT, name="up", stamp=deadline_line, clock=clock)
         self.wires: list[Wire] = []
         self.opened = opened
 
-    async def dial(self) -> Upstream:
-        upstream = Upstream(self)
+    async def __call__(self, pool: Pool) -> Upstream:
+        upstream = Upstream(pool)
         wire = Wire(upstream)
         upstream.connection_made(wire)
         self.wires.append(wire)
         if self.opened is not None:
             self.opened(wire)
         return upstream
+
+
+def wired(dials: Dials) -> Pool:
+    """Make a pool whose connections are wires."""
+    return Pool(
+        "upstream.test", 80, CLIENT, name="up", stamp=deadline_line, clock=clock, dialler=dials
+    )

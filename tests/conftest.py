@@ -10,6 +10,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -30,6 +31,15 @@ _LOOPS: dict[str, Loops] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.
 def loop_factory(request: pytest.FixtureRequest) -> Loops:
     """Run the test once on each event loop that Switchgear runs on."""
     return _LOOPS[str(request.param)]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the compiled build, leave out what reaches into the other one."""
+    found = find_spec("switchgear.core.express")
+    if found is not None and str(found.origin).endswith(".so"):
+        pure = [item for item in items if item.get_closest_marker("pure")]
+        config.hook.pytest_deselected(items=pure)
+        items[:] = [item for item in items if not item.get_closest_marker("pure")]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,8 @@
 
 Most of those that start processes and servers wait for them; the others compute. Options go to
 pytest. The half that waits is told when the other has ended; the exit code is the worse one's.
+
+`--compiled`, as the first option, leaves out what has nothing to do with what is compiled.
 """
 
 import subprocess
@@ -12,20 +14,28 @@ from pathlib import Path
 
 _TESTS = Path(__file__).parents[1] / "tests"
 _WAITING = frozenset({"conformance", "drills", "e2e", "entrances", "integration"})
+_COMPILED = ("e2e", "entrances", "integration/gateway", "integration/http", "integration/services")
 
 
-def halves() -> tuple[list[str], list[str]]:
+def halves(*, compiled: bool) -> tuple[list[str], list[str]]:
     """Return the folders of tests that wait, and those of all the others."""
     folders = sorted(
         folder for folder in _TESTS.iterdir() if folder.is_dir() and any(folder.rglob("test_*.py"))
     )
-    waiting = [str(folder) for folder in folders if folder.name in _WAITING]
-    return waiting, [str(folder) for folder in folders if folder.name not in _WAITING]
+    computing = [folder for folder in folders if folder.name not in _WAITING]
+    if compiled:
+        waiting = [_TESTS / name for name in _COMPILED]
+        computing = [folder for folder in computing if folder.name != "packaging"]
+    else:
+        waiting = [folder for folder in folders if folder.name in _WAITING]
+    return [str(folder) for folder in waiting], [str(folder) for folder in computing]
 
 
 def main(options: Sequence[str]) -> int:
     """Run both halves with `options`; return the exit code."""
-    waiting, computing = halves()
+    compiled = options[:1] == ["--compiled"]
+    options = options[compiled:]
+    waiting, computing = halves(compiled=compiled)
     pytest = [sys.executable, "-m", "pytest", *options]
     with tempfile.TemporaryFile() as told:
         beside = subprocess.Popen([*pytest, *waiting], stdout=told, stderr=subprocess.STDOUT)

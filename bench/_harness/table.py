@@ -6,6 +6,7 @@ from typing import NamedTuple
 from bench._harness.load import generator
 from bench._harness.pinning import cpus
 from bench._harness.rounds import Figures, Measured
+from bench._harness.source import build
 
 __all__ = [
     "Aim",
@@ -31,6 +32,7 @@ def print_ground() -> None:
     server, load = cpus()
     where = "servers and load share every CPU" if server is None else f"CPU {server} and {load}"
     print(f"load: {generator()}; {where}; ratios are to the first row, smaller is better")
+    print(f"ours: {build()}")
 
 
 def print_measured(title: str, measured: Measured) -> None:

@@ -16,11 +16,11 @@ from signal import SIGINT
 from typing import Any, Final
 
 from bench._harness.servers import free_port
+from bench._harness.source import PATH, ROOT
 from bench._harness.tree import Used, held, used
 
 __all__ = ["System", "between", "up"]
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _READY_WITHIN: Final = 60.0
 
 
@@ -81,12 +81,11 @@ def up(app: str, *flags: str, port: int = 0) -> Iterator[System]:
     log = folder / "log.jsonl"
     command = [sys.executable, "-c", "from switchgear.cli import main; main()", "up", app]
     command += [f"--port={port}", "--admin=127.0.0.1:0", f"--data={folder / 'data'}", *flags]
-    path = os.pathsep.join(filter(None, [str(_ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
-            cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": path},
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": PATH},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from bench._harness.calls import LOOPS, Round
+from bench._harness.source import build
 from bench._harness.table import print_rows
 from bench.policy.contenders import WORKS, Contender, groups
 from bench.policy.node import node
@@ -96,7 +97,8 @@ def main() -> None:
     settings = parser.parse_args()
     rounds, seconds = (1, 0.001) if settings.quick else (settings.rounds, settings.seconds)
     print(
-        f"Python {platform.python_version()}: " + ", ".join(f"{it} {version(it)}" for it in _PEERS)
+        f"ours: {build()}; Python {platform.python_version()}: "
+        + ", ".join(f"{it} {version(it)}" for it in _PEERS)
     )
     columns: dict[str, Figures] = {}
     with nullcontext() if settings.without_node else node() as there:

@@ -4,21 +4,19 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from bench._harness.servers import Contender, Missing, Running
+from bench._harness.source import PATH
 from bench._peers import binary, in_node
 from bench.proxy.gateway import Identity, gateway, lines_with
 from bench.proxy.upstream import conf
 
 __all__ = ["contenders"]
 
-_ROOT: Final = Path(__file__).parents[2]
 _SECRET: Final = "a secret of the benchmark alone, 32 bytes"
 
 _NGINX: Final = """
@@ -121,9 +119,8 @@ def contenders(who: Identity, port: int, *, large: bool) -> Sequence[Contender |
 
 
 def _ours(name: str, port: int) -> Contender:
-    path = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
     command = [sys.executable, "-m", "bench._apps.proxy_app", "{port}"]
-    return Contender(name, command, {"PYTHONPATH": path, "UPSTREAM": str(port)})
+    return Contender(name, command, {"PYTHONPATH": PATH, "UPSTREAM": str(port)})
 
 
 def _nginx(name: str, port: int, more: str = "") -> Contender | Missing:

@@ -1,7 +1,6 @@
 """Our gateway, everything on: as `switchgear run gateway` builds it, its counters read."""
 
 import json
-import os
 import socket
 import sys
 import time
@@ -11,13 +10,13 @@ from typing import Final, NamedTuple
 
 from bench._harness.load import Asked
 from bench._harness.servers import Contender, Running
+from bench._harness.source import PATH
 from switchgear.identity.keys import SigningKey, jwks
 from switchgear.identity.tokens import Minter, TokenSettings
 from switchgear.policy.call import Principal
 
 __all__ = ["Identity", "gateway", "identity", "lines_with"]
 
-_ROOT: Final = Path(__file__).parents[2]
 _ANSWERS_WITHIN: Final = 30.0
 _CONFIGURATION: Final = """
 [gateway]
@@ -69,7 +68,7 @@ def gateway(
         name,
         [sys.executable, "-m", "bench._apps.gateway", "run", "gateway", str(app), *options],
         {
-            "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "src")]),
+            "PYTHONPATH": PATH,
             "BENCH_KEY": "0123456789abcdef0123456789abcdef",
             "ROUTES": str(routes),
             "COUNTS": "{folder}/counts",

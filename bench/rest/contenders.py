@@ -1,17 +1,15 @@
 """Who is measured: the same app for each, ours first."""
 
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from bench._harness.servers import Contender, Missing
+from bench._harness.source import PATH
 from bench._peers import in_node, in_python
 
 __all__ = ["contenders", "ours"]
 
-_ROOT: Final = Path(__file__).parents[2]
 _UVICORN: Final = (
     "--log-level=critical", "--no-access-log", "--loop=uvloop", "--http=httptools",
 )  # fmt: skip
@@ -39,9 +37,8 @@ def contenders() -> Sequence[Contender | Missing]:
 
 def ours(name: str, module: str, *extra: str) -> Contender:
     """Return an app of ours."""
-    path = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
     command = [sys.executable, "-m", f"bench._apps.{module}", "{port}", *extra]
-    return Contender(name, command, {"PYTHONPATH": path})
+    return Contender(name, command, {"PYTHONPATH": PATH})
 
 
 def _fastify(name: str, validation: str) -> Contender | Missing:

@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 from fuzz.cuts import pieces, reader
 from fuzz.peers import answers_h11
-from fuzz.world import CLIENT, LONG, Wire, WiredPool, drive, turns
+from fuzz.world import CLIENT, LONG, Dials, Wire, drive, turns, wired
 from switchgear.http.message import Request, Response
+from switchgear.http.pool import Pool
 from switchgear.http.stream import Stream
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
@@ -57,10 +58,11 @@ def _check(got: Got, data: bytes, flavour: int) -> None:
 
 
 async def _ask(given: list[bytes], flavour: int) -> Got:
-    pool = WiredPool()
+    dials = Dials()
+    pool = wired(dials)
     task = asyncio.ensure_future(pool(_call(METHODS[flavour & 3])))
     await turns()
-    (wire,) = pool.wires
+    (wire,) = dials.wires
     assert wire.sent.endswith(b"\r\n\r\n")
     taking = asyncio.ensure_future(_take(task, lazily=bool(flavour & 4)))
     fed = 0
@@ -85,7 +87,7 @@ async def _ask(given: list[bytes], flavour: int) -> Got:
     await turns()
     if not status and fed:
         assert wire.closed, "what could not be believed is still open"
-    await _again(pool, wire, fed, answered or fed)
+    await _again(pool, dials, fed, answered or fed)
     return Got(status, headers, body, answered or fed)
 
 
@@ -129,14 +131,15 @@ def _bounded(wire: Wire, size: int) -> None:
         assert stream._size <= CLIENT.buffer_bytes + size, "too much is kept of a body"
 
 
-async def _again(pool: WiredPool, first: Wire, fed: int, answered: int) -> None:
+async def _again(pool: Pool, dials: Dials, fed: int, answered: int) -> None:
     """Ask once more: the second answer is the second one's, on a connection to be trusted."""
+    first = dials.wires[0]
     if fed > answered:
         assert first.closed, "bytes came behind the answer, and the connection is kept"
     sent = len(first.sent)
     task = asyncio.ensure_future(pool(_call("GET")))
     await turns()
-    wire = pool.wires[-1]
+    wire = dials.wires[-1]
     if wire is first:
         assert not first.closed
         assert len(first.sent) > sent

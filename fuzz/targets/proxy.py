@@ -22,13 +22,14 @@ from fuzz.peers import (
     requests_h11,
     twice,
 )
-from fuzz.world import Wire, WiredPool, connected, drive, settle, turns
+from fuzz.world import Dials, Wire, connected, drive, settle, turns, wired
 from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Member, Upstream
 from switchgear.http.message import Request
+from switchgear.http.pool import Pool
 from switchgear.http.server import Drive
 from switchgear.identity.tokens import Verified
 from switchgear.policy.call import Call
@@ -75,7 +76,8 @@ class _House:
     """A gateway before one upstream, which says `answer` to all, or what is right."""
 
     def __init__(self, answer: list[bytes] | None, *, ends: bool) -> None:
-        self.pools: list[WiredPool] = []
+        self.dials = Dials(self._opened)
+        self.pools: list[Pool] = []
         self.upstream = Upstream(
             "service",
             GatewaySettings(),
@@ -102,8 +104,8 @@ class _House:
         self.asked = 0
         self.peers: list[_Peer] = []
 
-    def _connect(self, name: str, address: str) -> WiredPool:
-        pool = WiredPool(self._opened)
+    def _connect(self, name: str, address: str) -> Pool:
+        pool = wired(self.dials)
         self.pools.append(pool)
         return pool
 
@@ -112,7 +114,7 @@ class _House:
 
     @property
     def wires(self) -> list[Wire]:
-        return [wire for pool in self.pools for wire in pool.wires]
+        return self.dials.wires
 
 
 async def _nobody(token: str) -> Verified:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -278,6 +279,7 @@ def act(slot: int, takes: float = 0.0, end: str = "good", **more: Any) -> Act:
     return Act(slot, takes, end, **more)
 
 
+@pytest.mark.pure
 @settings(max_examples=250, deadline=None)
 @given(st.lists(acts, min_size=1, max_size=10), st.booleans(), st.sampled_from([BREAKER, QUICK]))
 @example(

@@ -14,12 +14,11 @@ from typing import Any
 import asyncpg
 import msgspec
 
-import switchgear
 from switchgear.drills.address import Address, dial
 from switchgear.drills.scribe import Scribe
 from switchgear.engines.postgres.dsn import Dsn
+from tests.support.source import ROOT, SOURCE
 
-ROOT = Path(switchgear.__file__).parents[2]
 PASSWORD = "correct horse battery"
 MAIL = "drill@example.org"
 
@@ -86,7 +85,7 @@ class System:
     @property
     def environment(self) -> dict[str, str]:
         """The environment that it is started in."""
-        path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+        path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
         return {**os.environ, "PYTHONPATH": path, **self.env}
 
     async def start(self, within: float = 60.0) -> None:

@@ -13,6 +13,7 @@ import pytest
 from switchgear.drills.address import Address
 from switchgear.engines.postgres.dsn import Dsn
 from tests.drills.system import MAIL, PASSWORD, ROOT, fetch, free_port
+from tests.support.source import SOURCE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -37,7 +38,7 @@ async def alone(role: str, data: Path, port: int, dsn: Dsn, **peers: int) -> Asy
         cwd=ROOT,
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(SOURCE),
             "DRILL_DATABASE": dsn.url(),
             "DRILL_KEY": "0123456789abcdef0123456789abcdef",
         },

@@ -13,11 +13,10 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import switchgear
+from tests.support.source import ROOT, SOURCE
 
 __all__ = ["PASSWORD", "ROOT", "Answer", "Running", "command", "environment", "free_port", "run"]
 
-ROOT = Path(switchgear.__file__).parents[2]
 PASSWORD = "correct horse battery"
 PATIENCE = 60.0
 
@@ -29,7 +28,7 @@ def command(*words: str) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of the command line."""
-    return {**os.environ, "PYTHONPATH": str(ROOT / "src"), **more}
+    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
 
 
 def run(*words: str, cwd: Path = ROOT, **more: str) -> "subprocess.CompletedProcess[str]":

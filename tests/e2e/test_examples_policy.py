@@ -69,6 +69,7 @@ def test_the_plain_example_runs_and_ends_by_itself(tmp_path: Path) -> None:
         assert word in said
 
 
+@pytest.mark.pure
 def test_the_plain_example_runs_where_nothing_but_switchgear_is_installed(
     bare: Path,  # noqa: F811 - the fixture
     tmp_path: Path,

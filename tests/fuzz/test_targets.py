@@ -99,6 +99,7 @@ BREAKS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_break_of_the_code_is_found(name: str) -> None:
     broken, random = TARGETS[name], Random(5)

@@ -1,7 +1,9 @@
 """What every transport without a network has in common."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
+
+from switchgear.http.spoken import Speaker
 
 __all__ = ["Transport"]
 
@@ -9,7 +11,7 @@ __all__ = ["Transport"]
 class Transport(asyncio.Transport):
     """A transport of `protocol` that knows whether it is read, and whether it is closed."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: Speaker) -> None:
         super().__init__()
         self.protocol = protocol
         self.reading = True
@@ -34,8 +36,7 @@ class Transport(asyncio.Transport):
         pass
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
-        self.protocol = protocol
+        self.protocol = cast("Speaker", protocol)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("192.0.2.1", 4711) if name == "peername" else default

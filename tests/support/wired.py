@@ -12,7 +12,6 @@ from typing import Any
 
 from switchgear.core.sweep import sweep_of
 from switchgear.gateway.door import Door
-from switchgear.gateway.express import Express
 from switchgear.gateway.onward import Trust
 from switchgear.gateway.passage import passage_of
 from switchgear.gateway.settings import GatewaySettings
@@ -24,6 +23,7 @@ from switchgear.http.events import Exchanged
 from switchgear.http.pool import Pool, deadline_line
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
+from switchgear.http.spoken import Speaker
 from switchgear.identity.internal import InternalTokens, Vouched
 from switchgear.identity.jwks import KeySet, KeySetSettings
 from switchgear.identity.keys import SigningKey, jwks
@@ -63,7 +63,7 @@ def token(subject: str, *scopes: str) -> str:
 class Wire(Transport):
     """One end of a connection: what is written goes to `taker`, in the loop's next turn."""
 
-    def __init__(self, protocol: asyncio.Protocol, taker: Callable[["Wire", bytes], None]) -> None:
+    def __init__(self, protocol: Speaker, taker: Callable[["Wire", bytes], None]) -> None:
         super().__init__(protocol)
         self.taker = taker
         self.gone = False  # its protocol was told
@@ -136,20 +136,17 @@ class Seen:
 _CHUNK = re.compile(rb"(?:[0-9a-f]+\r\n.*?\r\n)*?0\r\n\r\n", re.DOTALL)
 
 
-class _Wired(Pool):
-    """The pool of one process, whose connections are wires to what the history says."""
+class _Dials:
+    """Dials for the pool of one process: its connections are wires to what the history says."""
 
-    def __init__(self, house: "House", name: str) -> None:
-        super().__init__(
-            "service", 80, CLIENT, name=name, stamp=deadline_line, clock=clock
-        )  # fmt: skip
+    def __init__(self, house: "House") -> None:
         self.house = house
 
-    async def dial(self) -> Client:
+    async def __call__(self, pool: Pool) -> Client:
         await asyncio.sleep(0.0017)
-        if self.name in self.house.down:
+        if pool.name in self.house.down:
             raise ConnectionRefusedError("nobody listens")
-        client, buffer = Client(self), b""
+        client, buffer = Client(pool), b""
 
         def take(wire: Wire, data: bytes) -> None:
             nonlocal buffer
@@ -165,7 +162,7 @@ class _Wired(Pool):
             if end > 3 and 0 <= size <= len(body):
                 assert size == len(body), "no request follows before the answer"
                 buffer = b""
-                self.house.serve(wire, Seen(self.name, head, body))
+                self.house.serve(wire, Seen(pool.name, head, body))
 
         client.connection_made(Wire(client, take))
         return client
@@ -184,8 +181,7 @@ class House:
         self.seen: list[Any] = []  # by the upstreams
         self.events: list[Any] = []
         self.transitions: list[Transition] = []
-        self.pools: list[_Wired] = []
-        self.swift = 0  # requests that went by the express way
+        self.pools: list[Pool] = []
         self.loop = asyncio.get_running_loop()
         self.upstream = Upstream(
             "service", settings, self._connect, random=lambda: 0.5, clock=clock,
@@ -200,10 +196,6 @@ class House:
             ROUTES, {"service": self.upstream}, self.trust, settings,
             local={"/health": lambda: (200, {"status": "live"})}, shedder=self.shedder, clock=clock,
         )  # fmt: skip
-        for route in ROUTES:
-            way: Any = self.door._router.match(route.method, route.path.replace("{id}", "1"))
-            if way.route.value.express is not None:
-                self._count(way.route.value.express)
         self.server = Server(
             self.door.handler, ServerSettings(), drive=Drive.EAGER, intake=self.door.intake,
             run=self.door.run if express else None, problem=self.door.problem, clock=clock,
@@ -274,19 +266,16 @@ class House:
         assert sweep_of(self.loop, clock).armed == 0
 
     def _connect(self, name: str, address: str) -> Pool:
-        pool = _Wired(self, name)
+        pool = Pool(
+            "service", 80, CLIENT, name=name, stamp=deadline_line, clock=clock, dialler=_Dials(self)
+        )
         self.pools.append(pool)
         return pool
 
-    def _count(self, express: Express) -> None:
-        send = express.send
-
-        def counted(*given: Any) -> Any:
-            sent = send(*given)
-            self.swift += sent is not None
-            return sent
-
-        express.send = counted  # type: ignore[assignment,method-assign]  # it counts as well
+    @property
+    def swift(self) -> int:
+        """How many requests went by the express way."""
+        return self.shedder.waved
 
     def _observe(self, event: Any) -> None:
         if not isinstance(event, Exchanged):

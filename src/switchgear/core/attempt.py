@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
 from switchgear.core.invocation import invokes
-from switchgear.core.kit import Kit, Misplaced
+from switchgear.core.kit import Kit
+from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep

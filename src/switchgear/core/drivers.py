@@ -8,15 +8,16 @@ a Context of its own: code that asks for the current task (timeouts, task groups
 
 import asyncio
 import sys
-import threading
 from asyncio import CancelledError, Future
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
 from switchgear.core.ambient import ambient
+from switchgear.core.here import HERE
+from switchgear.core.place import Place
 
-__all__ = ["Parked", "Place", "Stepper", "Wait", "Work", "here", "step", "task_on", "working"]
+__all__ = ["Parked", "Place", "Stepper", "Wait", "Work", "step", "task_on", "working"]
 
 
 def _finder() -> Callable[[Any], "asyncio.Task[Any] | None"]:
@@ -43,44 +44,12 @@ class Work(Protocol):
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
 
 
-class Place:
-    """What goes on in one thread.
-
-    Steps are synchronous, so a plain attribute names the stepper that runs now; a ContextVar would
-    leak between callbacks that share a Context. `bare` is where stepped frames wake up: it
-    stays empty, because our own frames set no ContextVar. `loop` is the loop that ran here last.
-    """
-
-    __slots__ = ("bare", "loop", "stepper", "thread")
-
-    def __init__(self) -> None:
-        self.thread = threading.get_ident()
-        self.stepper: Stepper | None = None
-        self.bare = Context()
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-
-class _Here(threading.local):
-    """The place of the thread that asks: loops of several threads must not see each other's."""
-
-    def __init__(self) -> None:
-        self.place = Place()
-
-
-_here: Final = _Here()
-
-
-def here() -> Place:
-    """Return the place of the thread that asks."""
-    return _here.place
-
-
 def working() -> Work:
     """Return what drives the code that asks: the stepper that is stepping, or the task.
 
     Raises RuntimeError outside both.
     """
-    place = _here.place
+    place = HERE.place
     if place.stepper is not None:
         return place.stepper
     # Python 3.11 makes a system call to find the running loop. The last one of this thread has a
@@ -161,7 +130,7 @@ class Stepper:
     __slots__ = ("_cancels", "_coroutine", "_due", "_place", "_wait", "ended")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._place = _here.place
+        self._place = HERE.place
         self._coroutine = coroutine
         self._wait: Future[Any] | Wait | None = None
         self._cancels = 0

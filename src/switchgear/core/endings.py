@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from switchgear.core.handler import Ending, Judge
+from switchgear.core.handler import Ending
 from switchgear.policy.verdict import Verdict, judge, worse
 
 __all__ = ["drop", "follow", "judged", "streams"]
@@ -62,14 +62,14 @@ def drop(answer: Ending, head: Verdict, done: Callable[[Verdict], None]) -> None
         raise
 
 
-def judged(classify: Judge, answer: Any) -> Verdict:
+def judged(classify: Callable[[Any], object], answer: Any) -> Verdict:
     """Ask what an answer means. Where the judge fails, nobody will take the answer.
 
     Raises:
         TypeError: it says what is no verdict. (Found out later, that would keep the permits.)
     """
     try:
-        verdict: object = classify(answer)
+        verdict = classify(answer)
         if not isinstance(verdict, Verdict):
             raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
         return verdict

@@ -132,14 +132,11 @@ class Frame:
 
         It is long, because a coroutine of its own for the retry, the gates and the timeout would
         cost 0.1 us each, a gate that is asked and told as much, and half of that again to hand
-        permits about. What every call does stands here, what seldom happens is called; types are
-        loose, because telling mypy what is not None would cost time, too. (`bench/policy` and
-        `bench/ground` hold the figures.)
+        permits about. What every call does stands here, what seldom happens is called.
+        (`bench/policy` and `bench/ground` hold the figures.)
         """
         clock, timeout = self.clock, self.timeout
-        hurry: Any = self.hurry
-        breaker: Any = self.breaker
-        bulkhead: Any = self.bulkhead
+        hurry, breaker, bulkhead = self.hurry, self.breaker, self.bulkhead
         work: Any = call
         now = clock()
         if call is not None:
@@ -209,13 +206,13 @@ class Frame:
                         allowed = self._limit
                     if now + allowed < until:
                         limit = now + allowed
-                desk: Any = self.desk
+                desk = self.desk
                 driver: Any = None
                 if desk.thread == get_ident():
                     driver = desk.place.stepper
                     if driver is None:
                         driver = task_on(desk.loop)
-                    elif not desk.loop.is_running():
+                    elif desk.loop is None or not desk.loop.is_running():
                         driver = None
                 if driver is None:  # another thread, or another loop
                     desk = self.desk = self.kit.desk()
@@ -227,7 +224,7 @@ class Frame:
             elif self.is_policy:
                 self.kit.desk()  # which sees that it can work here
             if function is None:
-                if limit is not until or tries > 1:
+                if limit != until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
                 answer = await self._handler(work)
             elif self._passes_on:
@@ -270,12 +267,12 @@ class Frame:
                 and (answer.__class__ is self.plain or not self.streams(answer))
             ):
                 end = clock()
-                if inside:
+                if inside and bulkhead is not None:
                     if bulkhead.queued:
                         held = (bulkhead, bulkhead.named(now, limit), held)
                     else:
                         bulkhead.most += 1
-                if epoch >= 0:
+                if epoch >= 0 and breaker is not None:
                     if (
                         epoch == breaker.generation
                         and end < breaker.edge

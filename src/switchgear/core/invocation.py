@@ -1,9 +1,12 @@
 """Invocations: what a policy's call carries below layers, which may put it into another task."""
 
+import asyncio
+import inspect
+from asyncio import iscoroutine
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from inspect import iscoroutine, iscoroutinefunction
+from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +23,7 @@ __all__ = [
     "invokes",
     "invoking",
     "is_async",
+    "mark",
     "of_arguments",
     "same_work",
 ]
@@ -58,8 +62,26 @@ class InThread:
         return await answer if iscoroutine(answer) else answer
 
 
+_MARK: Final[Any] = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+
+def _marked(function: Any) -> Any:
+    """Mark a function whose calls make coroutines, as asyncio did before `inspect` could."""
+    function._is_coroutine = _MARK  # noqa: SLF001 - the mark that others look for
+    return function
+
+
+mark: Final[Callable[[Any], Any]] = getattr(inspect, "markcoroutinefunction", _marked)
+"""Marks a function whose calls make coroutines, though it is not written as an async one."""
+
+
 def is_async(function: Callable[..., Any]) -> bool:
-    """Say whether a call of it makes a coroutine: a function, or an object that is called."""
+    """Say whether a call of it makes a coroutine: a function, or an object that is called.
+
+    What is compiled is no coroutine function to `inspect`, unless it bears a mark.
+    """
+    if _MARK is not None and getattr(function, "_is_coroutine", None) is _MARK:
+        return True
     return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 

@@ -6,35 +6,46 @@ from threading import get_ident
 from typing import Final
 from weakref import WeakSet
 
-import msgspec
-
 from switchgear.core.clock import FINE, Clock, present
-from switchgear.core.drivers import Place, here, working
+from switchgear.core.drivers import working
 from switchgear.core.handler import Judge, Translate
+from switchgear.core.here import here
+from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import Event, Observer, report
+from switchgear.core.place import Place
 from switchgear.core.sweep import Sweep, sweep_of
 
-__all__ = ["BACKGROUND", "NOWHERE", "Desk", "Kit", "Misplaced"]
+__all__ = ["BACKGROUND", "NOWHERE", "Desk", "Kit"]
 
 BACKGROUND: Final["WeakSet[asyncio.AbstractEventLoop]"] = WeakSet()
 """The loops of portals, which leave a policy to the loop of an app."""
 
 
-class Misplaced(RuntimeError):  # noqa: N818 - it says what the caller is
-    """A call from where this policy cannot work: it says nothing of the dependency."""
+class Desk:
+    """Where a frame works: thread and process, what goes on there, its loop, that one's sweep.
+
+    There is no sweep where there is no loop.
+    """
+
+    __slots__ = ("loop", "place", "process", "sweep", "thread")
+
+    def __init__(
+        self,
+        thread: int,
+        process: int,
+        place: Place,
+        loop: asyncio.AbstractEventLoop | None = None,
+        sweep: Sweep | None = None,
+    ) -> None:
+        self.thread = thread
+        self.process = process
+        self.place = place
+        self.loop = loop
+        if sweep is not None:
+            self.sweep = sweep
 
 
-class Desk(msgspec.Struct, frozen=True):
-    """Where a frame works: thread and process, what goes on there, its loop, that one's sweep."""
-
-    thread: int
-    process: int
-    place: Place
-    loop: asyncio.AbstractEventLoop | None
-    sweep: Sweep | None
-
-
-NOWHERE: Final = Desk(-1, -1, Place(), None, None)
+NOWHERE: Final = Desk(-1, -1, Place())
 """Before the first call: no thread has this number."""
 
 
@@ -103,8 +114,7 @@ class Kit:
     def sweep(self, loop: asyncio.AbstractEventLoop) -> Sweep:
         """Return the sweep of a loop."""
         desk = self._desk
-        sweep = desk.sweep if desk.loop is loop else None
-        return sweep_of(loop, self.clock) if sweep is None else sweep
+        return desk.sweep if desk.loop is loop else sweep_of(loop, self.clock)
 
     def tell(self, event: Event) -> None:
         """Show an event to the observer, whose defects are not the call's."""

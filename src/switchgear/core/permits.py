@@ -2,6 +2,7 @@
 
 from asyncio import Future, _get_running_loop
 from collections.abc import Iterable
+from typing import Any
 
 from switchgear.core.drivers import working
 from switchgear.core.kit import Kit
@@ -13,8 +14,11 @@ from switchgear.policy.verdict import NEUTRAL, Verdict, judge
 
 __all__ = ["Held", "admit", "answered", "let_in", "refresh", "refusing", "settle", "split", "wake"]
 
-Held = tuple[Gate, Permit, "Held"] | None
-"""The permits that a call holds, the innermost first: a chain, because it costs no list."""
+Held = tuple[Gate, Permit, Any] | None
+"""The permits that a call holds, the innermost first: a chain, because it costs no list.
+
+(The rest is another one: said as Any, for mypyc does not come to an end of a type within itself.)
+"""
 
 
 class _Bell:

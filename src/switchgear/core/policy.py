@@ -29,7 +29,7 @@ from switchgear.core.express import express, spread
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
-from switchgear.core.invocation import InThread, Invocation, invoking, is_async
+from switchgear.core.invocation import InThread, Invocation, invoking, is_async, mark
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options, tries
 from switchgear.core.portal import run_at
@@ -170,7 +170,7 @@ class Policy:
             # In place of the method below: a call of that would cost 50 ns more.
             method: Any = Policy.call
             call: Any = update_wrapper(spread(self._sole), method)
-            self.call = call  # type: ignore[method-assign]  # see above
+            self.call = mark(call)  # type: ignore[method-assign]  # see above
         self._blocks = Blocks(
             self._stack.kit,
             self._stack.tally,

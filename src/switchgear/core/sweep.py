@@ -81,7 +81,7 @@ class Sweep:
     def _plan(self, due: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._next = due
+        self._next = float(due)
         # Rounding may have the timer fire a hair before its tick: a wait of that hair is one that
         # virtual time cannot add to its clock, and it would be planned again for ever.
         wait = max(self._tick / 100, due * self._tick - self._clock())

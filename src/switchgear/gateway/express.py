@@ -17,20 +17,18 @@ holds the two to one another, history by history.
 from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
-from switchgear.core.attempt import Attempt
 from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
-from switchgear.core.drivers import Stepper, Wait, here
-from switchgear.core.endings import judged
+from switchgear.core.drivers import Stepper, Wait
+from switchgear.core.here import HERE
 from switchgear.core.permits import settle
-from switchgear.core.timeout import Cut
 from switchgear.gateway.forward import WHO
 from switchgear.gateway.lane import Lane, Way
 from switchgear.gateway.notes import Inward, inward, outward
 from switchgear.gateway.onward import FIRST, Trust, Web, key_of, owned
-from switchgear.gateway.passage import NOBODY, Passage, passage_of
+from switchgear.gateway.passage import NOBODY, Passage
+from switchgear.gateway.sent import Sent
 from switchgear.gateway.table import RouteEntry
-from switchgear.http.client import Upstream
 from switchgear.http.exchange import Exchange
 from switchgear.http.message import Request, Response
 from switchgear.http.outgoing import framed
@@ -68,50 +66,6 @@ class Gates(NamedTuple):
     principal: TokenBucket
     trust: Trust
     clock: Clock
-
-
-class Sent(Cut, eq=False):
-    """An attempt that is on its way, which is its own alarm: from `at`, on a `way`.
-
-    `epoch` and `over` are the generations of the breakers that were passed by hand: the process's
-    and the service's. `answer` or `error` is what it came to.
-    """
-
-    way: Way = None  # type: ignore[assignment]  # always given: fields after defaults need one
-    at: float = 0.0
-    epoch: int = 0
-    over: int = 0
-    call: Call[Request] = None  # type: ignore[assignment]  # as above
-    waiter: Wait = None  # type: ignore[assignment]  # as above
-    connection: Upstream = None  # type: ignore[assignment]  # as above
-    wire: bytes = b""
-    answer: Response | None = None
-    error: BaseException | None = None
-
-    async def conclude(self) -> Response:
-        """Settle the gates of its way, and return or raise what it came to."""
-        frame, call = self.way.frame, self.call
-        until = call.deadline - FIRST
-        attempt = Attempt(frame, self.at, until, None, repeatable=call.repeatable)
-        held = frame.named(None, self.epoch, self.at, self.limit, inside=True)
-        attempt.take(held, self.at, self.limit, 1, call)
-        error = self.error
-        if self.answer is not None and error is None:
-            try:
-                answer = self.way.process.received(self.answer)
-                judge = frame.kit.judge
-                verdict = GOOD if judge is None else judged(judge, answer)
-            except BaseException as failed:  # noqa: BLE001 - raised below, when the gates know it
-                error = failed
-            else:
-                attempt.won(answer, verdict, in_time=not self.rings)
-                return answer
-        assert error is not None  # noqa: S101 - it came to one or the other
-        failure = attempt.lost(error, self)
-        assert failure is not None  # noqa: S101 - there is no retry in this frame
-        if failure is error:
-            raise error
-        raise failure from failure.__cause__
 
 
 class Express:
@@ -169,7 +123,7 @@ class Express:
         if call.repeatable:
             limit = min(until, now + min((until - now) * self._share, self._longest))
         vouched = NOBODY if verified is None else verified.vouched
-        wire = self._wire(call, notes, vouched, limit - now)
+        wire = self._wire(call, notes, passage, vouched, limit - now)
         connection = pool.take(repeatable=call.repeatable)
         if connection is None:
             return None
@@ -191,14 +145,16 @@ class Express:
         connection.launch(sent.waiter, request.method, wire, limit)
         return sent
 
-    def _wire(self, call: Call[Request], notes: Inward, vouched: Vouched, left: float) -> bytes:
+    def _wire(
+        self, call: Call[Request], notes: Inward, passage: Passage, vouched: Vouched, left: float
+    ) -> bytes:
         """Write what is sent: as `owned` and the pool would, line by line.
 
         Each part was read strictly, or is our own, so that none of it can break out of its line.
         """
         request, trace = call.payload, call.trace
         assert trace is not None  # noqa: S101 - intake gave it one
-        method, path, name = request.method, request.path, passage_of(call).request_id
+        method, path, name = request.method, request.path, passage.request_id
         token = self._trust.mint(vouched, self._service, method, path, name)
         query = f"?{request.query}" if request.query else ""
         flags = "01" if trace.sampled else "00"
@@ -235,33 +191,38 @@ class Express:
 
     async def run(self, exchange: Exchange, door: Door) -> None:
         """Answer one exchange: send it, and write what comes of it; else `door` does."""
-        stepper = here().stepper
+        stepper = HERE.place.stepper
+        sent: Sent | None = None
+        broken: Exception | None = None
         try:
-            sent = None if stepper is None else self.send(exchange.call, stepper)
+            if stepper is not None:
+                sent = self.send(exchange.call, stepper)
         except Exception as defect:  # noqa: BLE001 - nobody else would answer the client
-            await dispatch(_broken(defect), exchange)
-            return
+            broken = defect
         if sent is None:
-            await dispatch(door.handler, exchange)
+            await dispatch(door.handler if broken is None else _broken(broken), exchange)
             return
         exchange.begin(sent.work)
+        connection = sent.connection
         try:
-            try:
-                answer = await sent.waiter
-            except BaseException as error:
-                sent.connection.recall(sent.waiter)
-                if not sent.call.repeatable or not sent.connection.stale(error):
-                    raise
-                pool = sent.connection.pool
-                answer = await pool.again(exchange.call.payload.method, sent.wire, sent.limit)
-            sent.answer = answer
+            sent.answer = await sent.waiter
         except BaseException as error:  # noqa: BLE001 - the lane takes it from here
             sent.error = error
+        if sent.error is not None:
+            connection.recall(sent.waiter)
+            if sent.call.repeatable and connection.stale(sent.error):
+                sent.error = None
+                method = exchange.call.payload.method
+                try:
+                    sent.answer = await connection.pool.again(method, sent.wire, sent.limit)
+                except BaseException as error:  # noqa: BLE001 - as above
+                    sent.error = error
+        answer = sent.answer
         assert sent.slot is not None  # noqa: S101 - it was armed
         sent.slot.discard(sent)
         if sent.rings:
             sent.off()
-        elif sent.error is None and answer.__class__ is Response and answer.status < 400:
+        elif answer is not None and answer.__class__ is Response and answer.status < 400:
             self._well(sent, answer, exchange)
             return
         if isinstance(sent.error, GeneratorExit):  # its driver was thrown away
@@ -296,7 +257,7 @@ class Express:
         self.lane.frame.tally.good += 1
         way.in_flight -= 1
         way.ewma.observe(took, now)
-        passage = passage_of(exchange.call)
+        passage: Passage = exchange.call.trail  # type: ignore[assignment]  # as `send` has it
         passage.upstream += took
         notes = outward(answer.headers)
         lines = notes.https if exchange.call.payload.scheme == "https" else notes.http

@@ -8,8 +8,6 @@ alone (its id, its trace, how long it took) is never noted.
 import os
 from secrets import token_hex
 
-import msgspec
-
 from switchgear.gateway.forward import TRACING, outwards, plain_id
 from switchgear.gateway.hurry import asked_for
 from switchgear.http.headers import Headers
@@ -22,28 +20,42 @@ __all__ = ["Inward", "Outward", "inward", "new_trace", "outward"]
 _SPARE = 128  # traces for which random digits are fetched at a time: each fetch asks the kernel
 
 
-class Inward(msgspec.Struct, frozen=True):
+class Inward:
     """A client's fields: what they ask for, and the lines that go on to a service.
 
     `digest` is that of a bearer token. `lines` end where ours begin; a `tracestate` is not among
     them, because it hangs on whether the trace is continued. `plain`: there is none, and no `via`.
     """
 
-    traceparent: str | None
-    request_id: str | None
-    asked: float | None
-    digest: bytes | None
-    host: str | None
-    lines: str
-    plain: bool
+    __slots__ = ("asked", "digest", "host", "lines", "plain", "request_id", "traceparent")
+
+    def __init__(self, headers: Headers) -> None:
+        given = headers.get("x-request-id")
+        self.traceparent = headers.get("traceparent")
+        self.request_id = given if plain_id(given) else None
+        self.asked = asked_for(headers)
+        self.digest: bytes | None
+        try:
+            self.digest = digest_of(bearer(headers.get("authorization")))
+        except Fault:
+            self.digest = None
+        self.host = headers.get("host")
+        crossing = [pair for pair in headers.forwardable() if pair[0] not in TRACING]
+        kept = Headers.parsed([pair for pair in crossing if pair[0] != "tracestate"], None)
+        self.lines = kept.wire().decode("latin-1")
+        self.plain = len(kept) == len(crossing) and "via" not in headers
 
 
-class Outward(msgspec.Struct, frozen=True):
+class Outward:
     """A service's fields: the lines that go to a client over `http`, and over `https`."""
 
-    http: bytes
-    https: bytes
-    dated: bool
+    __slots__ = ("dated", "http", "https")
+
+    def __init__(self, headers: Headers) -> None:
+        plain = outwards(headers, [], secure=False)
+        self.http = plain.wire()
+        self.https = outwards(headers, [], secure=True).wire()
+        self.dated = plain.dated
 
 
 def inward(headers: Headers) -> Inward:
@@ -51,22 +63,7 @@ def inward(headers: Headers) -> Inward:
     notes = headers.notes
     if isinstance(notes, Inward):
         return notes
-    given = headers.get("x-request-id")
-    try:
-        digest = digest_of(bearer(headers.get("authorization")))
-    except Fault:
-        digest = None
-    crossing = [pair for pair in headers.forwardable() if pair[0] not in TRACING]
-    kept = Headers.parsed([pair for pair in crossing if pair[0] != "tracestate"], None)
-    headers.notes = made = Inward(
-        headers.get("traceparent"),
-        given if plain_id(given) else None,
-        asked_for(headers),
-        digest,
-        headers.get("host"),
-        kept.wire().decode("latin-1"),
-        len(kept) == len(crossing) and "via" not in headers,
-    )
+    headers.notes = made = Inward(headers)
     return made
 
 
@@ -75,10 +72,7 @@ def outward(headers: Headers) -> Outward:
     notes = headers.notes
     if isinstance(notes, Outward):
         return notes
-    plain = outwards(headers, [], secure=False)
-    headers.notes = made = Outward(
-        plain.wire(), outwards(headers, [], secure=True).wire(), plain.dated
-    )
+    headers.notes = made = Outward(headers)
     return made
 
 

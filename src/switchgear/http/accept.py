@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from switchgear.core.drivers import Stepper, step
 from switchgear.http.connection import Connection
 from switchgear.http.limits import UNIX
+from switchgear.http.spoken import connected
 
 if TYPE_CHECKING:
     from switchgear.http.server import Server
@@ -117,7 +118,8 @@ class Acceptor:
         """Make the accepted socket a connection; with TLS, when the handshake is over."""
         server = self._server
         try:
-            await server.loop.connect_accepted_socket(lambda: connection, sock, **self._tls)
+            connect = server.loop.connect_accepted_socket
+            await connected(connect, lambda: connection, sock, **self._tls)
         except OSError as error:
             if self._tls:
                 server.refused(connection.peer, "tls-handshake", detail=str(error)[:200])

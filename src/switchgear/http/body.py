@@ -56,11 +56,7 @@ class Body:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        while part := await self.chunk():
-            yield part
+        return _Pieces(self)
 
     def on_end(self, done: Callable[[Verdict], None]) -> None:
         """Call `done` with the verdict when the body ends; at once if it has."""
@@ -79,6 +75,24 @@ class Body:
             told, self._done = self._done, []
             for done in told:
                 done(verdict)
+
+
+class _Pieces:
+    """A body's pieces, for `async for`."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self._body.chunk()
+        if not part:
+            raise StopAsyncIteration
+        return part
 
 
 class Whole(Body):

@@ -9,7 +9,8 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.drivers import Wait, here
+from switchgear.core.drivers import Wait
+from switchgear.core.here import here
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
@@ -32,7 +33,7 @@ __all__ = ["Upstream"]
 INTERIM: Final = 8  # informational answers before the final one
 
 
-class Upstream(Patience, asyncio.Protocol):
+class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_buffer", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",

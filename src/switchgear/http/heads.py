@@ -10,9 +10,8 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-import msgspec
-
 from switchgear.http.fields import read_fields
+from switchgear.http.head import Fields, RequestHead
 from switchgear.http.headers import Headers
 from switchgear.http.refusals import refuse
 from switchgear.http.target import normalise
@@ -67,28 +66,6 @@ _SINGLE: Final = frozenset(
         "upgrade",
     }
 )
-
-
-class Fields(msgspec.Struct, frozen=True):
-    """What the field lines of a request say. `length` counts the body's bytes, or is CHUNKED."""
-
-    headers: Headers
-    host: str | None
-    length: int
-    keep_alive: bool
-    expects: bool
-    upgrade: str  # "websocket" or nothing: no other upgrade is known here
-
-
-class RequestHead(msgspec.Struct, frozen=True):
-    """A request's head."""
-
-    method: str
-    target: str
-    path: str
-    query: str
-    minor: int
-    fields: Fields
 
 
 class Memory(Protocol):

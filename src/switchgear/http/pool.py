@@ -10,7 +10,7 @@ import random
 import re
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from switchgear.http.memo import AnswerMemo
 from switchgear.http.message import Request, Response
 from switchgear.http.room import Room
 from switchgear.http.settings import ClientSettings, TlsSettings
+from switchgear.http.spoken import connected
 from switchgear.http.stream import Whole
 from switchgear.http.tls import client_context, verifying
 from switchgear.http.watch import readable
@@ -30,10 +31,13 @@ from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.remaining import HEADER, remaining_ms
 
-__all__ = ["Pool", "PoolCounters", "Stamp", "deadline_line"]
+__all__ = ["Dialler", "Pool", "PoolCounters", "Stamp", "deadline_line"]
 
 Stamp = Callable[[float, float], bytes]
 """Makes further field lines for a request with that deadline, which is sent at that instant."""
+
+Dialler = Callable[["Pool"], Awaitable[Upstream]]
+"""Opens a connection for a pool. Raises OSError where nobody answers."""
 
 # CONNECT is none of it: there is no tunnel through an upstream here.
 _LINE: Final = re.compile(
@@ -57,13 +61,25 @@ class PoolCounters:
         self.refused: Counter[str] = Counter()
         self.retired: Counter[str] = Counter()
 
+    def figures(self) -> dict[str, Any]:
+        """Return all of them by name."""
+        return {
+            "connects": self.connects,
+            "failures": self.failures,
+            "poisoned": self.poisoned,
+            "refused": self.refused,
+            "requests": self.requests,
+            "retired": self.retired,
+            "stale": self.stale,
+        }
+
 
 class Pool:
     """Ask the server at `host` and `port`, or at the unix socket `path`.
 
     `name` is the origin of the faults it raises. `stamp` adds field lines of our own to every
     request, after everything that came from elsewhere. `room` bounds the connections of several
-    pools together.
+    pools together. A `dialler` opens them otherwise than by a socket.
 
     Raises ValueError for a TLS context that does not verify, OSError for files that it cannot have.
     """
@@ -81,8 +97,10 @@ class Pool:
         room: Room | None = None,
         clock: Clock = FINE,
         sweep: Sweep | None = None,
+        dialler: "Dialler | None" = None,
     ) -> None:
         self.settings = settings or ClientSettings()
+        self.dialler = dialler
         self.clock = clock
         self.counters = PoolCounters()
         self.name = name or path or f"{host}:{port}"
@@ -198,13 +216,16 @@ class Pool:
 
     async def dial(self) -> Upstream:
         """Open one more connection."""
+        if self.dialler is not None:
+            return await self.dialler(self)
         settings, secure = self.settings, self._secure
         given = {} if secure is None else secure.arguments(settings.connect_timeout)
         if self._path is None:
             delay = settings.address_delay
             return await reach(lambda: Upstream(self), self._host, self._port, given, delay)
         loop = asyncio.get_running_loop()
-        return (await loop.create_unix_connection(lambda: Upstream(self), self._path, **given))[1]
+        connect = loop.create_unix_connection
+        return await connected(connect, lambda: Upstream(self), self._path, **given)
 
     def dialled(self, dial: Dial, made: Upstream | None, error: BaseException | None) -> None:
         """Take the end of a dial: give the connection to who waits, or keep it."""
@@ -276,14 +297,13 @@ class Pool:
 
     def statistics(self) -> dict[str, Any]:
         """Return the present figures; what was refused and retired, by reason."""
-        counted = {key: getattr(self.counters, key) for key in PoolCounters.__slots__}
         return {
             "name": self.name,
             "open": len(self._open),
             "idle": len(self._idle),
             "in_use": len(self._open) - len(self._idle),
             "dialling": len(self._dials),
-            **counted,
+            **self.counters.figures(),
             "refused": dict(self.counters.refused),
             "retired": dict(self.counters.retired),
         }

@@ -12,6 +12,7 @@ from typing import Final
 
 from switchgear.http.boundary import Boundary
 from switchgear.http.frames import encode_close
+from switchgear.http.spoken import speak
 from switchgear.http.stream import Body
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 
@@ -22,7 +23,7 @@ _IDLE: Final = encode_close(1001, "nothing was said", masked=False)
 _FLUSH: Final = 5.0  # seconds for an upstream to take what was written to it before the end
 
 
-class Tunnel(Body, asyncio.Protocol):
+class Tunnel(Body):
     """The owner of an upgraded connection. Whether its work is called off is its own affair."""
 
     __slots__ = ("call_off", "transport")
@@ -49,6 +50,22 @@ class Tunnel(Body, asyncio.Protocol):
         """End what nothing has passed through for `idle` seconds; return when to look again."""
         return now + idle
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client."""
+
+    def eof_received(self) -> bool:
+        """Take the end of what the client sends."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+
+    def pause_writing(self) -> None:
+        """Hold back: the client is slow."""
+
+    def resume_writing(self) -> None:
+        """Go on."""
+
 
 class Relay(Tunnel):
     """A tunnel through to an upstream, which has switched protocols already."""
@@ -63,7 +80,7 @@ class Relay(Tunnel):
         self._leaving = False
         self._moved = True  # since the last look
         self._since = 0.0
-        upstream.set_protocol(self._far)
+        speak(upstream, self._far)
         upstream.pause_reading()
 
     def take(self) -> tuple[asyncio.Transport, bytes]:
@@ -147,7 +164,7 @@ class Relay(Tunnel):
             self._far.upstream.resume_reading()
 
 
-class _Far(asyncio.Protocol):
+class _Far:
     """The upstream's side of a relay."""
 
     __slots__ = ("boundary", "early", "relay", "upstream")

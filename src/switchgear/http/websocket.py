@@ -18,6 +18,7 @@ from switchgear.http.message import Request, Response, Upgrade
 from switchgear.http.session import Message, Session, WebSocket
 from switchgear.http.settings import SocketSettings
 from switchgear.http.socket_calls import FrameDelivery, FrameSource
+from switchgear.http.spoken import speak
 from switchgear.http.tunnel import Relay
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
@@ -90,7 +91,7 @@ async def connect(
         raise
     socket = WebSocket(None, settings, request=request, subprotocol=chosen)
     transport, early = answer.body.take()
-    transport.set_protocol(socket)
+    speak(transport, socket)
     socket.attach(transport, _nobody)
     transport.resume_reading()
     if early:

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from switchgear.identity.shared import SharedKeys
-from switchgear.policy.call import Principal
+from switchgear.identity.vouched import Vouched
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["InternalTokens", "Vouched"]
@@ -27,16 +27,6 @@ _SKEW: Final = 2.0
 _TOKEN_LENGTH: Final = 8192
 _MEMORY: Final = 4096
 _BLOCK: Final = 64
-
-
-class Vouched(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
-    """What a gateway vouches for. `exempt`: health, admin or drill traffic that is never shed.
-
-    Keep one per verified token (`Verified.vouched`) and mint from that: its hash is cached.
-    """
-
-    principal: Principal | None = None
-    exempt: bool = False
 
 
 class InternalTokens:

@@ -8,9 +8,9 @@ whatever comes after shares one series named `other`, so that no input can grow 
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
-import msgspec
+from switchgear.telemetry.shots import FamilyShot, Kind, Series, Snapshot
 
 __all__ = [
     "LATENCY",
@@ -41,7 +41,6 @@ LATENCY: Final = (
 )
 """Bounds in seconds that fit a request: a fast read to a deadline well overrun."""
 
-Kind = Literal["counter", "gauge", "histogram"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _MOST_SERIES = 1000
 _REST = "other"
@@ -66,7 +65,7 @@ class Gauge:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self.value: float = 0
+        self.value: float = 0.0
 
     def add(self, amount: float = 1) -> None:
         """Move the gauge by `amount`, which may be negative."""
@@ -93,26 +92,6 @@ class Histogram:
         self.total += value
 
 
-class Series(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One series at one instant. `buckets` holds a histogram's counts, the last one unbounded."""
-
-    labels: tuple[str, ...] = ()
-    value: float = 0
-    buckets: tuple[int, ...] = ()
-
-
-class FamilyShot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One family at one instant; it crosses the control socket as JSON."""
-
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-    bounds: tuple[float, ...] = ()
-    series: tuple[Series, ...] = ()
-
-
-Snapshot = list[FamilyShot]
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 

@@ -22,6 +22,7 @@ async def answer(asked: Any) -> Response:
     return Response(200, Headers(), asked.payload.path.encode())
 
 
+@pytest.mark.pure
 async def test_who_is_called_off_takes_no_connection_from_its_next_user(loop_factory: Any) -> None:
     """The answer is there and the connection back in the pool, but its caller has not woken yet."""
     async with serving(answer) as server, pooled(server.port) as pool:
@@ -57,6 +58,7 @@ async def test_who_is_called_off_takes_no_connection_from_its_next_user(loop_fac
         assert pool.counters.connects == 1
 
 
+@pytest.mark.pure
 async def test_a_session_that_nobody_takes_is_ended(loop_factory: Any) -> None:
     """The 101 is there, but its caller was called off before it could take it."""
     ended = asyncio.Event()

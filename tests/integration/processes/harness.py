@@ -15,6 +15,7 @@ from pathlib import Path
 
 from switchgear.assembly.control import ask
 from switchgear.assembly.runtime import read_record
+from tests.support.source import SOURCE
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = Path(__file__).with_name("switchgear_toys.py")
@@ -30,7 +31,7 @@ QUICK = {
 
 
 def environment(**more: str) -> dict[str, str]:
-    path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    path = f"{SOURCE}{os.pathsep}{ROOT}"
     return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
 
 

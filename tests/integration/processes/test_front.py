@@ -30,6 +30,7 @@ from tests.integration.processes.harness import (
     left,
     switchgear,
 )
+from tests.support.source import SOURCE
 
 Start = Callable[..., System]
 
@@ -212,7 +213,7 @@ def public_python() -> str:
         with contextlib.suppress(PermissionError):
             asked = subprocess.run(
                 [python, "-c", "import sys, msgspec, switchgear; print(sys.version_info[:2])"],
-                env=environment(PYTHONPATH=f"{ROOT / 'src'}:{ROOT}:{packages}"),
+                env=environment(PYTHONPATH=f"{SOURCE}:{ROOT}:{packages}"),
                 user=65534, group=65534, extra_groups=[], cwd="/",
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
@@ -227,7 +228,7 @@ def test_root_drops_to_the_account_of_the_spec(public: Path):
     packages = str(Path(msgspec.__file__).parent.parent)
     system = System(
         public, python=public_python(), TOY_ACCOUNT="65534:65534",
-        PYTHONPATH=f"{ROOT / 'src'}:{ROOT}:{packages}",
+        PYTHONPATH=f"{SOURCE}:{ROOT}:{packages}",
     )  # fmt: skip
     try:
         system.ready()

@@ -433,6 +433,7 @@ def upgrading(headers: Mapping[str, str]) -> Callable[[Call[Request]], Awaitable
     return serve
 
 
+@pytest.mark.pure
 async def test_a_mounted_application_may_change_the_protocol_and_holds_no_permit() -> None:
     told = {"sec-websocket-accept": "x", "server": "x", "switchgear-note": "x"}
     doors = house(

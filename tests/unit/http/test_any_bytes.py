@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import h11
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from switchgear.http.server import Server
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault
 from switchgear.testing.virtual import clock, run
-from tests.unit.http.wire import WiredPool, serve
+from tests.unit.http.wire import serve, wired, wires
 
 HEADS = [
     b"GET / HTTP/1.1\r\n",
@@ -151,6 +152,7 @@ def statuses(understood: Understood) -> list[int]:
         client.start_next_cycle()
 
 
+@pytest.mark.pure
 @settings(max_examples=300, deadline=None)
 @given(streams, cuts)
 @example(b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", [])
@@ -191,11 +193,11 @@ answers = st.tuples(
 
 async def hear(pieces: list[bytes]) -> tuple[int, bytes] | None:
     """Let an upstream answer so; return what the caller got, or None for a fault."""
-    pool = WiredPool()
+    pool = wired()
     task = asyncio.ensure_future(pool(Call(Request.of("GET", "/"), clock() + 3)))
-    while not pool.wires or not pool.wires[0].sent:
+    while not wires(pool) or not wires(pool)[0].sent:
         await asyncio.sleep(0)
-    wire = pool.wires[0]
+    wire = wires(pool)[0]
     for piece in pieces:
         if wire.closed:
             break

@@ -33,6 +33,7 @@ def read(wire: Wire) -> tuple[bytes, bool]:
     return payload, reader.done
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("size", [1, 4, 15, 100])
 async def test_a_chunk_that_comes_in_tiny_pieces_is_no_row_of_tiny_chunks(size: int) -> None:
     wire = Wire()
@@ -43,6 +44,7 @@ async def test_a_chunk_that_comes_in_tiny_pieces_is_no_row_of_tiny_chunks(size: 
     assert read(wire) == (b"x" * size * 20_000, True)
 
 
+@pytest.mark.pure
 async def test_what_is_held_goes_on_soon_whoever_waits_for_its_answer() -> None:
     wire = Wire()
     outgoing, body = sending(wire)

@@ -15,28 +15,12 @@ from switchgear.http.settings import ClientSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.testing.virtual import clock
-from tests.unit.http.wire import Wire, WiredPool
+from tests.unit.http.wire import Wire, dials, wired, wires
 
 pytestmark = pytest.mark.virtual
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 SOON = 0.05  # more than a tick of the sweep
-
-
-class Lodging(WiredPool):
-    """A pool of wires with a room. A dial fails while `down`."""
-
-    def __init__(self, room: Room | None, settings: ClientSettings | None = None) -> None:
-        super().__init__(settings)
-        self.down = False
-        self._room = room
-        if room is not None:
-            room.join(self)
-
-    async def dial(self) -> Any:
-        if self.down:
-            raise OSError("nobody there")
-        return await super().dial()
 
 
 def ask(
@@ -50,16 +34,16 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def begun(pool: WiredPool, call: Call[Request] | None = None) -> tuple[Any, Wire]:
+async def begun(pool: Pool, call: Call[Request] | None = None) -> tuple[Any, Wire]:
     """Send a request; return the asking task and the wire that it went out on."""
-    before = {wire: len(wire.sent) for wire in pool.wires}
+    before = {wire: len(wire.sent) for wire in wires(pool)}
     task = asyncio.ensure_future(pool(call or ask()))
     await turns()
-    (wire,) = [one for one in pool.wires if len(one.sent) > before.get(one, 0)]
+    (wire,) = [one for one in wires(pool) if len(one.sent) > before.get(one, 0)]
     return task, wire
 
 
-async def done(pool: WiredPool, answer: bytes = EMPTY) -> Wire:
+async def done(pool: Pool, answer: bytes = EMPTY) -> Wire:
     """Ask and be answered."""
     task, wire = await begun(pool)
     wire.protocol.data_received(answer)
@@ -75,7 +59,7 @@ async def closed(pool: Pool) -> None:
 
 
 async def test_a_connection_ends_with_its_lifetime_however_much_it_is_used() -> None:
-    pool = WiredPool(ClientSettings(lifetime=100.0))
+    pool = wired(ClientSettings(lifetime=100.0))
     born = clock()
     wire = await done(pool)
     while not wire.closed:
@@ -88,7 +72,7 @@ async def test_a_connection_ends_with_its_lifetime_however_much_it_is_used() -> 
 
 
 async def test_an_idle_connection_ends_with_its_lifetime_too() -> None:
-    pool = WiredPool(ClientSettings(lifetime=10.0, idle_timeout=1000.0))
+    pool = wired(ClientSettings(lifetime=10.0, idle_timeout=1000.0))
     wire = await done(pool)
     await asyncio.sleep(7.9)
     assert not wire.closed
@@ -98,7 +82,7 @@ async def test_an_idle_connection_ends_with_its_lifetime_too() -> None:
 
 
 async def test_a_connection_that_outlived_its_time_at_work_is_not_kept() -> None:
-    pool = WiredPool(ClientSettings(lifetime=1.0))
+    pool = wired(ClientSettings(lifetime=1.0))
     task, wire = await begun(pool)
     await asyncio.sleep(2.0)
     wire.protocol.data_received(EMPTY)
@@ -109,7 +93,7 @@ async def test_a_connection_that_outlived_its_time_at_work_is_not_kept() -> None
 
 
 async def test_connections_made_together_do_not_end_together() -> None:
-    pool = WiredPool(ClientSettings(lifetime=100.0))
+    pool = wired(ClientSettings(lifetime=100.0))
     ends = sorted(pool.lifetime() for _ in range(50))
     assert 80 <= ends[0] < 82
     assert 98 < ends[-1] <= 100
@@ -118,7 +102,7 @@ async def test_connections_made_together_do_not_end_together() -> None:
 
 
 async def test_a_connection_may_be_used_so_often_and_no_more() -> None:
-    pool = WiredPool(ClientSettings(uses=2))
+    pool = wired(ClientSettings(uses=2))
     wires = [await done(pool) for _ in range(5)]
     assert [wires.index(wire) for wire in wires] == [0, 0, 2, 2, 4]
     assert pool.counters.retired == {"uses": 2}
@@ -127,8 +111,8 @@ async def test_a_connection_may_be_used_so_often_and_no_more() -> None:
 
 
 async def test_what_is_refused_is_typed_and_counted_by_its_reason() -> None:
-    pool = Lodging(Room(2), ClientSettings(connections=2))
-    other = Lodging(pool._room)
+    pool = wired(ClientSettings(connections=2), Room(2))
+    other = wired(room=pool._room)
     first, _ = await begun(pool)
     second, _ = await begun(pool)
     for asked, detail in ((pool, "all 2 connections"), (other, "of the process")):
@@ -152,12 +136,12 @@ async def test_what_is_refused_is_typed_and_counted_by_its_reason() -> None:
 
 async def test_a_full_room_takes_the_place_of_who_has_been_idle_the_longest() -> None:
     room = Room(3)
-    pools = [Lodging(room) for _ in range(3)]
+    pools = [wired(room=room) for _ in range(3)]
     wires = []
     for pool in (pools[1], pools[0], pools[2]):
         wires.append(await done(pool))
         await asyncio.sleep(1)
-    fourth = Lodging(room)
+    fourth = wired(room=room)
     await done(fourth)
     assert [wire.closed for wire in wires] == [True, False, False]
     assert pools[1].counters.retired == {"evicted": 1}
@@ -171,7 +155,7 @@ async def test_a_full_room_takes_the_place_of_who_has_been_idle_the_longest() ->
 
 async def test_places_come_back_whatever_ended_the_connection() -> None:
     room = Room(10)
-    pool = Lodging(room, ClientSettings(uses=1))
+    pool = wired(ClientSettings(uses=1), room)
     await done(pool)
     asked, _ = await begun(pool)
     asked.cancel()
@@ -186,7 +170,7 @@ async def test_places_come_back_whatever_ended_the_connection() -> None:
     asked, _ = await begun(pool, ask(within=1.0))
     with pytest.raises(Fault):
         await asked
-    pool.down = True
+    dials(pool).down = True
     with pytest.raises(Fault) as caught:
         await pool(ask())
     assert caught.value.effect is Effect.NONE
@@ -199,7 +183,7 @@ async def test_places_come_back_whatever_ended_the_connection() -> None:
 
 
 async def test_statistics_tell_where_every_connection_is() -> None:
-    pool = WiredPool()
+    pool = wired()
     pool.name = "upstream"
     idle = [(await begun(pool)) for _ in range(2)]
     for task, wire in idle:
@@ -228,35 +212,29 @@ async def test_statistics_tell_where_every_connection_is() -> None:
 
 async def test_a_kept_connection_that_hangs_is_no_dead_one() -> None:
     """It was sent, and may have had its effect: the deadline is no reason to send it once more."""
-    pool = WiredPool()
+    pool = wired()
     await done(pool)
     task, _ = await begun(pool, ask(repeatable=True))
     with pytest.raises(Fault) as caught:
         await task
     assert (caught.value.code, caught.value.effect) == (Code.DEADLINE_EXCEEDED, Effect.UNKNOWN)
     assert pool.counters.stale == 0
-    assert len(pool.wires) == 1
+    assert len(wires(pool)) == 1
     await closed(pool)
 
 
 async def test_who_speaks_before_it_is_asked_is_asked_nothing() -> None:
-    class Greeted(WiredPool):
-        async def dial(self) -> Any:
-            made = await super().dial()
-            made.data_received(b"220 mail.test ESMTP\r\n")
-            return made
-
-    pool = Greeted()
+    pool = wired(greeting=b"220 mail.test ESMTP\r\n")
     with pytest.raises(Fault) as caught:
         await pool(ask())
     assert caught.value.effect is Effect.NONE
-    assert pool.wires[0].sent == b""
+    assert wires(pool)[0].sent == b""
     assert pool.counters.poisoned == 1
     await closed(pool)
 
 
 async def test_an_upstream_that_takes_nothing_of_a_request_is_hung() -> None:
-    pool = WiredPool(ClientSettings(write_timeout=10.0))
+    pool = wired(ClientSettings(write_timeout=10.0))
     task, wire = await begun(pool, ask("PUT", 100.0, body=b"x" * 1_000_000))
     wire.block(500_000)
     await asyncio.sleep(9.9)
@@ -273,7 +251,7 @@ async def test_an_upstream_that_takes_nothing_of_a_request_is_hung() -> None:
 async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its_connection(
     unsent: int,
 ) -> None:
-    pool = WiredPool()
+    pool = wired()
     task, wire = await begun(pool, ask("PUT", body=b"x" * 1_000_000))
     wire.block(500_000)
     wire.unsent = unsent
@@ -288,7 +266,7 @@ async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its
 
 @pytest.mark.parametrize("start", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/2 200\r\n", b"H\n", b"\r\n"])
 async def test_what_can_never_become_an_answer_is_not_waited_for(start: bytes) -> None:
-    pool = WiredPool()
+    pool = wired()
     task, wire = await begun(pool)
     wire.protocol.data_received(start)
     await turns()
@@ -319,7 +297,7 @@ async def test_an_answer_whose_framing_can_be_read_in_two_ways_is_a_fault(
     wire: bytes, method: str, reason: str
 ) -> None:
     """Source: RFC 9112 section 6."""
-    pool = WiredPool()
+    pool = wired()
     task, upstream = await begun(pool, ask(method))
     upstream.protocol.data_received(wire)
     with pytest.raises(Fault) as caught:
@@ -346,7 +324,7 @@ BARE = [
 async def test_an_answer_without_a_body_leaves_its_connection_usable(
     wire: bytes, method: str, status: int
 ) -> None:
-    pool = WiredPool()
+    pool = wired()
     task, upstream = await begun(pool, ask(method))
     upstream.protocol.data_received(wire)
     answer = await task
@@ -356,14 +334,15 @@ async def test_an_answer_without_a_body_leaves_its_connection_usable(
 
 
 async def test_a_tunnel_is_not_asked_for() -> None:
-    pool = WiredPool()
+    pool = wired()
     with pytest.raises(ValueError, match="cannot be sent"):
         await pool(ask("CONNECT"))
     await closed(pool)
 
 
+@pytest.mark.pure
 async def test_of_two_connections_that_stand_in_the_same_moment_one_is_given_up() -> None:
-    pool = WiredPool()
+    pool = wired()
     go = asyncio.Event()
 
     async def attempt() -> Any:
@@ -375,7 +354,7 @@ async def test_of_two_connections_that_stand_in_the_same_moment_one_is_given_up(
     go.set()
     won = await racing
     await turns()
-    assert len(pool.wires) == 2
-    assert [wire.aborted for wire in pool.wires] == [
-        won is not wire.protocol for wire in pool.wires
+    assert len(wires(pool)) == 2
+    assert [wire.aborted for wire in wires(pool)] == [
+        won is not wire.protocol for wire in wires(pool)
     ]

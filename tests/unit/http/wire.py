@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 from switchgear.core.sweep import sweep_of
+from switchgear.http.client import Upstream
 from switchgear.http.connection import Connection
 from switchgear.http.message import Request, Response
 from switchgear.http.pool import Pool
+from switchgear.http.room import Room
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
+from switchgear.http.spoken import Speaker
 from switchgear.policy.call import Call
 from switchgear.testing.virtual import clock
 from tests.support.transport import Transport
@@ -18,7 +21,7 @@ from tests.support.transport import Transport
 class Wire(Transport):
     """Keeps what is written; `unsent` is what the peer has not read yet."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: Speaker) -> None:
         super().__init__(protocol)
         self.sent = b""
         self.unsent = 0
@@ -72,21 +75,41 @@ def serve(
     return server, connection, wire
 
 
-class WiredPool(Pool):
-    """A pool whose connections are wires."""
+class Dials:
+    """Dials for a pool whose connections are wires. Nobody answers while it is `down`."""
 
-    def __init__(self, settings: ClientSettings | None = None) -> None:
-        super().__init__("upstream.test", 80, settings, clock=clock)
+    def __init__(self, greeting: bytes = b"") -> None:
         self.wires: list[Wire] = []
+        self.down = False
+        self.greeting = greeting  # what comes unasked
 
-    async def dial(self) -> Any:
-        from switchgear.http.client import Upstream
-
-        upstream = Upstream(self)
+    async def __call__(self, pool: Pool) -> Upstream:
+        if self.down:
+            raise OSError("nobody there")
+        upstream = Upstream(pool)
         wire = Wire(upstream)
         upstream.connection_made(wire)
         self.wires.append(wire)
+        if self.greeting:
+            upstream.data_received(self.greeting)
         return upstream
+
+
+def wired(
+    settings: ClientSettings | None = None, room: Room | None = None, greeting: bytes = b""
+) -> Pool:
+    """Make a pool whose connections are wires."""
+    dials = Dials(greeting)
+    return Pool("upstream.test", 80, settings, clock=clock, room=room, dialler=dials)
+
+
+def dials(pool: Pool) -> Dials:
+    assert isinstance(pool.dialler, Dials)
+    return pool.dialler
+
+
+def wires(pool: Pool) -> list[Wire]:
+    return dials(pool).wires
 
 
 async def ok(call: Call[Request]) -> Response:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import replace
 
+from switchgear.assembly.bodies.lines import RequestLine
 from switchgear.assembly.bodies.refusals import RefusalLog
 from switchgear.assembly.kernel import seats
 from switchgear.assembly.listen import bind
@@ -28,32 +28,6 @@ __all__ = ["RequestLine", "defects_to", "listen_at", "request_log", "request_met
 
 _BACKLOG: Final = 4096
 _PATH_CHARS: Final = 500  # of a path in the log
-
-
-class RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request in the log. Times are milliseconds; `own` is what was not spent upstream."""
-
-    at: str
-    level: str
-    process: str
-    event: str
-    route: str
-    method: str
-    path: str
-    status: int
-    trace: str
-    own_ms: float
-    upstream_ms: float
-    bytes: int
-    peer: str
-    attempts: int = 0
-    endpoint: str = ""
-    fault: str = ""
-    detail: str = ""
-    principal: str = ""
-    request_id: str = ""
-    left: bool = False
-    cut: bool = False
 
 
 def listen_at(endpoint: str) -> socket.socket:

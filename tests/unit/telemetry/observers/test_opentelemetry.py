@@ -32,6 +32,7 @@ from switchgear.policy.verdict import BAD, GOOD
 from switchgear.telemetry.metrics import LATENCY
 from switchgear.telemetry.observers import OpenTelemetryObserver
 from tests.support.events import KINDS, of
+from tests.support.source import SOURCE
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -312,7 +313,7 @@ def test_without_an_sdk_it_does_nothing_and_no_harm() -> None:
         "assert 'opentelemetry.sdk' not in sys.modules\n"
     )
     command = [sys.executable, "-W", "error", "-c", program]
-    environment = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    environment = {"PYTHONPATH": f"{SOURCE}:{ROOT}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,0 +1,28 @@
+"""Places: what goes on in each thread."""
+
+import asyncio
+import threading
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from switchgear.core.drivers import Stepper
+
+__all__ = ["Place"]
+
+
+class Place:
+    """What goes on in one thread.
+
+    Steps are synchronous, so a plain attribute names the stepper that runs now; a ContextVar would
+    leak between callbacks that share a Context. `bare` is where stepped frames wake up: it
+    stays empty, because our own frames set no ContextVar. `loop` is the loop that ran here last.
+    """
+
+    __slots__ = ("bare", "loop", "stepper", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.stepper: Stepper | None = None
+        self.bare = Context()
+        self.loop: asyncio.AbstractEventLoop | None = None

@@ -1,0 +1,58 @@
+"""What a policy may be put around, and how it is called."""
+
+import asyncio
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from switchgear import Policy
+from switchgear.core.express import spread
+from switchgear.core.invocation import _marked, is_async, mark
+
+
+async def plainly(value: int) -> int:
+    return value
+
+
+def dressed(value: int) -> Any:
+    return plainly(value)
+
+
+def test_what_bears_the_mark_is_async_though_it_is_not_written_so() -> None:
+    """As a compiled function is, which `inspect` knows nothing of."""
+    assert is_async(plainly)
+    assert not is_async(dressed)
+    assert is_async(mark(lambda value: plainly(value)))  # noqa: PLW0108 - no coroutine function
+    assert is_async(_marked(lambda value: plainly(value)))  # noqa: PLW0108 - as above
+
+
+@pytest.mark.parametrize("options", [{}, {"bulkhead": None}], ids=["whole", "in part"])
+async def test_a_policy_within_another_is_awaited_and_not_put_into_a_thread(
+    options: dict[str, Any],
+) -> None:
+    inner = Policy("inner", **options)
+    assert is_async(inner.call)
+    outer = Policy("outer")(inner.call)
+    ran = []
+
+    async def work() -> int:
+        ran.append(threading.get_ident())
+        return 1
+
+    assert await outer(work) == 1
+    assert ran == [threading.get_ident()]
+
+
+def test_the_same_is_called_where_the_code_cannot_be_had() -> None:
+    """What is compiled is no function of Python's, and neither is this."""
+    seen: list[Any] = []
+
+    async def run(*given: Any) -> int:
+        seen.append(given)
+        return 1
+
+    call = spread(partial(run))
+    assert asyncio.run(call(plainly, 1, value=2)) == 1
+    assert seen == [(plainly, (1,), {"value": 2})]
