@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tools import compiled
+
 ROOT = Path(__file__).parents[2]
 HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"][
     "targets"
@@ -79,3 +81,38 @@ def test_no_default_stands_for_another(module: str) -> None:
             assert not any(
                 isinstance(one, ast.Constant) and one.value is ... for one in defaults
             ), module
+
+
+def test_it_is_done_only_when_asked_for() -> None:
+    assert HOOK["enable-by-default"] is False
+
+
+def test_no_attribute_is_called_what_c_takes_for_a_word_of_its_own() -> None:
+    """To the name of each mypyc puts an underscore before: `_thread` would be `__thread`."""
+    named = {
+        node.attr
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Attribute)
+    }
+    assert "_thread" not in named
+
+
+def test_what_is_missing_for_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -O2")
+    assert compiled.main(tmp_path / "made") == compiled.IMPOSSIBLE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "there is no C compiler: 'no-such-compiler' is not on the PATH" in said.err
+
+
+def test_what_is_there_already_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / ".stamp").write_text(compiled.mark(), "ascii")
+    assert compiled.main(tmp_path / "made") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'made'}\n"

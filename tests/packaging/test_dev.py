@@ -168,3 +168,29 @@ def test_there_is_no_such_benchmark(tree: Path) -> None:
     code, said = dev(tree, "bench", "nonsense")
     assert code == 1
     assert "there is no benchmark 'nonsense'" in said
+
+
+def test_the_compiled_build_is_what_its_tests_run_on(tree: Path) -> None:
+    installed(tree, "dev")
+    script(
+        tree / ".venv" / "bin" / "python",
+        'case $1 in */compiled.py) echo /built ;; *) echo "ran python $* on $PYTHONPATH" ;; esac',
+    )
+    code, said = dev(tree, "test", "--compiled", "tests/rules")
+    assert code == 0
+    assert "ran python -m pytest -o pythonpath=/built . tests/rules on /built" in said
+    code, said = dev(tree, "test", "--compiled")
+    assert code == 0
+    assert "halves.py --compiled -o pythonpath=/built . -m not slow on /built" in said
+
+
+def test_where_nothing_can_be_compiled_its_tests_do_not_run(tree: Path) -> None:
+    installed(tree, "dev")
+    script(
+        tree / ".venv" / "bin" / "python",
+        'case $1 in */compiled.py) echo "no compiler" >&2; exit 3 ;; *) echo "ran $*" ;; esac',
+    )
+    code, said = dev(tree, "test", "--compiled")
+    assert code != 0
+    assert "no compiler" in said
+    assert "ran" not in said
