@@ -10,13 +10,13 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Generator
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import uvloop
 
 from switchgear.testing.virtual import VirtualLoop
+from tools.source import compiled
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -34,9 +34,13 @@ def loop_factory(request: pytest.FixtureRequest) -> Loops:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the compiled build, leave out what reaches into the other one."""
-    found = find_spec("switchgear.core.express")
-    if found is not None and str(found.origin).endswith(".so"):
+    """On the compiled build, leave out what reaches into the other one.
+
+    Whoever means to test that one is not to be shown the other (`./dev test --compiled` says so).
+    """
+    if os.environ.get("TESTED_BUILD") == "compiled" and not compiled():
+        pytest.exit("the compiled build was to be tested, and it is not what is imported", 1)
+    if compiled():
         pure = [item for item in items if item.get_closest_marker("pure")]
         config.hook.pytest_deselected(items=pure)
         items[:] = [item for item in items if not item.get_closest_marker("pure")]

@@ -17,7 +17,7 @@ import msgspec
 from switchgear.drills.address import Address, dial
 from switchgear.drills.scribe import Scribe
 from switchgear.engines.postgres.dsn import Dsn
-from tests.support.source import ROOT, SOURCE
+from tools.source import ROOT, SOURCE
 
 PASSWORD = "correct horse battery"
 MAIL = "drill@example.org"

@@ -13,7 +13,7 @@ import pytest
 from switchgear.drills.address import Address
 from switchgear.engines.postgres.dsn import Dsn
 from tests.drills.system import MAIL, PASSWORD, ROOT, fetch, free_port
-from tests.support.source import SOURCE
+from tools.source import SOURCE
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.source import ROOT, SOURCE
+from tools.source import ROOT, SOURCE
 
 __all__ = ["PASSWORD", "ROOT", "Answer", "Running", "command", "environment", "free_port", "run"]
 

@@ -170,12 +170,17 @@ def test_there_is_no_such_benchmark(tree: Path) -> None:
     assert "there is no benchmark 'nonsense'" in said
 
 
-def test_the_compiled_build_is_what_its_tests_run_on(tree: Path) -> None:
+def compiling(tree: Path, answer: str) -> None:
+    """Have compiling answer so."""
     installed(tree, "dev")
     script(
         tree / ".venv" / "bin" / "python",
-        'case $1 in */compiled.py) echo /built ;; *) echo "ran python $* on $PYTHONPATH" ;; esac',
+        f'case $1 in */compiled.py) {answer} ;; *) echo "ran python $* on $PYTHONPATH" ;; esac',
     )
+
+
+def test_the_compiled_build_is_what_its_tests_run_on(tree: Path) -> None:
+    compiling(tree, "echo /built")
     code, said = dev(tree, "test", "--compiled", "tests/rules")
     assert code == 0
     assert "ran python -m pytest -o pythonpath=/built . tests/rules on /built" in said
@@ -185,11 +190,7 @@ def test_the_compiled_build_is_what_its_tests_run_on(tree: Path) -> None:
 
 
 def test_where_nothing_can_be_compiled_its_tests_do_not_run(tree: Path) -> None:
-    installed(tree, "dev")
-    script(
-        tree / ".venv" / "bin" / "python",
-        'case $1 in */compiled.py) echo "no compiler" >&2; exit 3 ;; *) echo "ran $*" ;; esac',
-    )
+    compiling(tree, 'echo "no compiler" >&2; exit 3')
     code, said = dev(tree, "test", "--compiled")
     assert code != 0
     assert "no compiler" in said

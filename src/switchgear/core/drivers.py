@@ -15,9 +15,8 @@ from typing import Any, Final, Protocol
 
 from switchgear.core.ambient import ambient
 from switchgear.core.here import HERE
-from switchgear.core.place import Place
 
-__all__ = ["Parked", "Place", "Stepper", "Wait", "Work", "step", "task_on", "working"]
+__all__ = ["Parked", "Stepper", "Wait", "Work", "step", "task_on", "working"]
 
 
 def _finder() -> Callable[[Any], "asyncio.Task[Any] | None"]:

@@ -190,7 +190,7 @@ def spread(run: Run) -> Callable[..., Coroutine[Any, Any, Any]]:
 
     Those two stand where they stood: all that is different is who packs them. (Another function
     around it would cost 50 ns, and a second copy of the code a second set of mistakes. Of what is
-    compiled the code cannot be had, and another function costs a fifth of that.)
+    compiled the code cannot be had, and there it is another function all the same.)
     """
     if not isinstance(run, FunctionType):
 

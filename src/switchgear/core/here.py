@@ -8,7 +8,7 @@ from typing import Final
 
 from switchgear.core.place import Place
 
-__all__ = ["HERE", "here"]
+__all__ = ["HERE"]
 
 
 class _Here(threading.local):
@@ -19,8 +19,4 @@ class _Here(threading.local):
 
 
 HERE: Final = _Here()
-
-
-def here() -> Place:
-    """Return the place of the thread that asks."""
-    return HERE.place
+"""Its `place` is that of the thread that asks."""

@@ -9,7 +9,7 @@ from weakref import WeakSet
 from switchgear.core.clock import FINE, Clock, present
 from switchgear.core.drivers import working
 from switchgear.core.handler import Judge, Translate
-from switchgear.core.here import here
+from switchgear.core.here import HERE
 from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import Event, Observer, report
 from switchgear.core.place import Place
@@ -85,7 +85,7 @@ class Kit:
         desk = self._desk  # read once: another thread may run another loop
         if desk.loop is not loop or desk.thread != get_ident():
             self._check(loop)
-            place = here()
+            place = HERE.place
             sweep = sweep_of(loop, self.clock)
             desk = self._desk = Desk(place.thread, os.getpid(), place, loop, sweep)
         return desk

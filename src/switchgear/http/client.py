@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from switchgear.core.drivers import Wait
-from switchgear.core.here import here
+from switchgear.core.here import HERE
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.handshake import check_switch
@@ -83,7 +83,7 @@ class Upstream(Patience):
         return await self._answer_to(waiter)
 
     def _waiting(self) -> Waiter:
-        return self._loop.create_future() if here().stepper is None else Wait()
+        return self._loop.create_future() if HERE.place.stepper is None else Wait()
 
     async def _answer_to(self, waiter: Waiter) -> Response:
         try:

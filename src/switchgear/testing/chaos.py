@@ -14,12 +14,12 @@ drill that injected nothing proves nothing: assert that `chaos.injected` is abov
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
-from inspect import iscoroutinefunction
 from random import Random
 from typing import Any, ParamSpec, TypeVar
 
 from switchgear.core.clock import Clock
 from switchgear.core.handler import Handler
+from switchgear.core.invocation import is_async
 from switchgear.policy.call import Call
 from switchgear.testing.injections import Injection
 
@@ -103,7 +103,7 @@ class Chaos:
 
         Raises TypeError for any other function.
         """
-        if not iscoroutinefunction(function):
+        if not is_async(function):
             raise TypeError(f"chaos comes around async functions, not {function!r}")
         disturbed = self(_invoke)
 

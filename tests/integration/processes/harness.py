@@ -15,7 +15,7 @@ from pathlib import Path
 
 from switchgear.assembly.control import ask
 from switchgear.assembly.runtime import read_record
-from tests.support.source import SOURCE
+from tools.source import SOURCE
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = Path(__file__).with_name("switchgear_toys.py")

@@ -30,7 +30,7 @@ from tests.integration.processes.harness import (
     left,
     switchgear,
 )
-from tests.support.source import SOURCE
+from tools.source import SOURCE
 
 Start = Callable[..., System]
 

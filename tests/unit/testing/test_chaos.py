@@ -9,6 +9,7 @@ from typing import Any, assert_type
 
 import pytest
 
+from switchgear import Policy
 from switchgear.core.stack import OUTBOUND, Part, Place, stack
 from switchgear.core.timeout import Timeout
 from switchgear.policy.call import Call
@@ -401,3 +402,12 @@ async def test_it_stands_innermost_and_is_cut_by_the_timeout() -> None:
         await made.run(Call(None, clock() + 2.0))
     assert caught.value.code is Code.DEADLINE_EXCEEDED
     assert await made.run(Call(None, clock() + 2.0)) == "well"
+
+
+async def test_it_comes_around_the_call_of_a_policy_too() -> None:
+    """Which is no coroutine function to `inspect` where the policy is not whole, or compiled."""
+
+    async def work() -> int:
+        return 1
+
+    assert await Chaos(1, []).around(Policy("part", bulkhead=None).call)(work) == 1

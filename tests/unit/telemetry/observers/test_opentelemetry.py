@@ -32,7 +32,7 @@ from switchgear.policy.verdict import BAD, GOOD
 from switchgear.telemetry.metrics import LATENCY
 from switchgear.telemetry.observers import OpenTelemetryObserver
 from tests.support.events import KINDS, of
-from tests.support.source import SOURCE
+from tools.source import SOURCE
 
 ROOT = Path(__file__).resolve().parents[4]
 
