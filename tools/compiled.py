@@ -40,6 +40,7 @@ def mark() -> str:
         ROOT / "pyproject.toml",
         ROOT / "requirements/dev.txt",
         ROOT / "tools/native.py",
+        ROOT / "tools/compiling.py",
         *sorted((ROOT / "src").rglob("*")),
     ]:
         if path.is_file() and path.suffix not in {".pyc", ".so"}:

@@ -16,29 +16,7 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GROUP: Final = "switchgear"  # names the library that all compiled modules share
-SETUP: Final = """
-import sys
-from mypyc.build import mypycify
-from setuptools import setup
-
-options, modules = sys.argv[2:4], sys.argv[4:]
-extensions = mypycify(
-    [
-        "--config-file=",
-        "--ignore-missing-imports",
-        "--follow-imports=silent",
-        "--python-version=" + ".".join(map(str, sys.version_info[:2])),
-        "--cache-dir=" + options[1] + "/cache",
-        *modules,
-    ],
-    opt_level="2",
-    debug_level="0",
-    target_dir=options[1],
-    group_name=sys.argv[1],
-)
-sys.argv[1:] = ["--quiet", "build_ext", "--build-lib", options[0], "--build-temp", options[1]]
-setup(name=sys.argv[0], ext_modules=extensions)
-"""
+SETUP: Final = Path(__file__).with_name("compiling.py")
 
 
 class NativeBuildHook(BuildHookInterface[Any]):
@@ -62,7 +40,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         made, scratch = Path(self._folder.name, "made"), Path(self._folder.name, "scratch")
         scratch.mkdir()
         done = subprocess.run(
-            [sys.executable, "-c", SETUP, GROUP, str(made), str(scratch), *modules],
+            [sys.executable, str(SETUP), GROUP, str(made), str(scratch), *modules],
             cwd=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ from asyncio import CancelledError
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from switchgear.core.cut import Cut
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
 from switchgear.core.invocation import invokes
@@ -18,7 +19,7 @@ from switchgear.core.permits import Held, answered, settle, split
 from switchgear.core.retry import sleep
 from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering, lingering
-from switchgear.core.timeout import Cut, overdue
+from switchgear.core.timeout import overdue
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Fault, Refusal
 from switchgear.policy.verdict import GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict, judge, worse

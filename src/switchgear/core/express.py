@@ -9,98 +9,118 @@ history.)
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import update_wrapper
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from threading import get_ident
-from types import FunctionType
-from typing import Any, Final, NamedTuple
+from types import FunctionType, MethodType
+from typing import Any, Final
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
+from switchgear.core.cut import NOBODY, Cut
 from switchgear.core.drivers import task_on, working
 from switchgear.core.endings import judged
 from switchgear.core.frames import LONG, SHORT, Frame
+from switchgear.core.invocation import mark
 from switchgear.core.permits import settle
-from switchgear.core.timeout import Cut
+from switchgear.core.timeout import Timeout
+from switchgear.policy.breaker import Breaker
 from switchgear.policy.budget import RetryBudget
-from switchgear.policy.verdict import GOOD
+from switchgear.policy.bulkhead import Bulkhead
+from switchgear.policy.hurry import Hurry
+from switchgear.policy.verdict import GOOD, Verdict
 
-__all__ = ["Express", "Run", "express", "spread"]
+__all__ = ["Express", "Way", "express", "spread"]
 
 Function = Callable[..., Awaitable[Any]]
 Lead = Callable[..., Coroutine[Any, Any, Any]]
-Run = Callable[[Function, tuple[Any, ...], Mapping[str, Any]], Coroutine[Any, Any, Any]]
-"""Runs a function with its arguments under a frame."""
-
-
-class Express(NamedTuple):
-    """The way itself, and `lead`: gives it another `call` to lead to for a while, or None again.
-
-    (So whoever has kept the way through a policy is led to what is in that one's place for a test.)
-    """
-
-    run: Run
-    lead: Callable[[Lead | None], None]
-
 
 # What is imported is looked up by its name where this is compiled, and these are not.
 _ident: Final = get_ident
-_cut: Final[Callable[[Any, Any, float, int, bool], Cut]] = Cut
 _get_due: Final = due.get
 _get_ambient: Final = ambient.get
 _set_due: Final = due.set
 _reset_due: Final = due.reset
+_GOOD: Final[Verdict] = GOOD
 
 
-def express(frame: Frame) -> Express:
-    """Return the express way through a frame, or the frame's own where some part is missing."""
-    run = frame.run
-    led: Lead | None = None
+class Way:
+    """The way through a frame, where some part that the express way needs is missing.
 
-    def lead(call: Lead | None) -> None:
-        nonlocal led
-        led = call
+    Whoever has kept it is led to another `call` as long as `led` is one: to that of what a test has
+    put into its policy's place.
+    """
 
-    def plainly(
-        function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    __slots__ = ("_frame", "led")
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self.led: Lead | None = None
+
+    def run(
+        self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        if led is not None:
-            return led(function, *args, **kwargs)
-        return run(None, function, args, kwargs)
+        """Run a function with its arguments under the frame."""
+        if self.led is not None:
+            return self.led(function, *args, **kwargs)
+        return self._frame.run(None, function, args, kwargs)
 
-    breaker, bulkhead, hurry = frame.breaker, frame.bulkhead, frame.hurry
-    timeout, budget = frame.timeout, frame.budget
-    if breaker is None or bulkhead is None or hurry is None or timeout is None:
-        return Express(plainly, lead)
-    if not frame.simple or not timeout.enforce or (frame.retry is not None and budget is None):
-        return Express(plainly, lead)
-    if budget is None:
-        budget = RetryBudget()  # nobody draws on it
-    clock, judge, observe, tally = frame.clock, frame.kit.judge, frame.observe, frame.tally
-    full, repeatable, longest, share = frame.full, frame.repeatable, timeout.limit, timeout.share
-    slow_after = breaker.slow_after
 
-    async def hasten(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if led is not None:
-            return await led(function, *args, **kwargs)
-        now = clock()
-        until = now + full
+class Express(Way):
+    """The express way through a frame that has all the parts."""
+
+    __slots__ = ("_breaker", "_budget", "_bulkhead", "_clock", "_full", "_hurry", "_judge",
+                 "_longest", "_observe", "_repeatable", "_share", "_slow_after", "_spare",
+                 "_tally")  # fmt: skip
+
+    def __init__(
+        self, frame: Frame, breaker: Breaker, bulkhead: Bulkhead, hurry: Hurry, timeout: Timeout
+    ) -> None:
+        super().__init__(frame)
+        self._breaker = breaker
+        self._bulkhead = bulkhead
+        self._hurry = hurry
+        # Where there is no retry, nobody draws on it.
+        self._budget = RetryBudget() if frame.budget is None else frame.budget
+        self._clock = frame.clock
+        self._judge = frame.kit.judge
+        self._observe = frame.observe
+        self._tally = frame.tally
+        self._full = frame.full
+        self._repeatable = frame.repeatable
+        self._longest = timeout.limit
+        self._share = timeout.share
+        self._slow_after = breaker.slow_after
+        self._spare: Cut | None = None  # the first of those to be used again: at most `permits`
+
+    async def run(
+        self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run a function with its arguments under the frame."""
+        if self.led is not None:
+            return await self.led(function, *args, **kwargs)
+        frame, clock, hurry = self._frame, self._clock, self._hurry
+        breaker, bulkhead, budget = self._breaker, self._bulkhead, self._budget
+        now: float = clock()
+        until = now + self._full
         earliest, outermost = _get_due(), _get_ambient()
         if earliest is not None and earliest < until:
             until = earliest
         if outermost is not None and outermost.deadline < until:  # it may have come later
             until = outermost.deadline
         allowed = until - now
+        repeatable = self._repeatable
         if repeatable:
-            allowed *= share
-            if allowed > longest:
-                allowed = longest
+            allowed *= self._share
+            if allowed > self._longest:
+                allowed = self._longest
         if (
             not 0.0 < allowed >= hurry.usual  # where half of it would not do, nor here
             or not breaker.freely
             or (entered := bulkhead.entered) >= bulkhead.most
             or bulkhead.queued
         ):
-            return await run(None, function, args, kwargs)
+            return await frame.run(None, function, args, kwargs)
         if now < budget.edge:
             budget.fresh += 1
         else:
@@ -118,7 +138,14 @@ def express(frame: Frame) -> Express:
         breaker.admitted += 1
         epoch = breaker.generation
         bulkhead.entered = entered + 1
-        cut = _cut(frame, driver, limit, driver.cancelling(), True)
+        cut = self._spare
+        if cut is None:
+            cut = Cut(frame, driver, limit, driver.cancelling(), by_hand=True)
+        else:
+            self._spare = cut.spare
+            cut.work = driver
+            cut.limit = limit
+            cut.asked = driver.cancelling()
         slot.add(cut)
         try:
             token = _set_due(limit)
@@ -129,10 +156,10 @@ def express(frame: Frame) -> Express:
                     _reset_due(token)
                 except ValueError:
                     pass  # thrown away by another Context, which never saw that value
-            verdict = GOOD if judge is None else judged(judge, answer)
+            verdict = _GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
             slot.discard(cut)
-            attempt = _made(frame, cut, epoch, now, until)
+            attempt = self._made(cut, epoch, now, until)
             failure = attempt.lost(error, cut)
             if failure is error:
                 raise
@@ -142,15 +169,18 @@ def express(frame: Frame) -> Express:
         else:
             slot.discard(cut)
             if (
-                verdict is GOOD
+                verdict is _GOOD
                 and not cut.rings
-                and (answer.__class__ is frame.plain or not frame.streams(answer))
+                and (type(answer) is frame.plain or not frame.streams(answer))
             ):
-                end = clock()
+                cut.work = NOBODY  # whose end it must not put off
+                cut.spare = self._spare
+                self._spare = cut
+                end: float = clock()
                 took = end - now
                 if (
                     end < breaker.edge
-                    and took <= slow_after
+                    and took <= self._slow_after
                     and epoch == breaker.generation
                     and not bulkhead.queued
                 ):
@@ -158,47 +188,59 @@ def express(frame: Frame) -> Express:
                     bulkhead.most += 1
                 else:
                     settle(frame.named(None, epoch, now, limit, inside=True), verdict, end)
+                tally = self._tally
                 count = tally.good = tally.good + 1
                 if took > LONG:
                     hurry.observe(took, end)
                 elif not count & SHORT:
                     hurry.observe(took, end, SHORT + 1)
-                if observe is not None:
+                if self._observe is not None:
                     frame.tell(1, 1, took, took)
                 return answer
             in_time = not cut.rings
-            attempt = _made(frame, cut, epoch, now, until)
+            attempt = self._made(cut, epoch, now, until)
             if attempt.won(answer, verdict, in_time=in_time):
                 return answer
-        return await run(None, function, args, kwargs, await attempt.rest(answer))
+        return await frame.run(None, function, args, kwargs, await attempt.rest(answer))
 
-    return Express(hasten, lead)
-
-
-def _made(frame: Frame, cut: Cut, epoch: int, begun: float, until: float) -> Attempt:
-    """Make an attempt of a call that did not simply go well, once its alarm is disarmed."""
-    if cut.rings:
-        cut.off()
-    attempt = Attempt(frame, begun, until, None, repeatable=frame.repeatable)
-    held = frame.named(None, epoch, begun, cut.limit, inside=True)
-    attempt.take(held, begun, cut.limit, 1, None)
-    return attempt
+    def _made(self, cut: Cut, epoch: int, begun: float, until: float) -> Attempt:
+        """Make an attempt of a call that did not simply go well, once its alarm is disarmed."""
+        if cut.rings:
+            cut.off()
+        frame = self._frame
+        attempt = Attempt(frame, begun, until, None, repeatable=frame.repeatable)
+        held = frame.named(None, epoch, begun, cut.limit, inside=True)
+        attempt.take(held, begun, cut.limit, 1, None)
+        return attempt
 
 
-def spread(run: Run) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Return the same code, called as `run(function, *args, **kwargs)`.
+def express(frame: Frame) -> Way:
+    """Return the express way through a frame, or the frame's own where some part is missing."""
+    breaker, bulkhead, hurry, timeout = frame.breaker, frame.bulkhead, frame.hurry, frame.timeout
+    if breaker is None or bulkhead is None or hurry is None or timeout is None:
+        return Way(frame)
+    strange = frame.retry is not None and frame.budget is None  # a budget of somebody's own
+    if not frame.simple or not timeout.enforce or strange:
+        return Way(frame)
+    return Express(frame, breaker, bulkhead, hurry, timeout)
 
-    Those two stand where they stood: all that is different is who packs them. (Another function
-    around it would cost 50 ns, and a second copy of the code a second set of mistakes. Of what is
-    compiled the code cannot be had, and there it is another function all the same.)
+
+def spread(way: Way, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return what goes a way, called as `method`: with a function, and its arguments after it.
+
+    It is the same code: all that is different is who packs the arguments. (Another function around
+    it would cost 50 ns, and a second copy of the code a second set of mistakes. Of what is compiled
+    the code cannot be had, and there it is another function all the same.)
     """
+    run: Any = type(way).run
     if not isinstance(run, FunctionType):
 
         def call(function: Function, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            return run(function, args, kwargs)
+            return way.run(function, args, kwargs)
 
-        return call
-    code = run.__code__
-    flags = code.co_flags | CO_VARARGS | CO_VARKEYWORDS
-    code = code.replace(co_argcount=1, co_posonlyargcount=1, co_flags=flags)
-    return FunctionType(code, run.__globals__, "call", None, run.__closure__)
+        named: Callable[..., Coroutine[Any, Any, Any]] = mark(update_wrapper(call, method))
+        return named
+    flags = run.__code__.co_flags | CO_VARARGS | CO_VARKEYWORDS
+    code = run.__code__.replace(co_argcount=2, co_posonlyargcount=2, co_flags=flags)
+    function: Any = update_wrapper(FunctionType(code, run.__globals__), method)
+    return MethodType(mark(function), way)

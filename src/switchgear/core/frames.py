@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
+from switchgear.core.cut import GRACE, Cut
 from switchgear.core.drivers import task_on, working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
@@ -26,7 +27,7 @@ from switchgear.core.permits import Held, admit, refusing, settle
 from switchgear.core.retry import Retry
 from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
-from switchgear.core.timeout import GRACE, Cut, Timeout, expired
+from switchgear.core.timeout import Timeout, expired
 from switchgear.policy.breaker import Breaker
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead
@@ -219,7 +220,7 @@ class Frame:
                     driver = working()
                 sweep = desk.sweep
                 slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
-                cut = Cut(self, driver, limit, driver.cancelling(), inside)
+                cut = Cut(self, driver, limit, driver.cancelling(), by_hand=inside)
                 slot.add(cut)
             elif self.is_policy:
                 self.kit.desk()  # which sees that it can work here

@@ -15,7 +15,7 @@
 
 import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from functools import update_wrapper, wraps
+from functools import wraps
 from inspect import isasyncgenfunction, isclass, isgeneratorfunction
 from math import inf
 from types import TracebackType
@@ -29,7 +29,7 @@ from switchgear.core.express import express, spread
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
-from switchgear.core.invocation import InThread, Invocation, invoking, is_async, mark
+from switchgear.core.invocation import InThread, Invocation, invoking, is_async
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options, tries
 from switchgear.core.portal import run_at
@@ -164,13 +164,10 @@ class Policy:
         )
         self._made = builder.made
         sole = self._stack.sole
-        self._sole = self._lead = None
-        if sole is not None and key is None:
-            self._sole, self._lead = express(sole)
+        self._way = None if sole is None or key is not None else express(sole)
+        if self._way is not None:
             # In place of the method below: a call of that would cost 50 ns more.
-            method: Any = Policy.call
-            call: Any = update_wrapper(spread(self._sole), method)
-            self.call = mark(call)  # type: ignore[method-assign]  # see above
+            self.call = spread(self._way, Policy.call)  # type: ignore[method-assign]  # see above
         self._blocks = Blocks(
             self._stack.kit,
             self._stack.tally,
@@ -249,10 +246,12 @@ class Policy:
             )
         work = function if is_async(function) else self._threaded(function)
 
+        way = self._way
+
         @wraps(function)
         async def protected(*args: Any, **kwargs: Any) -> Any:
-            if self._sole is not None:
-                return await self._sole(work, args, kwargs)
+            if way is not None:
+                return await way.run(work, args, kwargs)
             return await self._stacked(work, args, kwargs)
 
         return protected

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
-from switchgear.core.drivers import Stepper, Wait
+from switchgear.core.drivers import Stepper
 from switchgear.core.here import HERE
 from switchgear.core.permits import settle
 from switchgear.gateway.forward import WHO
@@ -184,10 +184,7 @@ class Express:
         breaker.admitted += 1
         bulkhead.entered += 1
         way.in_flight += 1
-        return Sent(
-            way.frame, stepper, limit, stepper.cancelling(), True, 0, None,
-            way, now, breaker.generation, over.generation, call, Wait(),
-        )  # fmt: skip
+        return Sent(way, call, now, limit, stepper, over.generation)
 
     async def run(self, exchange: Exchange, door: Door) -> None:
         """Answer one exchange: send it, and write what comes of it; else `door` does."""

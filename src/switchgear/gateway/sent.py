@@ -1,9 +1,9 @@
 """Sent: an attempt of the express way, from when it is written until its answer is there."""
 
 from switchgear.core.attempt import Attempt
-from switchgear.core.drivers import Wait
+from switchgear.core.cut import Cut
+from switchgear.core.drivers import Wait, Work
 from switchgear.core.endings import judged
-from switchgear.core.timeout import Cut
 from switchgear.gateway.lane import Way
 from switchgear.gateway.onward import FIRST
 from switchgear.http.client import Upstream
@@ -14,23 +14,32 @@ from switchgear.policy.verdict import GOOD
 __all__ = ["Sent"]
 
 
-class Sent(Cut, eq=False):
+class Sent(Cut):
     """An attempt that is on its way, which is its own alarm: from `at`, on a `way`.
 
     `epoch` and `over` are the generations of the breakers that were passed by hand: the process's
-    and the service's. `answer` or `error` is what it came to.
+    and the service's. `answer` or `error` is what it came to. Who has sent it says on what
+    `connection`, and its `wire`.
     """
 
-    way: Way = None  # type: ignore[assignment]  # always given: fields after defaults need one
-    at: float = 0.0
-    epoch: int = 0
-    over: int = 0
-    call: Call[Request] = None  # type: ignore[assignment]  # as above
-    waiter: Wait = None  # type: ignore[assignment]  # as above
-    connection: Upstream = None  # type: ignore[assignment]  # as above
-    wire: bytes = b""
-    answer: Response | None = None
-    error: BaseException | None = None
+    __slots__ = ("answer", "at", "call", "connection", "epoch", "error", "over", "waiter", "way",
+                 "wire")  # fmt: skip
+
+    connection: Upstream
+    wire: bytes
+
+    def __init__(
+        self, way: Way, call: Call[Request], at: float, limit: float, work: Work, over: int
+    ) -> None:
+        super().__init__(way.frame, work, limit, work.cancelling(), by_hand=True)
+        self.way = way
+        self.call = call
+        self.at = at
+        self.epoch = way.breaker.generation
+        self.over = over
+        self.waiter = Wait()
+        self.answer: Response | None = None
+        self.error: BaseException | None = None
 
     async def conclude(self) -> Response:
         """Settle the gates of its way, and return or raise what it came to."""

@@ -41,6 +41,6 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
 
 def _lead(policy: Policy, call: Callable[..., Any] | None) -> None:
     """Have the `call` that somebody has kept lead to another."""
-    lead = policy._lead  # noqa: SLF001 - nobody else may
-    if lead is not None:
-        lead(call)
+    way = policy._way  # noqa: SLF001 - nobody else may
+    if way is not None:
+        way.led = call

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from switchgear import Policy
-from switchgear.core.express import spread
-from switchgear.core.invocation import _marked, is_async, mark
+from switchgear.core.express import Way, spread
+from switchgear.core.frames import Frame
+from switchgear.core.invocation import _marked, invoking, is_async, mark
+from switchgear.core.kit import Kit
 
 
 async def plainly(value: int) -> int:
@@ -45,14 +47,19 @@ async def test_a_policy_within_another_is_awaited_and_not_put_into_a_thread(
     assert ran == [threading.get_ident()]
 
 
+@pytest.mark.pure
 def test_the_same_is_called_where_the_code_cannot_be_had() -> None:
     """What is compiled is no function of Python's, and neither is this."""
     seen: list[Any] = []
 
-    async def run(*given: Any) -> int:
+    async def noted(*given: Any) -> int:
         seen.append(given)
         return 1
 
-    call = spread(partial(run))
+    class Elsewhere(Way):
+        run = partial(noted)
+
+    call = spread(Elsewhere(Frame(Kit("k"), invoking(bounded=False))), Policy.call)
     assert asyncio.run(call(plainly, 1, value=2)) == 1
     assert seen == [(plainly, (1,), {"value": 2})]
+    assert is_async(call)

@@ -242,11 +242,11 @@ def test_work_for_a_loop_that_is_blocked_is_taken_back(
 async def test_what_a_policy_leads_to_for_a_while(more: dict[str, Any]) -> None:
     policy = Policy("p", **more)
     call = policy.call
-    assert policy._lead is not None
-    policy._lead(led)
+    assert policy._way is not None
+    policy._way.led = led
     assert await call(where) == (where, (), {})
     assert await call(where, 1, two=2) == (where, (1,), {"two": 2})
-    policy._lead(None)
+    policy._way.led = None
     assert await call(where) is asyncio.get_running_loop()
 
 
