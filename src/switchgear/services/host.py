@@ -12,7 +12,6 @@ from switchgear.binding.given import BODILESS, HTTP, Provider
 from switchgear.binding.parameters import Unbindable
 from switchgear.binding.plan import Plan, bind
 from switchgear.binding.schema import Operation, openapi
-from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
@@ -23,9 +22,11 @@ from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.route import Found, NoMethod, Route, Router
 from switchgear.policy.verdict import GOOD
 from switchgear.ports.tables import Tables, Transaction
-from switchgear.services.answers import Answering, answering, plain
+from switchgear.services.answers import answering, plain
+from switchgear.services.calling import calling
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
+from switchgear.services.transacting import transacting
 
 __all__ = ["Fair", "Host", "Mounted"]
 
@@ -129,8 +130,10 @@ class Host:
                 secured=not endpoint.public,
             )
         )
-        opens = _asks(plan, self._providers[Transaction])
-        work = _working(plan, answer, self._body_bytes, self._tables, opens=opens)
+        if _asks(plan, self._providers[Transaction]):
+            work = transacting(plan, answer, self._body_bytes, self._tables)
+        else:
+            work = calling(plan, answer, self._body_bytes)
         run = self._within(endpoint, work, repeatable=endpoint.repeatable)
         latest, clock = endpoint.deadline, self._clock
 
@@ -191,60 +194,6 @@ class Host:
         late = fault.code is Code.DEADLINE_EXCEEDED and fault.origin == self._name
         if late and call.payload.body.verdict != GOOD:
             fault.refusal = Refusal.HURRIED
-
-
-def _working(
-    plan: Plan, answer: Answering, limit: int, tables: Tables | None, *, opens: bool
-) -> Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]:
-    """Call the plan; if it `opens` a transaction, in one that commits before the response."""
-    reads = plan.body is not None
-
-    async def bare(call: Call[HttpGiven]) -> Response:
-        given = call.payload
-        if reads:
-            given.body = await _json(given.call.payload, limit)
-        ambient.set(given.call)
-        return answer(await plan.call(given))
-
-    async def inside(call: Call[HttpGiven]) -> Response:
-        given = call.payload
-        if tables is None:
-            raise Fault(Code.UNAVAILABLE, f"{plan.name} needs a database and none is configured")
-        if reads:
-            given.body = await _json(given.call.payload, limit)
-        ambient.set(given.call)
-        async with tables.transaction(deadline=call.deadline) as tx:
-            given.transaction = tx
-            # Written before the commit: what cannot be written must not leave its effect.
-            return answer(await plan.call(given))
-
-    return inside if opens else bare
-
-
-async def _json(request: Request, limit: int) -> bytes:
-    """Read a body that must be JSON. A form that a page of somebody else's sent is none."""
-    told = request.headers.get("content-type")
-    if told is not None:
-        kind = told.partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            raise _unfit(
-                f"the content type is {kind[:60]!r}",
-                "Send JSON, with content-type: application/json.",
-            )
-    coding = request.headers.get("content-encoding")
-    if coding is not None and coding.strip().lower() not in ("", "identity"):
-        raise _unfit(
-            f"the content coding is {coding[:60]!r}",
-            "Send the body as it is, without a content-encoding.",
-        )
-    return await request.body.read(limit)
-
-
-def _unfit(detail: str, public: str) -> Fault:
-    """Make the fault of a body in a form that is not read here."""
-    return Fault(
-        Code.INVALID_ARGUMENT, detail, effect=Effect.NONE, public=public, extra={"status": 415}
-    )
 
 
 def _asks(plan: Plan, provider: Provider | None) -> bool:

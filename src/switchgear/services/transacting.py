@@ -1,0 +1,35 @@
+"""Transacting: what answers the calls of one endpoint in a transaction.
+
+It stands apart because it is not compiled: to leave the transaction is to wait, amid an error, too.
+"""
+
+from switchgear.binding.plan import Plan
+from switchgear.core.ambient import ambient
+from switchgear.http.message import Response
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Fault
+from switchgear.ports.tables import Tables
+from switchgear.services.answers import Answering
+from switchgear.services.calling import Answers, read_json
+from switchgear.services.given import HttpGiven
+
+__all__ = ["transacting"]
+
+
+def transacting(plan: Plan, answer: Answering, limit: int, tables: Tables | None) -> Answers:
+    """Call a plan as `calling` does, in a transaction that commits before the response."""
+    reads = plan.body is not None
+
+    async def call_it(call: Call[HttpGiven]) -> Response:
+        given = call.payload
+        if tables is None:
+            raise Fault(Code.UNAVAILABLE, f"{plan.name} needs a database and none is configured")
+        if reads:
+            given.body = await read_json(given.call.payload, limit)
+        ambient.set(given.call)
+        async with tables.transaction(deadline=call.deadline) as tx:
+            given.transaction = tx
+            # Written before the commit: what cannot be written must not leave its effect.
+            return answer(await plan.call(given))
+
+    return call_it
