@@ -12,6 +12,7 @@ from math import inf
 from typing import Final, Protocol
 
 from switchgear.core.clock import FINE, Clock
+from switchgear.core.per_loop import PerLoop
 
 __all__ = ["Alarm", "Sweep", "sweep_of"]
 
@@ -115,17 +116,12 @@ class Sweep:
             self._plan(due[0])
 
 
-_sweeps: Final[dict[asyncio.AbstractEventLoop, dict[Clock, Sweep]]] = {}
+_sweeps: Final[PerLoop[dict[Clock, Sweep]]] = PerLoop(lambda _: {})
 
 
 def sweep_of(loop: asyncio.AbstractEventLoop, clock: Clock = FINE) -> Sweep:
     """Return the one sweep of a loop (and clock), made at first use."""
-    made = _sweeps.get(loop)
-    if made is None:
-        # A sweep holds its loop, so that no weak table could ever let go of it.
-        for old in [one for one in _sweeps if one.is_closed()]:
-            del _sweeps[old]
-        made = _sweeps[loop] = {}
+    made = _sweeps.of(loop)
     sweep = made.get(clock)
     if sweep is None:
         sweep = made[clock] = Sweep(loop, clock)

@@ -13,6 +13,7 @@ from switchgear.core.drivers import Wait
 from switchgear.core.here import HERE
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
+from switchgear.http.corked import Corked, corked
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
@@ -23,7 +24,7 @@ from switchgear.http.stream import Stream, Whole
 from switchgear.http.tls import announced
 from switchgear.http.tunnel import Relay
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Code, Fault
+from switchgear.policy.fault import Code, Effect, Fault
 
 if TYPE_CHECKING:
     from switchgear.http.pool import Pool
@@ -37,9 +38,9 @@ class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_buffer", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
-                 "_outgoing", "_paused", "heard", "lost", "transport", "uses", "why")  # fmt: skip
+                 "_outgoing", "_paused", "_whole", "heard", "lost", "transport", "uses", "why")  # fmt: skip
 
-    transport: asyncio.Transport
+    transport: Corked
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__(pool)
@@ -49,6 +50,7 @@ class Upstream(Patience):
         self.why = ""  # it ended, as soon as it has
         self._loop = asyncio.get_running_loop()
         self._method = ""
+        self._whole = False  # the request was given as a whole
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
         self._interim = 0
@@ -100,6 +102,7 @@ class Upstream(Patience):
         self.uses += 1
         self.heard = False
         self._method = method
+        self._whole = bool(wire)
         self._key = ""
         self._interim = 0
         self._waiter = waiter
@@ -128,7 +131,7 @@ class Upstream(Patience):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the new connection."""
-        self.transport = transport  # type: ignore[assignment]  # uvloop: by its methods
+        self.transport = corked(transport, self._loop)
         self.transport.set_write_buffer_limits(high=self.pool.settings.buffer_bytes)
 
     def data_received(self, data: bytes) -> None:
@@ -136,6 +139,9 @@ class Upstream(Patience):
         if self._decoder is not None:
             self._more(data)
         elif self._waiter is not None and not self._waiter.done():
+            if self.transport.held:
+                self._untimely()
+                return
             self.heard = True
             self._buffer = self._buffer + data if self._buffer else data
             try:
@@ -145,6 +151,18 @@ class Upstream(Patience):
         elif not self.transport.is_closing():
             self.pool.counters.poisoned += 1
             self._abort("poisoned")
+
+    def _untimely(self) -> None:
+        """Take nothing for the answer to a request that has not left, which may go elsewhere."""
+        self.pool.counters.poisoned += 1
+        detail = "bytes came before the request had left"
+        self.fail(self.pool.fault(detail, effect=self._recalled()), "unanswered")
+
+    def _recalled(self) -> Effect:
+        """Take back what has not left yet; say what effect the request may have had."""
+        recalled = self._whole and self.transport.held  # else some of its body may be used up
+        self.transport.drop()
+        return Effect.NONE if recalled else Effect.UNKNOWN
 
     def _head(self) -> None:
         settings = self.pool.settings
@@ -262,7 +280,7 @@ class Upstream(Patience):
             why = "unanswered"
         else:
             why = "cut" if self._waiter is not None or self._stream is not None else "ended"
-        self.fail(self.pool.fault(detail), why)
+        self.fail(self.pool.fault(detail, effect=self._recalled()), why)
         self.lost = True
 
     # Ends
@@ -321,6 +339,7 @@ class Upstream(Patience):
         if not self.lost:
             self.why = self.why or why
             self.pool.forget(self)
+            self.transport.drop()  # nobody is to begin what nobody waits for
             self.transport.abort()
 
     def _close(self, why: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.ambient import ambient
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
+from switchgear.http.corked import corked
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.half_close import HalfClosed
 from switchgear.http.heads import incomplete, read_request
@@ -60,8 +61,8 @@ class Connection(Link):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the new connection, or turn it away when there are too many."""
-        self.transport = transport  # type: ignore[assignment]  # by its methods
         server = self.server
+        self.transport = corked(transport, self.loop)
         if not self.admitted:  # else it was accepted by us, and its address is known
             peer = transport.get_extra_info("peername")
             self.peer = peer[0] if isinstance(peer, tuple) else UNIX

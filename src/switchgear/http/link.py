@@ -8,7 +8,6 @@ that is still sending learns of the reset before it looks for an answer. So the 
 said, and what comes is read for nobody, within bounds. Source: RFC 9112 section 9.6.
 """
 
-import asyncio
 import socket
 import struct
 from asyncio import Future
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Sweep
+from switchgear.http.corked import Corked
 from switchgear.http.watch import Watching
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Link(Watching):
                  "_unread", "_unsent", "_writers", "admitted", "blocked", "loop", "lost", "peer",
                  "server", "transport")  # fmt: skip
 
-    transport: asyncio.Transport
+    transport: Corked
 
     def __init__(self, server: "Server") -> None:
         super().__init__()
@@ -167,6 +167,7 @@ class Link(Watching):
         server, transport = self.server, self.transport
         now = server.clock()
         self._blocked_since = now
+        transport.flush()
         self._unsent = transport.get_write_buffer_size()
         if linger:
             self._heard = now

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from switchgear.core.clock import FINE, Clock
+from switchgear.http.corked import Corked
 from switchgear.http.frames import (
     BINARY,
     PING,
@@ -122,7 +123,7 @@ class WebSocket(Tunnel):
 
     # What the connection does
 
-    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+    def attach(self, transport: Corked, call_off: Callable[[], None]) -> None:
         """Take the connection."""
         super().attach(transport, call_off)
         self._pulse.heard()

@@ -22,7 +22,13 @@ class Speaker(Protocol):
     def resume_writing(self) -> None: ...
 
 
-def speak(transport: asyncio.BaseTransport, speaker: Speaker) -> None:
+class Speakable(Protocol):
+    """A transport, corked or not."""
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol, /) -> None: ...
+
+
+def speak(transport: Speakable, speaker: Speaker) -> None:
     """Have `speaker` be told, from now on, what comes."""
     transport.set_protocol(cast("asyncio.Protocol", speaker))
 

@@ -1,10 +1,10 @@
 """TLS to upstreams: verified always, at least 1.2. There is no switch that turns that off."""
 
 import ssl
-from asyncio import BaseTransport
 from typing import Final
 
 from switchgear.http.settings import TlsSettings
+from switchgear.http.watch import Told
 
 __all__ = ["announced", "client_context", "verifying"]
 
@@ -34,7 +34,7 @@ def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def announced(transport: BaseTransport) -> bool:
+def announced(transport: Told) -> bool:
     """Say whether the peer has meant the end of what it sent, now that it has come.
 
     Anybody on the way can end a TCP connection; the TLS on it is ended by the peer's close_notify

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from switchgear.http.boundary import Boundary
+from switchgear.http.corked import Corked
 from switchgear.http.frames import encode_close
 from switchgear.http.spoken import speak
 from switchgear.http.stream import Body
@@ -28,13 +29,13 @@ class Tunnel(Body):
 
     __slots__ = ("call_off", "transport")
 
-    transport: asyncio.Transport
+    transport: Corked
     call_off: Callable[[], None]
 
     def __init__(self) -> None:
         super().__init__(None)
 
-    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+    def attach(self, transport: Corked, call_off: Callable[[], None]) -> None:
         """Take the connection; `call_off` cancels whoever runs the tunnel."""
         self.transport = transport
         self.call_off = call_off
@@ -72,7 +73,7 @@ class Relay(Tunnel):
 
     __slots__ = ("_far", "_leaving", "_moved", "_over", "_since", "_taken")
 
-    def __init__(self, upstream: asyncio.Transport, early: bytes) -> None:
+    def __init__(self, upstream: Corked, early: bytes) -> None:
         super().__init__()
         self._far = _Far(self, upstream, early)
         self._over: Future[None] = asyncio.get_running_loop().create_future()
@@ -83,12 +84,12 @@ class Relay(Tunnel):
         speak(upstream, self._far)
         upstream.pause_reading()
 
-    def take(self) -> tuple[asyncio.Transport, bytes]:
+    def take(self) -> tuple[Corked, bytes]:
         """Give up the upstream's connection to who speaks on it now, with what it has sent."""
         self._taken = True
         return self._far.upstream, self._far.early
 
-    def attach(self, transport: asyncio.Transport, call_off: Callable[[], None]) -> None:
+    def attach(self, transport: Corked, call_off: Callable[[], None]) -> None:
         """Join the client's connection to the upstream's."""
         super().attach(transport, call_off)
         if self._far.early:
@@ -169,7 +170,7 @@ class _Far:
 
     __slots__ = ("boundary", "early", "relay", "upstream")
 
-    def __init__(self, relay: Relay, upstream: asyncio.Transport, early: bytes) -> None:
+    def __init__(self, relay: Relay, upstream: Corked, early: bytes) -> None:
         self.relay = relay
         self.upstream = upstream
         self.early = early
@@ -184,7 +185,7 @@ class _Far:
             if upstream.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(_FLUSH, upstream.abort)
 
-    def _near(self) -> asyncio.Transport | None:
+    def _near(self) -> Corked | None:
         return getattr(self.relay, "transport", None)
 
     def data_received(self, data: bytes) -> None:

@@ -6,13 +6,19 @@ clock, does what is due, and says when to look again.
 """
 
 import select
-from asyncio import BaseTransport
 from math import inf
+from typing import Any, Protocol
 
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Alarm, Sweep
 
-__all__ = ["Watching", "gone", "readable"]
+__all__ = ["Told", "Watching", "gone", "readable"]
+
+
+class Told(Protocol):
+    """A transport, corked or not."""
+
+    def get_extra_info(self, name: str, /) -> Any: ...
 
 
 class Watching:
@@ -54,17 +60,17 @@ class Watching:
             self.watch(due)
 
 
-def readable(transport: BaseTransport) -> bool:
+def readable(transport: Told) -> bool:
     """Say whether bytes, or an end, wait in the kernel where the loop has not seen them yet."""
     return _polled(transport, select.POLLIN)
 
 
-def gone(transport: BaseTransport) -> bool:
+def gone(transport: Told) -> bool:
     """Say whether the peer has reset the connection, or closed both halves of it."""
     return _polled(transport, 0)  # which is told without being asked for
 
 
-def _polled(transport: BaseTransport, events: int) -> bool:
+def _polled(transport: Told, events: int) -> bool:
     raw = transport.get_extra_info("socket")
     if raw is None or raw.fileno() < 0:
         return False

@@ -358,3 +358,63 @@ async def test_of_two_connections_that_stand_in_the_same_moment_one_is_given_up(
     assert [wire.aborted for wire in wires(pool)] == [
         won is not wire.protocol for wire in wires(pool)
     ]
+
+
+@pytest.mark.parametrize("how", ["bytes", "an end"])
+async def test_what_comes_before_the_request_has_left_does_not_answer_it(how: str) -> None:
+    """A kept connection was spoilt: what was asked of it meanwhile is asked of another."""
+    pool = wired()
+    await done(pool)
+    task = asyncio.ensure_future(pool(ask("GET", repeatable=True)))
+    await take_up(pool)
+    kept = wires(pool)[0]
+    if how == "bytes":
+        kept.protocol.data_received(EMPTY)
+    else:
+        kept.protocol.connection_lost(None)
+    await turns()
+    assert not task.done()
+    assert len(wires(pool)) == 2
+    wires(pool)[1].protocol.data_received(EMPTY)
+    assert (await task).status == 200
+    assert kept.sent.count(b"GET") == 1, "it was taken back"
+    assert pool.counters.poisoned == (how == "bytes")
+    await closed(pool)
+
+
+@pytest.mark.parametrize("how", ["bytes", "an end"])
+async def test_it_had_no_effect_either(how: str) -> None:
+    pool = wired()
+    await done(pool)
+    task = asyncio.ensure_future(pool(ask("POST", body=b"x")))
+    await take_up(pool)
+    kept = wires(pool)[0]
+    if how == "bytes":
+        kept.protocol.data_received(EMPTY)
+    else:
+        kept.protocol.connection_lost(None)
+    with pytest.raises(Fault) as caught:
+        await task
+    assert caught.value.effect is Effect.NONE
+    assert kept.sent.count(b"POST") == 0
+    await closed(pool)
+
+
+async def test_what_was_called_off_before_it_has_left_is_not_begun() -> None:
+    pool = wired()
+    await done(pool)
+    task = asyncio.ensure_future(pool(ask("POST", body=b"x")))
+    await take_up(pool)
+    (connection,) = pool._open
+    connection.fail(RuntimeError("called off"))
+    with pytest.raises(RuntimeError, match="called off"):
+        await task
+    assert wires(pool)[0].sent.count(b"POST") == 0
+    await closed(pool)
+
+
+async def take_up(pool: Pool) -> None:
+    """Let a request be written, and not leave."""
+    (connection,) = pool._open
+    while not connection.transport.held:
+        await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from typing import Any
 from switchgear.core.sweep import sweep_of
 from switchgear.http.client import Upstream
 from switchgear.http.connection import Connection
+from switchgear.http.corked import outbox_of
 from switchgear.http.message import Request, Response
 from switchgear.http.pool import Pool
 from switchgear.http.room import Room
@@ -23,7 +24,7 @@ class Wire(Transport):
 
     def __init__(self, protocol: Speaker) -> None:
         super().__init__(protocol)
-        self.sent = b""
+        self._sent = b""
         self.unsent = 0
         self.high = 65536
         self.ended = False  # by write_eof
@@ -31,7 +32,13 @@ class Wire(Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
-        self.sent += bytes(data)
+        self._sent += bytes(data)
+
+    @property
+    def sent(self) -> bytes:
+        """What has left by the end of the present turn of the loop."""
+        outbox_of(asyncio.get_running_loop()).flush()
+        return self._sent
 
     def block(self, unsent: int) -> None:
         """Let the peer stop reading with so many bytes on their way."""

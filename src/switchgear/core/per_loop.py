@@ -1,0 +1,32 @@
+"""What there is one of for each event loop."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["PerLoop"]
+
+Kept = TypeVar("Kept")
+
+
+class PerLoop(Generic[Kept]):
+    """Keep one of a kind for each loop, made at first use, until the loop is closed.
+
+    What is kept may hold its loop, so that no weak table could ever let go of it: whoever comes
+    with a new loop has those of closed ones forgotten.
+    """
+
+    __slots__ = ("_make", "kept")
+
+    def __init__(self, make: Callable[[AbstractEventLoop], Kept]) -> None:
+        self._make = make
+        self.kept: dict[AbstractEventLoop, Kept] = {}
+
+    def of(self, loop: AbstractEventLoop) -> Kept:
+        """Return what a loop has."""
+        made = self.kept.get(loop)
+        if made is None:
+            for old in [one for one in self.kept if one.is_closed()]:
+                del self.kept[old]
+            made = self.kept[loop] = self._make(loop)
+        return made

@@ -1,0 +1,163 @@
+"""Corked transports: what is written in one turn of the loop leaves together, at its end.
+
+A peer that sleeps is woken by the first bytes that it gets, which costs whoever sends 3 us. Sent
+one by one, while the loop looks after other connections, every answer finds its peer asleep again:
+it has done with the last one long ago. Sent together, the first wakes it, and the rest find it
+awake. (`bench/proxy`: a fifth less for each request, and a p99 of two thirds.)
+"""
+
+import asyncio
+from contextvars import Context
+from typing import Any, Final
+
+from switchgear.core.per_loop import PerLoop
+
+__all__ = ["ENOUGH", "Corked", "Outbox", "corked", "outbox_of"]
+
+ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
+_MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
+_BARE: Final = Context()
+
+
+class Outbox:
+    """The transports of one loop that have something to write when its turn is over."""
+
+    __slots__ = ("_due", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[Corked] = []
+        self._due = False
+
+    def put(self, transport: "Corked") -> None:
+        """Have a transport write before the loop sleeps."""
+        waiting = self._waiting
+        waiting.append(transport)
+        if len(waiting) >= _MOST:
+            self.flush()
+        elif not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn, context=_BARE)
+
+    def _turn(self) -> None:
+        self._due = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Have all of them write now."""
+        waiting, self._waiting = self._waiting, []
+        for transport in waiting:
+            try:
+                transport.flush()
+            except Exception as error:  # noqa: BLE001 - one connection's trouble is not the others'
+                self._loop.call_exception_handler(
+                    {"message": "what was held could not be written", "exception": error}
+                )
+
+
+class Corked:
+    """A transport that holds small writes back till the end of the turn.
+
+    It answers to the methods of `asyncio.Transport` that are used here. Whatever else is asked of
+    the connection that what is held could matter to has it written first; what is held counts as
+    not sent. `held`: nothing of what was written last has left yet.
+    """
+
+    __slots__ = ("_outbox", "_transport", "held")
+
+    def __init__(self, transport: Any, outbox: Outbox) -> None:
+        self._transport = transport
+        self._outbox = outbox
+        self.held = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, by the end of the turn at the latest."""
+        held = self.held
+        if len(held) + len(data) >= ENOUGH:
+            self.held = b""
+            if held:
+                self._transport.writelines((held, data))
+            else:
+                self._transport.write(data)
+        elif held:
+            self.held = held + data
+        else:
+            # What can be changed is copied: its owner may write into it before it has left.
+            self.held = data if isinstance(data, bytes) else bytes(data)
+            if data:
+                self._outbox.put(self)
+
+    def flush(self) -> None:
+        """Write what is held now."""
+        held = self.held
+        if held:
+            self.held = b""
+            if not self._transport.is_closing():  # it was lost meanwhile
+                self._transport.write(held)
+
+    def drop(self) -> None:
+        """Take back what is held: it is not sent at all."""
+        self.held = b""
+
+    def write_eof(self) -> None:
+        """Say that no more will be written."""
+        self.flush()
+        self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        """Say whether the end can be said without closing."""
+        can: bool = self._transport.can_write_eof()
+        return can
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what the kernel takes of what is held is still sent."""
+        self.flush()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Say whether it is closed, or about to be."""
+        closing: bool = self._transport.is_closing()
+        return closing
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are not with the kernel yet."""
+        size: int = self._transport.get_write_buffer_size()
+        return size + len(self.held)
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Say from how many unsent bytes on the writer is asked to pause."""
+        self._transport.set_write_buffer_limits(high=high)
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return what is known of the connection by that name, or None."""
+        return self._transport.get_extra_info(name)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another be told, from now on, what comes."""
+        self._transport.set_protocol(protocol)
+
+
+_outboxes: Final[PerLoop[Outbox]] = PerLoop(Outbox)
+
+
+def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
+    """Return the outbox of a loop."""
+    return _outboxes.of(loop)
+
+
+def corked(transport: Any, loop: asyncio.AbstractEventLoop) -> Corked:
+    """Cork a transport of a loop."""
+    return Corked(transport, outbox_of(loop))

@@ -1,0 +1,146 @@
+"""What is written in one turn of the loop leaves together, whole and in order."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from switchgear.http.corked import ENOUGH, Corked, corked, outbox_of
+from tests.support.transport import Transport
+
+BIG = b"x" * ENOUGH
+
+
+class Kept(Transport):
+    """Keeps what is done to it, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.Protocol())
+        self.done: list[Any] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.done.append(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.done.append(list(list_of_data))
+
+    def write_eof(self) -> None:
+        self.done.append("eof")
+
+    def close(self) -> None:
+        self.done.append("close")
+        self.closed = True
+
+    def abort(self) -> None:
+        self.done.append("abort")
+        self.closed = True
+
+
+def made() -> tuple[Corked, Kept]:
+    kept = Kept()
+    return corked(kept, asyncio.get_running_loop()), kept
+
+
+async def test_small_writes_of_one_turn_are_one() -> None:
+    one, kept = made()
+    one.write(b"a")
+    one.write(b"")
+    one.write(b"b")
+    assert (kept.done, one.held, one.get_write_buffer_size()) == ([], b"ab", 2)
+    await asyncio.sleep(0)
+    assert (kept.done, one.held, one.get_write_buffer_size()) == ([b"ab"], b"", 0)
+    one.write(b"c")
+    await asyncio.sleep(0)
+    assert kept.done == [b"ab", b"c"]
+    one.write(b"")
+    await asyncio.sleep(0)
+    assert kept.done == [b"ab", b"c"]
+
+
+async def test_each_connection_has_its_own_bytes_in_the_order_in_which_they_wrote() -> None:
+    order: list[tuple[int, bytes]] = []
+    several = [made() for _ in range(3)]
+    for number, (one, kept) in enumerate(several):
+        kept.write = lambda data, number=number: order.append((number, data))  # type: ignore[method-assign]
+        one.write(b"a%d" % number)
+    several[0][0].write(b"b0")
+    await asyncio.sleep(0)
+    assert order == [(0, b"a0b0"), (1, b"a1"), (2, b"a2")]
+
+
+async def test_what_is_worth_it_leaves_at_once_behind_what_was_held() -> None:
+    one, kept = made()
+    one.write(BIG)
+    assert kept.done == [BIG]
+    one.write(b"a")
+    one.write(BIG)
+    one.write(b"b")
+    assert kept.done == [BIG, [b"a", BIG]]
+    await asyncio.sleep(0)
+    assert kept.done == [BIG, [b"a", BIG], b"b"]
+
+
+async def test_many_small_ones_are_not_held_for_ever() -> None:
+    one, kept = made()
+    for _ in range(100):
+        one.write(b"x" * 1000)
+        assert len(one.held) < ENOUGH
+    assert sum(len(b"".join(each)) for each in kept.done) + len(one.held) == 100_000
+
+
+async def test_who_was_first_does_not_wait_for_all_the_others() -> None:
+    first, kept = made()
+    first.write(b"a")
+    for _ in range(40):
+        made()[0].write(b"b")
+    assert kept.done == [b"a"]
+
+
+@pytest.mark.parametrize(
+    ("act", "done"),
+    [
+        (Corked.close, [b"a", "close"]),
+        (Corked.abort, [b"a", "abort"]),
+        (Corked.write_eof, [b"a", "eof"]),
+        (Corked.flush, [b"a"]),
+        (Corked.drop, []),
+    ],
+)
+async def test_what_comes_after_a_write_finds_it_written(act: Any, done: list[Any]) -> None:
+    one, kept = made()
+    one.write(b"a")
+    act(one)
+    await asyncio.sleep(0)
+    assert kept.done == done
+
+
+async def test_what_its_owner_changes_later_was_written_before() -> None:
+    one, kept = made()
+    changing = bytearray(b"abc")
+    one.write(memoryview(changing))
+    changing[:] = b"xyz"
+    await asyncio.sleep(0)
+    assert kept.done == [b"abc"]
+
+
+async def test_nothing_is_written_to_a_connection_that_was_lost_meanwhile() -> None:
+    one, kept = made()
+    one.write(b"a")
+    kept.closed = True
+    await asyncio.sleep(0)
+    assert kept.done == []
+
+
+async def test_one_that_cannot_write_does_not_keep_the_others_from_it() -> None:
+    seen: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: seen.append(told))
+    broken, (one, kept) = corked(None, asyncio.get_running_loop()), made()
+    broken.write(b"a")
+    one.write(b"b")
+    await asyncio.sleep(0)
+    assert kept.done == [b"b"]
+    assert [told["message"] for told in seen] == ["what was held could not be written"]
+
+
+async def test_a_loop_has_one_outbox() -> None:
+    assert outbox_of(asyncio.get_running_loop()) is outbox_of(asyncio.get_running_loop())
