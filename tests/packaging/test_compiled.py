@@ -116,3 +116,17 @@ def test_what_is_there_already_is_not_made_again(
     (tmp_path / "made" / ".stamp").write_text(compiled.mark(), "ascii")
     assert compiled.main(tmp_path / "made") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'made'}\n"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_bound_of_a_slice_does_anything(module: str) -> None:
+    """It is evaluated twice: once for the way that suits the type, once for that of any object."""
+    calls = [
+        (node.lineno, ast.unparse(node))
+        for sliced in ast.walk(tree(module))
+        if isinstance(sliced, ast.Slice)
+        for node in ast.walk(sliced)
+        if isinstance(node, ast.Await | ast.NamedExpr)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) not in {"len", "min", "max"})
+    ]
+    assert calls == []

@@ -19,7 +19,7 @@ from switchgear.gateway.table import RouteEntry
 from switchgear.gateway.upstream import Member, Upstream
 from switchgear.http.client import Upstream as Client
 from switchgear.http.connection import Connection
-from switchgear.http.events import Exchanged
+from switchgear.http.exchanged import Exchanged
 from switchgear.http.pool import Pool, deadline_line
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
@@ -247,7 +247,7 @@ class House:
     async def close(self) -> None:
         """Close everything, and see that nothing is left."""
         for connection in tuple(self.server.connections):
-            connection.transport.leave()  # type: ignore[attr-defined]  # a wire's
+            connection.transport.abort()
         await asyncio.sleep(0.3)
         for lane in self.upstream._lanes.values():
             for gate in (lane.over, *(way.breaker for way in lane._ways)):

@@ -133,7 +133,7 @@ class Door:
             priority,
             None,
             trace,
-            Passage(name, way=way, request_id=request_id),
+            Passage(name, way, request_id),
         )
 
     def run(self, exchange: Exchange) -> Coroutine[Any, Any, None]:

@@ -4,14 +4,15 @@ from typing import Any, Final
 
 from switchgear.identity.internal import Vouched
 from switchgear.identity.tokens import Verified
-from switchgear.policy.call import Call, Trail
+from switchgear.policy.call import Call
+from switchgear.policy.trail import Trail
 
 __all__ = ["NOBODY", "Passage", "passage_of"]
 
 NOBODY: Final = Vouched()
 
 
-class Passage(Trail, eq=False):
+class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 
     Found out once, at the door; `way` is where the router says it leads. `verified` and `sent` are
@@ -19,11 +20,15 @@ class Passage(Trail, eq=False):
     take up.
     """
 
-    way: Any = None
-    request_id: str = ""
-    vouched: Vouched = NOBODY
-    verified: Verified | None = None
-    sent: Any = None
+    __slots__ = ("request_id", "sent", "verified", "vouched", "way")
+
+    def __init__(self, route: str, way: Any, request_id: str) -> None:
+        super().__init__(route)
+        self.way = way
+        self.request_id = request_id
+        self.vouched = NOBODY
+        self.verified: Verified | None = None
+        self.sent: Any = None
 
 
 def passage_of(call: Call[Any]) -> Passage:

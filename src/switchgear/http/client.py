@@ -38,7 +38,8 @@ class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_buffer", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
-                 "_outgoing", "_paused", "_whole", "heard", "lost", "transport", "uses", "why")  # fmt: skip
+                 "_outgoing", "_paused", "_whole", "heard", "lost", "transport", "uses",
+                 "why")  # fmt: skip
 
     transport: Corked
 
@@ -139,7 +140,7 @@ class Upstream(Patience):
         if self._decoder is not None:
             self._more(data)
         elif self._waiter is not None and not self._waiter.done():
-            if self.transport.held:
+            if self._whole and self.transport.held:
                 self._untimely()
                 return
             self.heard = True

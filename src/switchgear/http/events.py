@@ -1,29 +1,8 @@
-"""What a server shows its observer: one frozen event per exchange, and one per refusal."""
+"""What a server shows its observer of each refusal."""
 
 import msgspec
 
-from switchgear.http.message import Request
-from switchgear.policy.call import Call
-
-__all__ = ["Exchanged", "Turned"]
-
-
-class Exchanged(msgspec.Struct, frozen=True):
-    """One exchange has ended. `elapsed` runs from the head's arrival to the last byte, in seconds.
-
-    `left` says that the client did not stay for the end, `cut` that we could not complete the
-    body. `fault` is the code of the fault that was answered, `reason` its token.
-    """
-
-    call: Call[Request]
-    status: int
-    sent: int
-    elapsed: float
-    fault: str = ""
-    detail: str = ""
-    reason: str = ""
-    left: bool = False
-    cut: bool = False
+__all__ = ["Turned"]
 
 
 class Turned(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.delivery import Done, Outcome
 from switchgear.core.drivers import Work
 from switchgear.http.bodies import chunk
-from switchgear.http.events import Exchanged, Turned
+from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import full, reason_of
 from switchgear.http.status import LINES, line
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from switchgear.http.connection import Connection
     from switchgear.http.server import Server
 
-__all__ = ["Exchange", "Exchanged", "Turned", "turned"]
+__all__ = ["Exchange", "turned"]
 
 
 _WHOLE: Final = b"content-length: %d\r\n\r\n"

@@ -44,12 +44,13 @@ def split(token: str) -> Compact:
     for name in _FORBIDDEN:
         if name in header:
             raise ValueError(f"its header holds {name!r}")
+    end = form.end(2)
     return Compact(
         kid=_text(header, "kid"),
         algorithm=_text(header, "alg"),
         kind=_text(header, "typ"),
         payload=_decoded(body),
-        signed=token[: form.end(2)].encode(),
+        signed=token[:end].encode(),
         signature=_decoded(seal),
     )
 

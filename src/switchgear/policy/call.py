@@ -4,7 +4,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-__all__ = ["Call", "Principal", "Trace", "Trail"]
+from switchgear.policy.trail import Trail
+
+__all__ = ["Call", "Principal", "Trace"]
 
 In = TypeVar("In")
 
@@ -26,22 +28,6 @@ class Trace(msgspec.Struct, frozen=True):
     trace_id: str
     span_id: str
     sampled: bool = True
-
-
-class Trail(msgspec.Struct, eq=False):
-    """What happened to one call so far: written by the stack, read by balancers and logs.
-
-    It is the one mutable part of a call, shared by its attempts. `endpoints` are the names tried in
-    order; `upstream` is the time spent in them, in seconds. `fault` is the code that was answered,
-    `detail` what an operator should know of it. (A struct, because every call has one.)
-    """
-
-    route: str = ""
-    attempts: int = 0
-    endpoints: list[str] = []
-    upstream: float = 0.0
-    fault: str = ""
-    detail: str = ""
 
 
 class Call(msgspec.Struct, Generic[In], frozen=True):

@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.telemetry.settings import Level
-from switchgear.telemetry.writer import LogWriter
 
 __all__ = ["RANKS", "Form", "Log", "console_line", "json_line", "trace_of"]
 
@@ -32,7 +31,7 @@ def _unknown(value: Any) -> str:
     return repr(value)
 
 
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_unknown)
+_encode: Final = msgspec.json.Encoder(enc_hook=_unknown).encode
 
 Form = Callable[[Any], bytes]
 """Turns an event, a struct or a mapping, into one line without its newline."""
@@ -41,9 +40,9 @@ Form = Callable[[Any], bytes]
 def json_line(event: Any) -> bytes:
     """Encode an event as one JSON line."""
     try:
-        return _ENCODER.encode(event)
+        return _encode(event)
     except (TypeError, ValueError, RecursionError) as error:  # a surrogate, a key that is no text
-        return _ENCODER.encode({"level": "error", "event": "unloggable", "why": str(error)})
+        return _encode({"level": "error", "event": "unloggable", "why": str(error)})
 
 
 def console_line(event: Any) -> bytes:
@@ -58,7 +57,7 @@ def console_line(event: Any) -> bytes:
     for key, value in fields.items():
         if key in _HEAD or value is None or value == "":
             continue
-        text = value if isinstance(value, str) else _ENCODER.encode(value).decode()
+        text = value if isinstance(value, str) else _encode(value).decode()
         text = text.translate(_TAMED)
         if "\n" in text:  # indented: no part of it can be taken for a line of its own
             tail += "\n    " + text.rstrip("\n").replace("\n", "\n    ")
@@ -77,14 +76,14 @@ class Log:
 
     def __init__(
         self,
-        writer: LogWriter,
+        writer: Any,
         process: str,
         *,
         level: Level = "info",
         form: Form = json_line,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.writer = writer
+        self.writer: Any = writer  # a `LogWriter`, or what takes lines as one does
         self.process = process
         self.rank = RANKS[level]
         self._form = form

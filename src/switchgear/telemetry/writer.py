@@ -10,11 +10,10 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from select import select
-from typing import Final, Protocol
-from weakref import WeakMethod
+from typing import Any, Final, Protocol
 
 __all__ = ["DescriptorSink", "LogWriter", "RotatingFile", "Sink"]
 
@@ -46,7 +45,8 @@ class DescriptorSink:
         view = memoryview(piece)
         while view:
             try:
-                view = view[os.write(self._descriptor, view) :]
+                written = os.write(self._descriptor, view)
+                view = view[written:]
             except BlockingIOError:  # somebody else made the description non-blocking
                 select((), (self._descriptor,), ())
 
@@ -95,33 +95,29 @@ class LogWriter:
         self._sink = sink
         self._bound = bound_bytes
         self._begin()
-        # A forked child has our memory but not our thread, and perhaps a lock held by it.
-        weak = WeakMethod(self._begin)
-
-        def revive() -> None:
-            begin = weak()
-            if begin is not None:
-                begin()
-
-        os.register_at_fork(after_in_child=revive)
+        _open.add(self)
 
     def _begin(self) -> None:
         self._lines: list[bytes] = []
         self._held = 0  # bytes that no write has finished with
         self._gathered = 0  # bytes of `_lines`
         self._lock = threading.Lock()
+        self._acquire: Callable[[], Any] = self._lock.acquire
+        self._release: Callable[[], Any] = self._lock.release
         self._some = threading.Event()
         self._hurry = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        self._writing = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._writing.start()
 
     def put(self, line: bytes) -> bool:
         """Take one line, without its newline; False when it had to be dropped."""
         size = len(line)
-        with self._lock:
+        # As `with` would: it looks both of them up, in every request.
+        self._acquire()
+        try:
             if self._held + size > self._bound or self._closing or self._dead:
                 self.dropped += 1
                 return False
@@ -134,6 +130,8 @@ class LogWriter:
             self._gathered += size
             if self._gathered >= _BATCH_BYTES > self._gathered - size:
                 self._hurry.set()
+        finally:
+            self._release()
         return True
 
     def flush(self, timeout: float) -> bool:
@@ -149,29 +147,33 @@ class LogWriter:
             self._closing = True
         self._hurry.set()
         self._some.set()
-        self._thread.join(timeout)
+        self._writing.join(timeout)
         with self._lock:
             self.dropped += len(self._lines)
             self._lines = []
+        _open.discard(self)
 
     def _run(self) -> None:
-        while True:
-            self._some.wait()
-            if not self._closing:
-                self._hurry.wait(_GATHER)
-            with self._lock:
-                self._some.clear()
-                self._hurry.clear()
-                lines, self._lines = self._lines, []
-            if lines:
-                self._write(lines)
-            with self._lock:
-                if self._lines:
-                    self._some.set()
-                    continue
-                self._idle.set()
-                if self._closing:
-                    return
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Write one batch; False says that it was the last one."""
+        self._some.wait()
+        if not self._closing:
+            self._hurry.wait(_GATHER)
+        with self._lock:
+            self._some.clear()
+            self._hurry.clear()
+            lines, self._lines = self._lines, []
+        if lines:
+            self._write(lines)
+        with self._lock:
+            if self._lines:
+                self._some.set()
+                return True
+            self._idle.set()
+            return not self._closing
 
     def _write(self, lines: list[bytes]) -> None:
         failure = None
@@ -187,6 +189,19 @@ class LogWriter:
                 return
             self.dropped += len(lines)
             self._dead = failure.errno in _FOR_GOOD
+
+
+# Those whose thread runs. A forked child has our memory but not our threads, and perhaps a lock
+# that one of them holds.
+_open: Final[set[LogWriter]] = set()
+
+
+def _revive() -> None:
+    for writer in list(_open):
+        writer._begin()  # noqa: SLF001 - of this module
+
+
+os.register_at_fork(after_in_child=_revive)
 
 
 def _pieces(lines: list[bytes], most_bytes: int) -> Iterator[bytes]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from switchgear.core.ambient import current
-from switchgear.http.exchange import Exchanged, Turned
+from switchgear.http.events import Turned
+from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request, Response, StreamResponse
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings

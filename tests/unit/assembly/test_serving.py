@@ -12,10 +12,12 @@ import pytest
 from switchgear.assembly.bodies.serving import listen_at, request_log, request_metrics
 from switchgear.assembly.failures import StartError
 from switchgear.gateway.passage import Passage
-from switchgear.http.exchange import Exchanged, Turned
+from switchgear.http.events import Turned
+from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request
 from switchgear.identity.internal import Vouched
-from switchgear.policy.call import Call, Principal, Trace, Trail
+from switchgear.policy.call import Call, Principal, Trace
+from switchgear.policy.trail import Trail
 from switchgear.telemetry.logs import Log
 from switchgear.telemetry.metrics import Registry
 from switchgear.telemetry.settings import Level
@@ -28,7 +30,7 @@ TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 def exchanged(
     status: int = 200, method: str = "GET", path: str = "/a", route: str = ""
 ) -> Exchanged:
-    passage = Passage(route, request_id="an-id")
+    passage = Passage(route, None, "an-id")
     passage.vouched = Vouched(Principal("ada"))
     passage.upstream, passage.attempts, passage.endpoints = 0.25, 2, ["service-1", "service-2"]
     passage.fault, passage.detail = "", ""

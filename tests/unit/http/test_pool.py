@@ -1,6 +1,7 @@
 """A pool's bounds, and what ends its connections, in virtual time and without a network."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from switchgear.http.pool import Pool
 from switchgear.http.refusals import reason_of, status_of
 from switchgear.http.room import Room
 from switchgear.http.settings import ClientSettings
+from switchgear.http.stream import Produced
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.testing.virtual import clock
@@ -410,6 +412,25 @@ async def test_what_was_called_off_before_it_has_left_is_not_begun() -> None:
     with pytest.raises(RuntimeError, match="called off"):
         await task
     assert wires(pool)[0].sent.count(b"POST") == 0
+    await closed(pool)
+
+
+async def test_an_answer_may_come_while_a_piece_of_the_body_is_on_its_way() -> None:
+    """Who refuses a request by its head need not wait for the rest of it."""
+    pool = wired()
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def produced() -> AsyncIterator[bytes]:
+        while True:
+            yield await pieces.get()
+
+    request = Request.of("POST", "/", body=Produced(produced()))
+    task, wire = await begun(pool, Call(request, clock() + 3.0))
+    pieces.put_nowait(b"piece")
+    await take_up(pool)
+    wire.protocol.data_received(b"HTTP/1.1 415 Unsupported Media Type\r\nContent-Length: 0\r\n\r\n")
+    assert (await task).status == 415
+    assert pool.counters.poisoned == 0
     await closed(pool)
 
 

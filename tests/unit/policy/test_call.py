@@ -1,6 +1,7 @@
 """The call: what it says of itself when nothing else was said."""
 
-from switchgear.policy.call import Call, Principal, Trace, Trail
+from switchgear.policy.call import Call, Principal, Trace
+from switchgear.policy.trail import Trail
 from tests.unit.policy.settings import stays
 
 

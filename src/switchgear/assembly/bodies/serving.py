@@ -15,7 +15,7 @@ from switchgear.assembly.listen import bind
 from switchgear.assembly.roles import RoleContext
 from switchgear.core.observe import Observer
 from switchgear.gateway.passage import Passage
-from switchgear.http.exchange import Exchanged
+from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request
 from switchgear.http.methods import METHODS
 from switchgear.http.settings import ServerSettings
@@ -114,8 +114,8 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         request.path[:_PATH_CHARS],
         event.status,
         call.trace.trace_id if call.trace is not None else "",
-        round((event.elapsed - upstream) * 1000, 2),
-        round(upstream * 1000, 2),
+        _millis(event.elapsed - upstream),
+        _millis(upstream),
         event.sent,
         request.peer,
         trail.attempts,
@@ -127,6 +127,11 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         event.left,
         event.cut,
     )
+
+
+def _millis(seconds: float) -> float:
+    """Return milliseconds, to the hundredth (`round` would write them out in digits for that)."""
+    return int(seconds * 1e5 + 0.5) / 100
 
 
 def request_metrics(registry: Registry, other: Observer | None = None) -> Callable[[Any], None]:
