@@ -80,7 +80,8 @@ stories = st.builds(
     Story,
     st.lists(acts, min_size=1, max_size=4).map(tuple),
     st.lists(st.booleans() | st.just(False), max_size=8).map(tuple),
-    st.lists(st.sampled_from([0.05, 0.5]), max_size=3).map(tuple),
+    # No sum of waits and works is a deadline: where it is, rounding decides.
+    st.lists(st.sampled_from([0.053, 0.507]), max_size=3).map(tuple),
     st.integers(0, 3),
     st.booleans(),
     st.sampled_from([3.0, 0.9, 11.0]),

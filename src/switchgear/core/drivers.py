@@ -9,7 +9,7 @@ a Context of its own: code that asks for the current task (timeouts, task groups
 import asyncio
 import sys
 from asyncio import CancelledError, Future
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
@@ -126,11 +126,12 @@ class Wait:
 class Stepper:
     """One coroutine run eagerly, woken by the futures it awaits."""
 
-    __slots__ = ("_cancels", "_coroutine", "_due", "_place", "_wait", "ended")
+    __slots__ = ("_cancels", "_coroutine", "_due", "_iterator", "_place", "_wait", "ended")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._place = HERE.place
         self._coroutine = coroutine
+        self._iterator: Iterator[Any] = coroutine.__await__()
         self._wait: Future[Any] | Wait | None = None
         self._cancels = 0
         self._due: BaseException | None = None  # what the next step throws
@@ -167,10 +168,14 @@ class Stepper:
         outer, place.stepper = place.stepper, self
         try:
             if self._due is None:
-                waited = self._coroutine.send(None)
+                # As `send(None)`, but that its end is no exception, which costs 0.2 us.
+                for waited in self._iterator:
+                    self._sleep(waited)
+                    return
+                self.ended = True
             else:
                 due, self._due = self._due, None
-                waited = self._coroutine.throw(due)
+                self._sleep(self._coroutine.throw(due))
         except (StopIteration, CancelledError):
             self.ended = True
         except Exception as error:  # noqa: BLE001 - nobody awaits a stepper: report it
@@ -179,8 +184,6 @@ class Stepper:
         except BaseException:
             self.ended = True
             raise
-        else:
-            self._sleep(waited)
         finally:
             place.stepper = outer
 

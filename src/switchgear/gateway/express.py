@@ -256,10 +256,13 @@ class Express:
         way.ewma.observe(took, now)
         passage: Passage = exchange.call.trail  # type: ignore[assignment]  # as `send` has it
         passage.upstream += took
+        tenths = int(took * 10_000 + 0.5)  # of milliseconds; to have them formatted costs 0.5 us
         notes = outward(answer.headers)
         lines = notes.https if exchange.call.payload.scheme == "https" else notes.http
-        name, spent = passage.request_id, 1000 * took
-        own = f"x-request-id: {name}\r\nserver-timing: upstream;dur={spent:.1f}\r\n".encode("ascii")
+        spent = f"{tenths // 10}.{tenths % 10}"
+        own = (
+            f"x-request-id: {passage.request_id}\r\nserver-timing: upstream;dur={spent}\r\n"
+        ).encode("ascii")
         exchange.answer(answer.status, lines + own, answer.body, dated=notes.dated)
 
 

@@ -9,6 +9,7 @@ Source: RFC 2104 (HMAC; section 4 on keeping the hash's state after the key).
 """
 
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
@@ -19,7 +20,7 @@ from switchgear.identity.shared import SharedKeys
 from switchgear.identity.vouched import Vouched
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["InternalTokens", "Vouched"]
+__all__ = ["InternalTokens", "Vouched", "minting"]
 
 _PURPOSE: Final = "switchgear internal 1"
 _LONGEST: Final = 30.0
@@ -93,6 +94,17 @@ class InternalTokens:
                 self._read.clear()
             self._read[what] = vouched
         return vouched
+
+
+def minting(
+    tokens: InternalTokens, wall: Callable[[], float]
+) -> Callable[[Vouched, str, str, str, str], str]:
+    """Return what mints tokens at the present instant."""
+
+    def mint(vouched: Vouched, service: str, method: str, path: str, request_id: str) -> str:
+        return tokens.mint(vouched, service, method, path, request_id, wall())
+
+    return mint
 
 
 class _Sealer:

@@ -10,11 +10,11 @@ Source: RFC 7519, RFC 9068 (JWT access tokens), RFC 8725, RFC 6750 (bearer).
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
+from switchgear.identity.claims import Claims, TokenSettings, Verified
 from switchgear.identity.compact import encode_part, join, split
 from switchgear.identity.documents import read_object
 from switchgear.identity.internal import Vouched
@@ -24,52 +24,19 @@ from switchgear.identity.revocations import Revocations
 from switchgear.policy.call import Principal
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["Minter", "TokenSettings", "Verified", "Verifier", "bearer", "digest_of"]
+__all__ = [
+    "Minter",
+    "TokenSettings",
+    "Verified",
+    "Verifier",
+    "bearer",
+    "digest_of",
+    "recalling",
+]
 
 _KIND: Final = "at+jwt"
-_Instant = Annotated[float, Meta(ge=0, le=2**53)]
-_Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _INVALID: Final = "The token is not valid."
 _NEEDED: Final = "This needs a token: send Authorization: Bearer <token>."
-
-
-class TokenSettings(msgspec.Struct, frozen=True):
-    """Who issues tokens for whom, and how much of the clock's error is forgiven (in seconds)."""
-
-    issuer: str
-    audience: str
-    lifetime: Annotated[float, Meta(gt=0)] = 900.0
-    longest: Annotated[float, Meta(gt=0)] = 86_400.0  # of foreign tokens: what revocations cover
-    leeway: Annotated[float, Meta(ge=0, le=120)] = 15.0
-    token_bytes: int = 4096
-    memory: int = 20_000  # verified tokens
-
-
-class _Claims(msgspec.Struct):
-    """The claims we read. Others may stand there and mean nothing to us."""
-
-    iss: str
-    sub: _Name
-    aud: str | list[str]
-    exp: _Instant
-    iat: _Instant
-    nbf: _Instant = 0.0
-    jti: str = ""
-    scope: Annotated[str, Meta(max_length=2048)] = ""
-    tenant: Annotated[str, Meta(max_length=255)] = ""
-    sid: Annotated[str, Meta(max_length=255)] = ""
-
-
-class Verified(msgspec.Struct, frozen=True):
-    """A verified token: who calls, until when (wall clock), in which session, by which key."""
-
-    principal: Principal
-    expires: float
-    issued: float
-    session: str
-    kid: str
-    vouched: Vouched  # what a gateway vouches for with this token, kept for `InternalTokens.mint`
-    digest: bytes = b""  # of the token, by which it is remembered
 
 
 class Minter:
@@ -83,7 +50,7 @@ class Minter:
 
     def mint(self, principal: Principal, now: float, *, session: str = "") -> str:
         """Mint a token for `principal`. `now` is wall-clock time, in seconds since 1970."""
-        claims = _Claims(
+        claims = Claims(
             iss=self._settings.issuer,
             sub=principal.subject,
             aud=self._settings.audience,
@@ -111,7 +78,7 @@ class Verifier:
         self._settings = settings
         self._revocations = Revocations() if revocations is None else revocations
         self._memory: dict[bytes | None, Verified] = {}
-        self._decode: Callable[[bytes], _Claims] = msgspec.json.Decoder(_Claims).decode
+        self._decode: Callable[[bytes], Claims] = msgspec.json.Decoder(Claims).decode
         self._hits = 0
         self._misses = 0
         keys.on_withdrawal(self._withdraw)
@@ -214,6 +181,17 @@ class Verifier:
         self._memory = {
             digest: held for digest, held in self._memory.items() if held.kid not in kids
         }
+
+
+def recalling(
+    verifier: Verifier, wall: Callable[[], float]
+) -> Callable[[bytes | None], Verified | None]:
+    """Return what recalls a token at the present instant."""
+
+    def recall(digest: bytes | None) -> Verified | None:
+        return verifier.recall(digest, wall())
+
+    return recall
 
 
 def digest_of(token: str) -> bytes:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from switchgear.assembly.bodies.refusals import server_metrics
-from switchgear.assembly.bodies.serving import defects_to, request_log, request_metrics, seated
+from switchgear.assembly.bodies.serving import defects_to, requests_told, seated
 from switchgear.assembly.bodies.trust import trusting
 from switchgear.assembly.bodies.web import fault_seals
 from switchgear.assembly.failures import StartError
@@ -16,7 +16,7 @@ from switchgear.assembly.roles import Answer, RoleContext
 from switchgear.assembly.routes import ACCOUNTS, HEALTH, SERVICE, is_native, routes_of
 from switchgear.assembly.topology import Endpoint, State, Topology
 from switchgear.core.clock import FINE
-from switchgear.core.observe import Observer, fan_out
+from switchgear.core.observe import Observer
 from switchgear.gateway.client_address import ClientAddress
 from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
@@ -51,7 +51,7 @@ async def gateway(context: RoleContext) -> None:
             intake=door.intake,
             run=door.run,
             problem=door.problem,
-            observer=fan_out(request_log(context.log), request_metrics(context.registry)),
+            observer=requests_told(context.log, context.registry),
             several=ClientAddress(settings.trusted_proxies).trusts,
             on_defect=defects_to(context.log),
         )

@@ -23,7 +23,15 @@ from switchgear.policy.call import Call
 from switchgear.telemetry.logs import RANKS, Log, trace_of
 from switchgear.telemetry.metrics import Counter, Histogram, Registry
 
-__all__ = ["RequestLine", "defects_to", "listen_at", "request_log", "request_metrics", "seated"]
+__all__ = [
+    "RequestLine",
+    "defects_to",
+    "listen_at",
+    "request_log",
+    "request_metrics",
+    "requests_told",
+    "seated",
+]
 
 
 _BACKLOG: Final = 4096
@@ -132,6 +140,19 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
 def _millis(seconds: float) -> float:
     """Return milliseconds, to the hundredth (`round` would write them out in digits for that)."""
     return int(seconds * 1e5 + 0.5) / 100
+
+
+def requests_told(log: Log, registry: Registry) -> Observer:
+    """Log and count requests; a defect of the one leaves the other."""
+    logged, counted = request_log(log), request_metrics(registry)
+
+    def observe(event: Any) -> None:
+        try:
+            logged(event)
+        finally:
+            counted(event)
+
+    return observe
 
 
 def request_metrics(registry: Registry, other: Observer | None = None) -> Callable[[Any], None]:

@@ -15,9 +15,9 @@ from switchgear.gateway.passage import NOBODY
 from switchgear.gateway.upstream import Upstream
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request
-from switchgear.identity.internal import InternalTokens, Vouched
+from switchgear.identity.internal import InternalTokens, minting
 from switchgear.identity.jwks import KeySet
-from switchgear.identity.tokens import TokenSettings, Verified, Verifier
+from switchgear.identity.tokens import TokenSettings, Verified, Verifier, recalling
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 
@@ -35,10 +35,7 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
     signs its own users in) no token is ours to believe.
     """
     tokens = internal_tokens(context)
-
-    def mint(vouched: Vouched, service: str, method: str, path: str, request_id: str) -> str:
-        return tokens.mint(vouched, service, method, path, request_id, time.time())
-
+    mint = minting(tokens, time.time)
     if accounts is None:
         yield Trust(lambda _: None, _nobody, mint)
         return
@@ -54,15 +51,12 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
         ),
     )
 
-    def recall(digest: bytes | None) -> Verified | None:
-        return verifier.recall(digest, time.time())
-
     async def authenticate(token: str) -> Verified:
         return await verifier.inspect(token, time.time())
 
     refreshing = asyncio.create_task(_refreshed(context, keys))
     try:
-        yield Trust(recall, authenticate, mint)
+        yield Trust(recalling(verifier, time.time), authenticate, mint)
     finally:
         refreshing.cancel()
         await asyncio.gather(refreshing, return_exceptions=True)
