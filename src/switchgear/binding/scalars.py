@@ -19,6 +19,7 @@ __all__ = ["Convert", "cookies", "is_many", "is_scalar", "many", "one", "query_v
 Convert = Callable[[str], Any]
 
 _MOST_PAIRS: Final = 100
+_SURE: Final = 19  # digits: fewer are surely no more than what 64 bits hold
 _HALF_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -44,8 +45,11 @@ def one(annotation: Any) -> Convert:
     expected = node.expected if isinstance(node, Leaf) else ""
 
     read = msgspec.convert
+    plain = annotation is int
 
     def convert(text: str) -> Any:
+        if plain and text.isdecimal() and text.isascii() and len(text) < _SURE and text[0] != "0":
+            return int(text)  # as below, at a third of the price
         if "\0" in text:
             raise ValueError(NUL)
         try:

@@ -141,7 +141,7 @@ class Host:
             until = clock() + latest
             if until < call.deadline:
                 call = replace(call, deadline=until)
-            path = {name: unquote(value) for name, value in params.items()} if params else params
+            path = _unquoted(params) if "%" in call.payload.path else params
             try:
                 result: Response = await run(replace(call, payload=HttpGiven(call, path)))
             except Fault as fault:
@@ -194,6 +194,10 @@ class Host:
         late = fault.code is Code.DEADLINE_EXCEEDED and fault.origin == self._name
         if late and call.payload.body.verdict != GOOD:
             fault.refusal = Refusal.HURRIED
+
+
+def _unquoted(params: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: unquote(value) for name, value in params.items()}
 
 
 def _asks(plan: Plan, provider: Provider | None) -> bool:
