@@ -28,16 +28,18 @@ class Memo:
 
 
 class AnswerMemo:
-    """The heads that one upstream has answered with lately.
+    """The heads that an upstream has answered with lately, `most` of them.
 
-    Within a second (for the sake of Date) many are the same. One that sets a cookie is a single
-    client's, and never kept.
+    Within a second (for the sake of Date) many are the same, and those of the processes of one
+    service are: let their pools share one. One that sets a cookie is a single client's, and never
+    kept.
     """
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_heads", "_most")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _HEADS) -> None:
         self._heads: dict[bytes, ResponseHead] = {}
+        self._most = most
 
     def read(self, head: bytes, lines: int, method: str) -> ResponseHead:
         """Read a response's head as `read_response` does, or know it."""
@@ -48,7 +50,7 @@ class AnswerMemo:
             return known
         read = read_response(head, lines, method)
         if read.status >= 200 and len(head) <= _BYTES and "set-cookie" not in read.headers:
-            if len(self._heads) >= _HEADS:
+            if len(self._heads) >= self._most:
                 self._heads.clear()
             self._heads[head] = read
         return read

@@ -79,7 +79,8 @@ class Pool:
 
     `name` is the origin of the faults it raises. `stamp` adds field lines of our own to every
     request, after everything that came from elsewhere. `room` bounds the connections of several
-    pools together. A `dialler` opens them otherwise than by a socket.
+    pools together, a `memo` knows the answers of several. A `dialler` opens connections otherwise
+    than by a socket.
 
     Raises ValueError for a TLS context that does not verify, OSError for files that it cannot have.
     """
@@ -98,6 +99,7 @@ class Pool:
         clock: Clock = FINE,
         sweep: Sweep | None = None,
         dialler: "Dialler | None" = None,
+        memo: AnswerMemo | None = None,
     ) -> None:
         self.settings = settings or ClientSettings()
         self.dialler = dialler
@@ -110,7 +112,7 @@ class Pool:
         self.stamp = stamp
         self._secure = _secure(tls, host)
         self._room = room
-        self.memo = AnswerMemo()
+        self.memo = AnswerMemo() if memo is None else memo
         self._uses = self.settings.uses or inf
         self._spread = random.random()
         self._sweep = sweep

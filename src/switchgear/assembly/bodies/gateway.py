@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from switchgear.assembly.bodies.refusals import server_metrics
@@ -21,6 +22,7 @@ from switchgear.gateway.client_address import ClientAddress
 from switchgear.gateway.door import Door
 from switchgear.gateway.onward import Trust
 from switchgear.gateway.upstream import Connector, Member, Upstream
+from switchgear.http.memo import AnswerMemo
 from switchgear.http.pool import Pool, deadline_line
 from switchgear.http.room import Room
 from switchgear.http.server import Drive, Server
@@ -30,6 +32,7 @@ from switchgear.policy.shedder import Shedder
 __all__ = ["gateway"]
 
 # One that is starting has no address yet, one that is down has none any more.
+_ANSWERS: Final = 256  # heads of answers that are known by their bytes
 _THERE: Final = frozenset({State.READY, State.UNROUTABLE, State.DRAINING})
 _LAG_EVERY: Final = 0.05  # seconds between two looks at how late the loop runs
 
@@ -144,15 +147,20 @@ def _member(endpoint: Endpoint) -> Member:
 
 def _connector(context: RoleContext) -> Connector:
     settings = context.settings.client
-    room = Room(settings.connections_in_all)
+    make = partial(
+        Pool,
+        settings=settings,
+        stamp=deadline_line,
+        room=Room(settings.connections_in_all),
+        memo=AnswerMemo(_ANSWERS),
+    )
 
     def connect(name: str, address: str) -> Pool:
         kind, _, rest = address.partition(":")
         if kind == "unix":
-            return Pool(settings=settings, path=rest, name=name, stamp=deadline_line, room=room)
+            return make(path=rest, name=name)
         host, _, port = rest.rpartition(":")
-        host = host.strip("[]")
-        return Pool(host, int(port), settings, name=name, stamp=deadline_line, room=room)
+        return make(host.strip("[]"), int(port), name=name)
 
     return connect
 
