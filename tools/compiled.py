@@ -1,7 +1,7 @@
 """Keep a compiled build beside the sources, as a user would have it installed.
 
 `python tools/compiled.py FOLDER`: build the wheel anew where anything of it has changed, unpack it
-into FOLDER, and print where it is. It takes two minutes, and needs a C compiler and Python's
+into FOLDER, and print where it is. It takes three minutes, and needs a C compiler and Python's
 headers. Exit code 3: one of them is missing, and the reason is said.
 """
 
@@ -81,7 +81,7 @@ def main(folder: Path) -> int:
             if reason:
                 print(f"dev: nothing is compiled here: {reason}", file=sys.stderr)
                 return IMPOSSIBLE
-            print("dev: compiling, which takes about two minutes ...", file=sys.stderr)
+            print("dev: compiling, which takes about three minutes ...", file=sys.stderr)
             try:
                 build(folder)
             except subprocess.CalledProcessError:
