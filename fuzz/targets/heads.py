@@ -8,11 +8,10 @@ import h11
 
 from fuzz.cuts import reader
 from switchgear.http.fields import read_fields
+from switchgear.http.head import Memo
 from switchgear.http.heads import (
     CHUNKED,
     UNTIL_CLOSE,
-    Fields,
-    Memory,
     RequestHead,
     incomplete,
     read_request,
@@ -38,13 +37,6 @@ _READ: Final = [("x-one", "1"), ("content-length", "12"), ("x-two", "")]
 Pairs = list[tuple[str, str]]
 
 
-class Memo:
-    """What a connection remembers."""
-
-    block = b""
-    fields: Fields | None = None
-
-
 def request_heads(data: bytes) -> None:
     """Read a request head: strictly, alike with and without a memo, and as h11 reads it."""
     (flavour,), data = reader(data, 1)
@@ -59,7 +51,8 @@ def request_heads(data: bytes) -> None:
     memo = Memo()
     _request(b"GET /m HTTP/1.1\r\nHost: a\r\n\r\n", limits, memo)
     for _ in range(2):
-        assert _request(wire, limits, memo) == head
+        again = _request(wire, limits, memo)
+        assert (again and again.told()) == (head and head.told())
     if head is None:
         return
     for size in {1, end // 2, end - 4, end - 1, flavour % end}:
@@ -78,7 +71,7 @@ def _refused_for_good(data: bytes, limits: ServerSettings) -> None:
     assert head is None or data.startswith(b"\r\n"), "refused early, and taken when it was whole"
 
 
-def _request(wire: bytes, limits: ServerSettings, memo: Memory | None = None) -> RequestHead | None:
+def _request(wire: bytes, limits: ServerSettings, memo: Memo | None = None) -> RequestHead | None:
     try:
         return read_request(wire, limits, memo)
     except Fault as fault:

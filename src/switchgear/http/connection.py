@@ -15,11 +15,11 @@ from switchgear.core.drivers import Parked, step
 from switchgear.http.corked import corked
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.half_close import HalfClosed
+from switchgear.http.head import Memo
 from switchgear.http.heads import incomplete, read_request
 from switchgear.http.incoming import Incoming, begun
 from switchgear.http.limits import UNIX
 from switchgear.http.link import Link
-from switchgear.http.memo import Memo
 from switchgear.http.message import Request
 from switchgear.http.refusals import reason_of, refuse, status_of
 from switchgear.http.stream import EMPTY, Body

@@ -8,10 +8,10 @@ token. Source: RFC 9112, RFC 9110.
 import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
 from switchgear.http.fields import read_fields
-from switchgear.http.head import Fields, RequestHead
+from switchgear.http.head import Fields, Memo, RequestHead, ResponseHead
 from switchgear.http.headers import Headers
 from switchgear.http.refusals import refuse
 from switchgear.http.target import normalise
@@ -24,7 +24,6 @@ __all__ = [
     "CHUNKED",
     "UNTIL_CLOSE",
     "Fields",
-    "Memory",
     "RequestHead",
     "ResponseHead",
     "incomplete",
@@ -66,23 +65,6 @@ _SINGLE: Final = frozenset(
         "upgrade",
     }
 )
-
-
-class Memory(Protocol):
-    """Where the field lines of a connection's last request are kept, and what they said."""
-
-    block: bytes
-    fields: Fields | None
-
-
-class ResponseHead(NamedTuple):
-    """A response's head. `length` counts the body's bytes, or is CHUNKED or UNTIL_CLOSE."""
-
-    status: int
-    minor: int
-    headers: Headers
-    length: int
-    keep_alive: bool
 
 
 Lookup = Callable[[str], str | None]
@@ -127,7 +109,7 @@ def _keeps_alive(field: Lookup, minor: int) -> bool:
     return "close" not in options and (minor == 1 or "keep-alive" in options)
 
 
-def read_request(head: bytes, limits: "ServerSettings", memo: Memory | None = None) -> RequestHead:
+def read_request(head: bytes, limits: "ServerSettings", memo: Memo | None = None) -> RequestHead:
     """Read one request head, up to and with its blank line.
 
     Raises Fault for whatever two parsers could read differently: rules 20, 21 and 24.
@@ -135,7 +117,8 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memory | None = No
     if len(head) > limits.head_bytes:
         raise _head_too_large(limits)
     line_end = head.find(b"\r\n") + 2
-    if line_end > limits.target_bytes + _LINE_ROOM:
+    longest = limits.target_bytes
+    if line_end > longest + _LINE_ROOM:
         raise _target_too_large(limits)
     line = head[:line_end].decode("latin-1").split(" ")
     if len(line) == 3 and line[0] in _METHODS and line[2] == "HTTP/1.1\r\n":
@@ -143,7 +126,7 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memory | None = No
         minor = 1
     else:
         method, target, minor = _odd_line(head[:line_end])
-    if len(target) > limits.target_bytes:
+    if len(target) > longest:
         raise _target_too_large(limits)
     block = head[line_end:]
     if memo is not None and block == memo.block and minor:
@@ -157,7 +140,6 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memory | None = No
         path, query = normalise(target)
     else:
         path, query = _odd_target(method, target, fields.host, connect=limits.connect_method)
-    longest = limits.target_bytes
     # What is escaped grows, and the next hop measures what is forwarded.
     if 3 * len(target) > longest and len(path) + len(query) + bool(query) > longest:
         raise _target_too_large(limits)
@@ -189,7 +171,7 @@ def _read(block: bytes, minor: int, lines: int) -> Fields:
         if expect.lower() != "100-continue":
             raise refuse("expectation", f"the expectation {expect[:40]!r} is unknown", status=417)
         expects = minor == 1
-    return Fields(headers, host, length, keep, expects, upgrade)
+    return Fields(headers, host, length, keep_alive=keep, expects=expects, upgrade=upgrade)
 
 
 def incomplete(buffer: bytes, at: int, scanned: int, limits: "ServerSettings") -> Fault | None:
@@ -293,4 +275,4 @@ def read_response(head: bytes, lines: int, method: str) -> ResponseHead:
         length = 0
     elif length is None:
         length, keep = UNTIL_CLOSE, False
-    return ResponseHead(status, minor, headers, length, keep)
+    return ResponseHead(status, minor, headers, length, keep_alive=keep)

@@ -6,25 +6,13 @@ loses nothing. They are few and short, so that nobody can fill our memory with t
 
 from typing import Final
 
-from switchgear.http.heads import Fields, ResponseHead, read_response
+from switchgear.http.head import ResponseHead
+from switchgear.http.heads import read_response
 
-__all__ = ["AnswerMemo", "Memo"]
+__all__ = ["AnswerMemo"]
 
 _BYTES: Final = 1024
 _HEADS: Final = 32
-
-
-class Memo:
-    """The field lines that a connection's last request had, and what they said.
-
-    Most clients repeat them byte for byte.
-    """
-
-    __slots__ = ("block", "fields")
-
-    def __init__(self) -> None:
-        self.block = b""
-        self.fields: Fields | None = None
 
 
 class AnswerMemo:

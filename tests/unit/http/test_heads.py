@@ -166,7 +166,7 @@ ACCEPTED = [
 def test_a_plain_request_is_read(head: bytes, read: tuple[str, str, int, bool]) -> None:
     got = request(head)
     assert (got.path, got.query, got.fields.length, got.fields.keep_alive) == read
-    assert request(head) == got  # the shared parser carries nothing over
+    assert request(head).told() == got.told()  # the shared parser carries nothing over
 
 
 def test_values_are_trimmed_and_names_lowered() -> None:
