@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mypyc.build import mypycify
-from setuptools import setup
+from setuptools import setup  # type: ignore[import-untyped]  # it ships no types
 
 PLACE: Final = '#include "__native_'
 AWAITS: Final = "= CPy_GetCoro("

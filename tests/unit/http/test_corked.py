@@ -36,6 +36,18 @@ class Kept(Transport):
         self.closed = True
 
 
+class Noted(list[Any]):
+    """Notes what comes in an order that several share."""
+
+    def __init__(self, order: list[tuple[int, Any]], number: int) -> None:
+        super().__init__()
+        self.order = order
+        self.number = number
+
+    def append(self, data: Any) -> None:
+        self.order.append((self.number, data))
+
+
 def made() -> tuple[Corked, Kept]:
     kept = Kept()
     return corked(kept, asyncio.get_running_loop()), kept
@@ -61,7 +73,7 @@ async def test_each_connection_has_its_own_bytes_in_the_order_in_which_they_wrot
     order: list[tuple[int, bytes]] = []
     several = [made() for _ in range(3)]
     for number, (one, kept) in enumerate(several):
-        kept.write = lambda data, number=number: order.append((number, data))  # type: ignore[method-assign]
+        kept.done = Noted(order, number)
         one.write(b"a%d" % number)
     several[0][0].write(b"b0")
     await asyncio.sleep(0)
