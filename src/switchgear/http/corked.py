@@ -16,16 +16,16 @@ __all__ = ["ENOUGH", "Corked", "Outbox", "corked", "outbox_of"]
 
 ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
 _MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
-_BARE: Final = Context()
 
 
 class Outbox:
     """The transports of one loop that have something to write when its turn is over."""
 
-    __slots__ = ("_due", "_loop", "_waiting")
+    __slots__ = ("_bare", "_due", "_loop", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._bare = Context()  # its own: a Context is entered by one thread at a time
         self._waiting: list[Corked] = []
         self._due = False
 
@@ -37,7 +37,7 @@ class Outbox:
             self.flush()
         elif not self._due:
             self._due = True
-            self._loop.call_soon(self._turn, context=_BARE)
+            self._loop.call_soon(self._turn, context=self._bare)
 
     def _turn(self) -> None:
         self._due = False

@@ -1,6 +1,8 @@
 """What is written in one turn of the loop leaves together, whole and in order."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -156,3 +158,32 @@ async def test_one_that_cannot_write_does_not_keep_the_others_from_it() -> None:
 
 async def test_a_loop_has_one_outbox() -> None:
     assert outbox_of(asyncio.get_running_loop()) is outbox_of(asyncio.get_running_loop())
+
+
+def test_the_loops_of_two_threads_write_at_once() -> None:
+    """The one is amid a write, which lets the other thread run, when the other writes, too."""
+    begun, done = threading.Event(), threading.Event()
+
+    class Slow(Kept):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            super().write(data)
+            begun.set()
+            assert done.wait(5)
+
+    async def slow() -> list[Any]:
+        kept = Slow()
+        corked(kept, asyncio.get_running_loop()).write(b"a")
+        await asyncio.sleep(0)
+        return kept.done
+
+    async def quick() -> list[Any]:
+        assert begun.wait(5)
+        one, kept = made()
+        one.write(b"b")
+        await asyncio.sleep(0)
+        done.set()
+        return kept.done
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(asyncio.run, slow()), threads.submit(asyncio.run, quick())
+        assert (first.result(10), second.result(10)) == ([b"a"], [b"b"])
