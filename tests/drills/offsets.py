@@ -28,7 +28,18 @@ from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.policy.shedder import Shedder, ShedderSettings
 from tests.integration.http.harness import listen
 
-__all__ = ["DEADLINE", "FAULTS", "SHAPES", "Case", "Got", "Outcome", "Shape", "Stand", "standing"]
+__all__ = [
+    "DEADLINE",
+    "FAULTS",
+    "SHAPES",
+    "Case",
+    "Got",
+    "Outcome",
+    "Shape",
+    "Stand",
+    "marker_of",
+    "standing",
+]
 
 BEAT: Final = 0.01
 DEADLINE: Final = 0.5  # seconds, of the route; and of a body that brings nothing
@@ -46,6 +57,11 @@ class Shape(NamedTuple):
         return self.head + self.frame(body_of(marker))
 
 
+def marker_of(letter: str, number: int) -> str:
+    """Name an answer: by two letters, for one could be made another by a byte that is changed."""
+    return f"{letter * 2}{number:05}"
+
+
 def body_of(marker: str) -> bytes:
     return f"<{marker}|the body of {marker}>".encode()
 
@@ -56,7 +72,7 @@ def _chunked(body: bytes) -> bytes:
     return chunks + b"0\r\nX-Sum: 1\r\n\r\n"
 
 
-_SIZE: Final = len(body_of("a00000"))
+_SIZE: Final = len(body_of(marker_of("a", 0)))
 SHAPES: Final = (
     Shape("counted", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % _SIZE, lambda body: body),
     Shape("chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", _chunked),
@@ -231,8 +247,8 @@ class Stand:
             client = _Client(self._gateway.port)
             self._pulse.begin(case.number)
             try:
-                first = await client.get(f"/{case.number}/a{case.number:05}")
-                second = await client.get(f"/{case.number}/b{case.number:05}")
+                first = await client.get(f"/{case.number}/{marker_of('a', case.number)}")
+                second = await client.get(f"/{case.number}/{marker_of('b', case.number)}")
             finally:
                 await client.close()
                 await lane.close()

@@ -18,7 +18,18 @@ from typing import Any
 
 import pytest
 
-from tests.drills.offsets import DEADLINE, FAULTS, SHAPES, Case, Got, Outcome, body_of, standing
+from tests.drills.offsets import (
+    DEADLINE,
+    FAULTS,
+    SHAPES,
+    Case,
+    Got,
+    Outcome,
+    Shape,
+    body_of,
+    marker_of,
+    standing,
+)
 
 AT_ONCE = 5  # cases at a time: how late our own loop may run is not what is looked at
 HANGING_AT_ONCE = 16  # they do little else, once they have begun
@@ -35,7 +46,7 @@ def matrix(stride: int) -> Iterator[Case]:
     """Yield the cases: of all offsets, or of one in `stride` and where something begins or ends."""
     number = 0
     for shape in SHAPES:
-        size, head = len(shape.wire("a00000")), len(shape.head)
+        size, head = len(shape.wire(marker_of("a", 0))), len(shape.head)
         edges = {0, 1, head - 1, head, head + 1, size - 1, size}
         for place, fault in enumerate(FAULTS):
             for offset in range(size + 1):
@@ -97,13 +108,13 @@ def lies(outcome: Outcome) -> Iterator[str]:
     """Yield what is not true of an answer, however busy the machine is."""
     case = outcome.case
     for got, letter, other in ((outcome.first, "a", "b"), (outcome.second, "b", "a")):
-        if f"{other}{case.number:05}".encode() in got.body:
+        if marker_of(other, case.number).encode() in got.body:
             yield "bytes of the other answer"
         if got.end not in ("complete", "cut"):
             yield f"an answer that is none: {got.end}"
         elif got.end == "cut" and not got.status:
             yield "cut without a word"
-        body = body_of(f"{letter}{case.number:05}")
+        body = body_of(marker_of(letter, case.number))
         if got.end == "complete" and not got.told() and not faithful(case, got, body):
             yield f"complete, and is {got.status} {got.body!r}"
 
@@ -137,7 +148,7 @@ def faithful(case: Case, got: Got, body: bytes) -> bool:
 
 def expected(case: Case, *, retried: bool) -> set[str]:
     """Return how the first request may end."""
-    head, size = len(case.shape.head), len(case.shape.wire("a00000"))
+    head, size = len(case.shape.head), len(case.shape.wire(marker_of("a", 0)))
     if case.fault in ("", "slice") or (case.offset >= size and case.fault != "insert"):
         lasts = case.shape.name == "until close" and case.fault in ("hang", "reset")
         return {"answered", "cut", "typed"} if lasts else {"answered"}
@@ -171,6 +182,17 @@ def judged(outcomes: list[Outcome], *, retried: bool, seed: int) -> None:
     missing = [fault for fault in FAULTS if not injected[fault]]
     assert not missing, f"INVALID: {missing} never took: {injected}"
     assert not bad, f"{len(bad)} of {len(outcomes)}:\n" + "\n".join(bad[:40])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_no_byte_that_is_changed_or_added_makes_one_answer_the_other(shape: Shape) -> None:
+    """Else the drill would take what it did itself for the bytes of another answer."""
+    for letter, other in ("ab", "ba"):
+        wire, forged = shape.wire(marker_of(letter, 188)), marker_of(other, 188).encode()
+        for at in range(len(wire) + 1):
+            for byte in range(256):
+                assert forged not in wire[:at] + bytes([byte]) + wire[at + 1 :]
+                assert forged not in wire[:at] + bytes([byte]) + wire[at:]
 
 
 @pytest.mark.timeout(120)
