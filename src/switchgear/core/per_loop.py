@@ -16,17 +16,17 @@ class PerLoop(Generic[Kept]):
     with a new loop has those of closed ones forgotten.
     """
 
-    __slots__ = ("_make", "kept")
+    __slots__ = ("_kept", "_make")
 
     def __init__(self, make: Callable[[AbstractEventLoop], Kept]) -> None:
         self._make = make
-        self.kept: dict[AbstractEventLoop, Kept] = {}
+        self._kept: dict[AbstractEventLoop, Kept] = {}
 
     def of(self, loop: AbstractEventLoop) -> Kept:
         """Return what a loop has."""
-        made = self.kept.get(loop)
+        made = self._kept.get(loop)
         if made is None:
-            for old in [one for one in self.kept if one.is_closed()]:
-                del self.kept[old]
-            made = self.kept[loop] = self._make(loop)
+            for old in [one for one in self._kept if one.is_closed()]:
+                del self._kept[old]
+            made = self._kept[loop] = self._make(loop)
         return made

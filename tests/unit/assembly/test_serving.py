@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from switchgear.assembly.bodies.serving import listen_at, request_log, request_metrics
+from switchgear.assembly.bodies.serving import (
+    listen_at,
+    request_log,
+    request_metrics,
+    requests_told,
+)
 from switchgear.assembly.failures import StartError
 from switchgear.gateway.passage import Passage
 from switchgear.http.events import Turned
@@ -138,3 +143,20 @@ def test_a_path_that_is_too_long_is_the_systems_to_refuse(tmp_path: Path) -> Non
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
+
+
+class Broken:
+    """A writer that has a defect."""
+
+    def put(self, line: bytes) -> bool:
+        raise LookupError(line)
+
+
+def test_a_request_whose_line_cannot_be_written_is_counted_all_the_same() -> None:
+    registry = Registry()
+    observe = requests_told(Log(Broken(), "gateway-1"), registry)
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            observe(exchanged(route="GET /a"))
+    (count,) = [family for family in registry.snapshot() if family.name == "http_requests_total"]
+    assert [series.value for series in count.series] == [2]

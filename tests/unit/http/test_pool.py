@@ -369,11 +369,7 @@ async def test_what_comes_before_the_request_has_left_does_not_answer_it(how: st
     await done(pool)
     task = asyncio.ensure_future(pool(ask("GET", repeatable=True)))
     await take_up(pool)
-    kept = wires(pool)[0]
-    if how == "bytes":
-        kept.protocol.data_received(EMPTY)
-    else:
-        kept.protocol.connection_lost(None)
+    kept = spoilt(pool, how)
     await turns()
     assert not task.done()
     assert len(wires(pool)) == 2
@@ -390,11 +386,7 @@ async def test_it_had_no_effect_either(how: str) -> None:
     await done(pool)
     task = asyncio.ensure_future(pool(ask("POST", body=b"x")))
     await take_up(pool)
-    kept = wires(pool)[0]
-    if how == "bytes":
-        kept.protocol.data_received(EMPTY)
-    else:
-        kept.protocol.connection_lost(None)
+    kept = spoilt(pool, how)
     with pytest.raises(Fault) as caught:
         await task
     assert caught.value.effect is Effect.NONE
@@ -432,6 +424,40 @@ async def test_an_answer_may_come_while_a_piece_of_the_body_is_on_its_way() -> N
     assert (await task).status == 415
     assert pool.counters.poisoned == 0
     await closed(pool)
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["its head has left", "nothing has left"])
+async def test_nobody_says_that_a_body_that_was_begun_had_no_effect(left: bool) -> None:
+    """Pieces of it are used up: who sent it again would send another one."""
+    pool = wired()
+    await done(pool)
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def produced() -> AsyncIterator[bytes]:
+        while True:
+            yield await pieces.get()
+
+    request = Request.of("POST", "/", body=Produced(produced()))
+    task = asyncio.ensure_future(pool(Call(request, clock() + 3.0)))
+    if left:
+        await turns()
+    pieces.put_nowait(b"piece")
+    await take_up(pool)
+    spoilt(pool, "an end")
+    with pytest.raises(Fault) as caught:
+        await task
+    assert caught.value.effect is Effect.UNKNOWN
+    await closed(pool)
+
+
+def spoilt(pool: Pool, how: str) -> Wire:
+    """Have the first connection end, or bring bytes that nobody asked for."""
+    kept = wires(pool)[0]
+    if how == "bytes":
+        kept.protocol.data_received(EMPTY)
+    else:
+        kept.protocol.connection_lost(None)
+    return kept
 
 
 async def take_up(pool: Pool) -> None:

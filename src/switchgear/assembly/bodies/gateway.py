@@ -82,7 +82,7 @@ def _endpoints(context: RoleContext) -> int:
 
 
 def _upstreams(context: RoleContext) -> dict[str, Upstream]:
-    transitions, connect = _transitions(context), _connector(context)
+    transitions, room = _transitions(context), Room(context.settings.client.connections_in_all)
     seals = fault_seals(context)
 
     def unseal(sealed: str) -> str | None:
@@ -92,7 +92,7 @@ def _upstreams(context: RoleContext) -> dict[str, Upstream]:
         service: Upstream(
             service,
             context.settings.gateway,
-            connect,
+            _connector(context, room),
             random=random.random,
             transitions=transitions,
             unseal=unseal,
@@ -145,13 +145,13 @@ def _member(endpoint: Endpoint) -> Member:
     return Member(endpoint.label, endpoint.address, endpoint.generation, routable)
 
 
-def _connector(context: RoleContext) -> Connector:
-    settings = context.settings.client
+def _connector(context: RoleContext, room: Room) -> Connector:
+    """Return what connects to the processes of one service, which answer alike."""
     make = partial(
         Pool,
-        settings=settings,
+        settings=context.settings.client,
         stamp=deadline_line,
-        room=Room(settings.connections_in_all),
+        room=room,
         memo=AnswerMemo(_ANSWERS),
     )
 
