@@ -273,6 +273,20 @@ def test_whatever_comes_of_it_both_ways_are_the_same(what: str, end: str) -> Non
 
 
 @pytest.mark.parametrize("express", [True, False])
+def test_an_early_hint_goes_on_by_both_ways(express: bool) -> None:
+    lines, taken = told(
+        [Ask(0, "mine", ("hint",)), Ask(2, "old", ("hint",), 1)], "usual", express=express
+    )
+    mine, old = (next(line for line in lines if line.startswith(f"({n}, [")) for n in (6, 7))
+    hint = r"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n"
+    assert mine.count(hint) == mine.count("HTTP/1.1 200 OK") == 1
+    assert mine.index(hint) < mine.index("HTTP/1.1 200 OK")
+    assert "103" not in old
+    assert "HTTP/1.1 200 OK" in old
+    assert taken == (WARM + 2 if express else 0)
+
+
+@pytest.mark.parametrize("express", [True, False])
 def test_a_defect_of_ours_is_answered_and_reported(express: bool) -> None:
     """No more is promised of it: what has been asked before may not be counted by the gates."""
     history: History = [Event(0, "unsigned"), Ask(1), Event(2, "signed"), Ask(3)]

@@ -150,6 +150,6 @@ ENTRIES = [
     fine("an upstream of HTTP/1.0 that keeps alive is used again",
          b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     fine("informational answers are followed by the one",
-         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok",
+         b"HTTP/1.1 102 Processing\r\nA: b\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok",
          b"ok"),
 ]  # fmt: skip

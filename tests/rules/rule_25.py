@@ -12,6 +12,7 @@ __all__ = ["ENTRIES"]
 GET = b"GET / HTTP/1.1"
 OK = b"HTTP/1.1 200 OK\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINT = b"HTTP/1.1 103 Early Hints\r\n"
 EXPECT = b"Expect: 100-continue"
 ASK = head(b"POST / HTTP/1.1", b"Content-Length: 1") + b"x"
 ASKED = plain(b"/", b"content-length: 1", method=b"POST") + b"x"
@@ -81,8 +82,20 @@ ENTRIES = [
           "417 expectation, closed", b""),
     through("an upstream's 100 stays with us", head(GET), "200, kept",
             CONTINUE + OK + b"Content-Length: 2\r\n\r\nok", plain()),
-    through("an upstream's 103 stays with us", head(GET), "200, kept",
-            b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", plain()),
+    through("an upstream's early hint goes on, its links alone", head(GET), "103 200, kept",
+            HINT + b"Link: </x>\r\nA: b\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", plain(),
+            has=b"103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200"),
+    through("hints go on each for itself, on a kept connection, too",
+            head(GET) + head(GET), "103 103 200 103 103 200, kept",
+            HINT + b"Link: </x>\r\n\r\n" + HINT + b"Link: </y>\r\n\r\n" + OK
+            + b"Content-Length: 2\r\n\r\nok", plain() + plain()),
+    through("a hint of nothing stays with us", head(GET), "200, kept",
+            HINT + b"A: b\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", plain()),
+    through("a hint does not reach a client of HTTP/1.0", head(b"GET / HTTP/1.0"), "200, closed",
+            HINT + b"Link: </x>\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", plain()),
+    through("a 102 stays with us", head(GET), "200, kept",
+            b"HTTP/1.1 102 Processing\r\nLink: </x>\r\n\r\n" + OK
+            + b"Content-Length: 2\r\n\r\nok", plain()),
     through("an upstream's 100 does not reach a client of HTTP/1.0", head(b"GET / HTTP/1.0"),
             "200, closed", CONTINUE + OK + b"Content-Length: 2\r\n\r\nok", plain()),
     # Without a body

@@ -142,7 +142,7 @@ class Express:
         slot.add(sent)
         sent.slot = slot
         pool.counters.requests += 1
-        connection.launch(sent.waiter, request.method, wire, limit)
+        connection.launch(sent.waiter, call, wire, limit)
         return sent
 
     def _wire(
@@ -209,9 +209,8 @@ class Express:
             connection.recall(sent.waiter)
             if sent.call.repeatable and connection.stale(sent.error):
                 sent.error = None
-                method = exchange.call.payload.method
                 try:
-                    sent.answer = await connection.pool.again(method, sent.wire, sent.limit)
+                    sent.answer = await connection.pool.again(sent.call, sent.wire, sent.limit)
                 except BaseException as error:  # noqa: BLE001 - as above
                     sent.error = error
         answer = sent.answer

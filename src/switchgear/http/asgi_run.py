@@ -24,7 +24,7 @@ from switchgear.http.asgi_scope import EARLY_HINT, PATHSEND, TRAILERS
 from switchgear.http.asgi_shape import Head, piece, trailers_of
 from switchgear.http.headers import Headers
 from switchgear.http.lifespan import Message
-from switchgear.http.message import Request, Response, StreamResponse
+from switchgear.http.message import Request, Response, StreamResponse, hint
 from switchgear.http.stream import Stream, Whole
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import declared
@@ -240,11 +240,9 @@ class Run:
     def _hint(self, message: Message) -> None:
         if self._state is not State.START:
             raise RuntimeError("an early hint comes before the answer")
-        links = [("link", bytes(link).decode("latin-1")) for link in message["links"]]
-        fields = Headers(links).wire()
-        arrival = self.call.payload.arrival
-        if arrival is not None and arrival.exchange is not None and not self.head.done():
-            arrival.exchange.inform(self.call.payload, fields)
+        links = Headers([("link", bytes(link).decode("latin-1")) for link in message["links"]])
+        if not self.head.done():
+            hint(self.call, links)
 
     async def _body(self, data: bytes, more: bool) -> None:
         head = self._head

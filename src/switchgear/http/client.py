@@ -16,7 +16,7 @@ from switchgear.http.bodies import Decoder, decoder
 from switchgear.http.corked import Corked, corked
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead
-from switchgear.http.message import Request, Response, StreamResponse, Upgrade
+from switchgear.http.message import Request, Response, StreamResponse, Upgrade, hint
 from switchgear.http.outgoing import Outgoing, framed
 from switchgear.http.patience import Patience, Waiter
 from switchgear.http.refusals import reason_of
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Upstream"]
 
 INTERIM: Final = 8  # informational answers before the final one
+HINT: Final = 103
 
 
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_buffer", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
+    __slots__ = ("_buffer", "_call", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
                  "_outgoing", "_paused", "_whole", "heard", "lost", "transport", "uses",
                  "why")  # fmt: skip
 
@@ -50,6 +51,7 @@ class Upstream(Patience):
         self.heard = False  # whether anything of the present answer has come
         self.why = ""  # it ended, as soon as it has
         self._loop = asyncio.get_running_loop()
+        self._call: Call[Request] | None = None  # until the head of its answer is there
         self._method = ""
         self._whole = False  # the request was given as a whole
         self._key = ""  # of the WebSocket handshake that is under way
@@ -69,19 +71,19 @@ class Upstream(Patience):
 
         Raises Fault when there was none, or none that can be believed.
         """
-        method, body, by = call.payload.method, call.payload.body, call.deadline
+        body, by = call.payload.body, call.deadline
         if isinstance(body, Whole):
-            return await self.carry(method, framed(head, method, body.data), by, key)
+            return await self.carry(call, framed(head, call.payload.method, body.data), by, key)
         waiter = self._waiting()
-        self.launch(waiter, method, b"", by)
+        self.launch(waiter, call, b"", by)
         self._outgoing = Outgoing(self, body)
         self._outgoing.start(head)
         return await self._answer_to(waiter)
 
-    async def carry(self, method: str, wire: bytes, by: float, key: str = "") -> Response:
+    async def carry(self, call: Call[Request], wire: bytes, by: float, key: str = "") -> Response:
         """Send a request as it is on the wire, and return its answer. Raises as `exchange` does."""
         waiter = self._waiting()
-        self.launch(waiter, method, wire, by)
+        self.launch(waiter, call, wire, by)
         self._key = key
         return await self._answer_to(waiter)
 
@@ -95,14 +97,15 @@ class Upstream(Patience):
             self.recall(waiter)
             raise
 
-    def launch(self, waiter: Waiter, method: str, wire: bytes, by: float) -> None:
-        """Send a request as it is on the wire; `waiter` gets its answer, or why there is none.
+    def launch(self, waiter: Waiter, call: Call[Request], wire: bytes, by: float) -> None:
+        """Send a call's request as it is on the wire; `waiter` gets its answer, or why not.
 
         It must come before the instant `by`.
         """
         self.uses += 1
         self.heard = False
-        self._method = method
+        self._call = call
+        self._method = call.payload.method
         self._whole = bool(wire)
         self._key = ""
         self._interim = 0
@@ -120,7 +123,7 @@ class Upstream(Patience):
     def recall(self, waiter: Waiter) -> None:
         """Be told that nobody waits for the answer any more: it failed, or was called off."""
         if self._waiter is waiter:
-            self._waiter = None
+            self._waiter = self._call = None
             self._abort("left")
         elif not waiter.cancelled() and waiter.exception() is None:
             # It was called off with the answer in hand: the connection may be another's by now.
@@ -186,6 +189,8 @@ class Upstream(Patience):
                 return
             if head.status == 101 or self._interim > INTERIM:
                 raise Fault(Code.UNAVAILABLE, f"an answer {head.status} that was not asked for")
+            if head.status == HINT and self._call is not None:
+                hint(self._call, head.headers)
         data, self._buffer = self._buffer, b""
         self._keep = head.keep_alive
         self._answer(head, data)
@@ -194,6 +199,7 @@ class Upstream(Patience):
         """Give the connection away: from here on it speaks WebSocket."""
         check_switch(head.headers, self._key)
         waiter, self._waiter = self._waiter, None
+        self._call = None
         early, self._buffer = self._buffer, b""
         self.unwatch()
         self.why = "switched"
@@ -218,7 +224,7 @@ class Upstream(Patience):
                 return
         if rest:
             raise Fault(Code.UNAVAILABLE, f"{len(rest)} bytes follow the answer")
-        self._waiter = None
+        self._waiter = self._call = None
         self._done()
         waiter.set_result(Response(head.status, head.headers, body))
 
@@ -230,7 +236,7 @@ class Upstream(Patience):
         self.watch(self._moved + self.pool.settings.body_timeout)
         if first:
             stream.feed(first)
-        self._waiter = None
+        self._waiter = self._call = None
         waiter.set_result(StreamResponse(head.status, head.headers, stream))
 
     def _more(self, data: bytes) -> None:
@@ -328,7 +334,7 @@ class Upstream(Patience):
         """End the exchange in progress by an error, and the connection with it."""
         waiter, self._waiter = self._waiter, None
         stream, self._stream = self._stream, None
-        self._decoder = None
+        self._decoder = self._call = None
         self._abort(why)
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)

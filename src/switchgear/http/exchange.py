@@ -19,6 +19,7 @@ from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.fault import Code, Fault
+from switchgear.policy.trail import Trail
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
@@ -142,9 +143,9 @@ class Exchange:
 
     # Writing
 
-    def inform(self, request: Request, fields: bytes) -> None:
-        """Send an early hint (RFC 8297), unless `request` is another's or its answer has begun."""
-        if self.call.payload is request and self.minor and not self._status:
+    def inform(self, trail: Trail, fields: bytes) -> None:
+        """Send an early hint (RFC 8297), unless `trail` is another's or the answer has begun."""
+        if self.call.trail is trail and self.minor and not self._status:
             self._connection.send(_HINT + fields + b"\r\n")
 
     def _whole(self, response: Response) -> None:

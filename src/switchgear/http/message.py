@@ -12,10 +12,12 @@ import msgspec
 from switchgear.http.headers import Headers
 from switchgear.http.refusals import reason_of
 from switchgear.http.stream import EMPTY, Body, Produced, Whole
+from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
+from switchgear.policy.trail import Trail
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["JSON", "NOTHING", "Arrival", "Request", "Response", "StreamResponse", "Upgrade",
+__all__ = ["JSON", "NOTHING", "Arrival", "Request", "Response", "StreamResponse", "Upgrade", "hint",
            "json_response"]  # fmt: skip
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Interim(Protocol):
     """An exchange that can say something before its answer."""
 
-    def inform(self, request: "Request", fields: bytes) -> None: ...
+    def inform(self, trail: Trail, fields: bytes) -> None: ...
 
 
 class Arrival(Protocol):
@@ -138,6 +140,20 @@ class StreamResponse(Response):
 
 class Upgrade(StreamResponse):
     """An answer after which the connection speaks WebSocket: a 101 whose body is a `Tunnel`."""
+
+
+def hint(call: Call[Request], headers: Headers) -> None:
+    """Hand an early hint on to where a call's request came from, if anybody is to be told.
+
+    Its links alone: no other field means anything before the answer.
+
+    Source: RFC 8297; RFC 9110, section 15.2.
+    """
+    arrival = call.payload.arrival
+    exchange = None if arrival is None else arrival.exchange
+    links = [pair for pair in headers.forwardable() if pair[0] == "link"]
+    if exchange is not None and links:
+        exchange.inform(call.trail, Headers.parsed(links, None).wire())
 
 
 def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:

@@ -156,10 +156,10 @@ class Pool:
         connection = await self.connect(call.deadline)
         return await connection.exchange(call, head, key)
 
-    async def again(self, method: str, wire: bytes, by: float) -> Response:
+    async def again(self, call: Call[Request], wire: bytes, by: float) -> Response:
         """Send a request once more, on a fresh connection: the kept one had been dead."""
         self.counters.stale += 1
-        return await (await self.connect(by)).carry(method, wire, by)
+        return await (await self.connect(by)).carry(call, wire, by)
 
     def _head(self, call: Call[Request], request: Request) -> bytes:
         """Write a request's head up to its framing."""
