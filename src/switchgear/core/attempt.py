@@ -13,6 +13,7 @@ from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
 from switchgear.core.invocation import invokes
 from switchgear.core.kit import Kit
+from switchgear.core.marks import because, marks_of
 from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
 from switchgear.core.permits import Held, answered, settle, split
@@ -138,11 +139,13 @@ class Attempt:
 
     def lost(self, error: BaseException, cut: Cut | None) -> BaseException | None:
         """Take in that it raised; return what the call is to raise, or None where it goes on."""
-        failure, self.verdict = self.failed(error, cut)
-        if failure is not error and failure.__cause__ is None:
-            failure.__cause__ = error  # of a timeout, too: its traceback tells where the work hung
         self.left = lingering(error)
-        self.wait = self.pause(self.verdict, failure)
+        try:
+            failure, self.verdict = self.failed(error, cut)
+            self.wait = self.pause(self.verdict, failure)
+        except Exception as defect:  # noqa: BLE001 - raised from here, it would keep the permits
+            failure, self.verdict, self.wait = defect, judge(defect), None
+        because(failure, error)  # of a timeout, too: its traceback tells where the work hung
         if self.wait is not None:
             return None
         self.over(self.verdict, failure, self.left)
@@ -155,9 +158,16 @@ class Attempt:
     def won(self, answer: Any, verdict: Verdict, *, in_time: bool) -> bool:
         """Take in that there is an answer; say whether the call ends with it.
 
-        It does now, or at its end where it streams.
+        It does now, or at its end where it streams. Where no more than that can be said of it,
+        because what is asked for that fails, nobody gets the answer.
         """
-        self.wait = None if verdict is GOOD else self.pause(verdict)
+        try:
+            self.wait = None if verdict is GOOD else self.pause(verdict)
+        except Exception as defect:
+            self.over(judge(defect), defect)
+            if streams(answer):
+                answer.abandon()
+            raise
         self.verdict = verdict if in_time else self.late(verdict)
         if self.wait is not None:
             return False
@@ -223,10 +233,9 @@ def _never_ran(error: BaseException) -> bool:
     Such an error has no line but ours in its traceback: it is who calls that is wrong. Where there
     are layers, there are two: the second is that of the handler below them.
     """
-    trace = error.__traceback__
-    if type(error) is not TypeError or trace is None:
+    if type(error) is not TypeError or error.__traceback__ is None:
         return False
-    below = trace.tb_next
+    below = error.__traceback__.tb_next
     return below is None or (below.tb_next is None and invokes(below))
 
 
@@ -256,10 +265,7 @@ def passed_on(
     """
     if not isinstance(failure, Fault):
         if isinstance(failure, Exception) and _tried(failure, begun) is None:
-            try:
-                setattr(failure, _TRIED, (by, now))
-            except Exception:  # noqa: BLE001 - one that cannot be written on goes as it is
-                return failure
+            marks_of(failure)[_TRIED] = (by, now)
         return failure
     other = failure.passed_on(by)
     other.__cause__ = failure.__cause__
@@ -327,7 +333,7 @@ def meaning(error: BaseException, name: str, since: float) -> Verdict:
 
 def _tried(error: BaseException, since: float) -> str | None:
     """Return what policy has first given up on an error since then."""
-    by, at = getattr(error, _TRIED, ("", -inf))
+    by, at = marks_of(error).get(_TRIED, ("", -inf))
     return by if at >= since else None
 
 

@@ -92,7 +92,10 @@ class Blocks:
                 due.reset(block.token)
             except ValueError:
                 pass  # thrown away by another Context, which never saw that value
-        failure, verdict = self._meaning(error, block)
+        try:
+            failure, verdict = self._meaning(error, block)
+        except Exception as defect:  # noqa: BLE001 - raised from here, it would keep the permits
+            failure, verdict = defect, judge(defect)
         self._over(block, verdict, failure)
         if failure is not None and failure is not error:
             raise failure from (None if isinstance(error, CancelledError) else error)

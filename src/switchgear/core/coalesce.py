@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.endings import streams
 from switchgear.core.handler import Handler
+from switchgear.core.marks import within
 from switchgear.core.observe import Coalesced, Observer, quiet
 from switchgear.core.sweep import TICK, sweep_of
 from switchgear.policy.call import Call
@@ -192,7 +193,7 @@ class _Flight:
         try:
             raise self.error.with_traceback(self._trace)
         finally:
-            self.error.__context__ = context
+            within(self.error, context)
 
     def _leave(self, future: "Future[bool | None]") -> None:
         self._waiting.pop(future, None)

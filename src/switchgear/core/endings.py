@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from switchgear.core.handler import Ending
+from switchgear.policy.fault import is_seconds
 from switchgear.policy.verdict import Verdict, judge, worse
 
 __all__ = ["drop", "follow", "judged", "streams"]
@@ -72,6 +73,8 @@ def judged(classify: Callable[[Any], object], answer: Any) -> Verdict:
         verdict = classify(answer)
         if not isinstance(verdict, Verdict):
             raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
+        if verdict.after is not None and not is_seconds(verdict.after):
+            raise TypeError(f"judge returned {verdict!r}: 'after' is seconds as a number, or None")
         return verdict
     except BaseException:
         if streams(answer):

@@ -27,6 +27,7 @@ from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.delivery import Done, Failed, Outcome
+from switchgear.core.marks import marks_of, origins
 from switchgear.policy.verdict import GOOD, Verdict, judge
 
 __all__ = ["Lingering", "Threads", "in_thread", "lingering"]
@@ -91,11 +92,11 @@ def lingering(error: BaseException) -> Lingering | None:
         cause = causes.pop()
         if cause is None or id(cause) in seen:
             continue
-        found = getattr(cause, _MARK, None)
+        found = marks_of(cause).get(_MARK)
         if isinstance(found, Lingering):
             return found
         seen.add(id(cause))
-        causes += [cause.__context__, cause.__cause__]
+        causes += origins(cause)
     return None
 
 
@@ -207,7 +208,7 @@ class Threads:
 
     def _leave(self, error: BaseException, left: Lingering) -> None:
         """Note that work goes on whose caller has gone."""
-        setattr(error, _MARK, left)
+        marks_of(error)[_MARK] = left
         with self._change:
             self._lingering += 1
         left.future.add_done_callback(self._came_home)

@@ -10,7 +10,7 @@ from copy import copy
 from enum import StrEnum
 from typing import Any, Final, Self
 
-__all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal", "leaves"]
+__all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal", "is_seconds", "leaves"]
 
 
 class Code(StrEnum):
@@ -103,6 +103,12 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
             raise TypeError(
                 f"a fault has a code first, as in Fault(Code.UNAVAILABLE), not {code!r}"
             )
+        if effect.__class__ is not Effect:
+            raise _wrong("effect", effect, "an Effect, such as Effect.NONE,")
+        if refusal is not None and refusal.__class__ is not Refusal:
+            raise _wrong("refusal", refusal, "a Refusal, such as Refusal.FULL, or None")
+        if retry_after is not None and not is_seconds(retry_after):
+            raise _wrong("retry_after", retry_after, "seconds as a number, or None")
         super().__init__(detail or PUBLIC[code])
         self.code = code
         self.detail = detail or PUBLIC[code]
@@ -137,6 +143,15 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
         # An exception is copied by calling its class with its message: between processes that would
         # lose all but the words, or break the pool that carries it.
         return _anew, (self.__class__, self.args), self.__dict__
+
+
+def is_seconds(value: object) -> bool:
+    """Say whether a value is a number, of which one can ask whether it is more than another."""
+    return isinstance(value, (float, int)) and not isinstance(value, bool)
+
+
+def _wrong(name: str, value: object, right: str) -> TypeError:
+    return TypeError(f"a fault with {name}={value!r}: {right} would be right")
 
 
 def _anew(kind: type[Fault], args: tuple[Any, ...]) -> Fault:

@@ -1,0 +1,209 @@
+"""Failures that are odd themselves: their classes, what is made of them, what judges them.
+
+Whatever is raised on the way from a failure to its caller, the permits come home.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from switchgear import Code, Effect, Fault, Health, Policy, Refusal, Verdict
+from switchgear.core.marks import because, marks_of, origins, within
+from switchgear.testing import virtual
+
+
+@dataclass(frozen=True)
+class FrozenError(ConnectionError):
+    code: int = 3
+
+
+class SealedError(ConnectionError):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError("immutable")
+
+
+class AnsweringError(ConnectionError):
+    """As a client's error that hands on what it is asked to a response that it never got."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.response_, name)
+
+
+class RudeError(ConnectionError):
+    def __getattribute__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+ODD = [FrozenError, SealedError, AnsweringError]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "repeatable": {"repeatable": True},
+    "translated": {"translate": lambda error: None},
+    "coalesced": {"coalesce": lambda *_: 1},
+    "judged": {"judge": lambda _: Verdict(Health.GOOD)},
+    "watched": {"observe": lambda _: None},
+}
+
+
+async def by_call(policy: Policy, work: Callable[[], Awaitable[Any]]) -> Any:
+    return await policy.call(work)
+
+
+async def by_block(policy: Policy, work: Callable[[], Awaitable[Any]]) -> Any:
+    async with policy:
+        return await work()
+
+
+async def by_thread(policy: Policy, work: Callable[[], Awaitable[Any]]) -> Any:
+    return await policy.call_in_thread(asyncio.run, work())
+
+
+async def nested(policy: Policy, work: Callable[[], Awaitable[Any]]) -> Any:
+    return await Policy("around", repeatable=True).call(policy.call, work)
+
+
+WAYS = {"call": by_call, "block": by_block, "thread": by_thread, "nested": nested}
+
+
+async def outcome(way: str, policy: Policy, work: Callable[[], Awaitable[Any]]) -> BaseException:
+    try:
+        await WAYS[way](policy, work)
+    except Exception as error:
+        return error
+    raise AssertionError("it has not failed")
+
+
+def home(policy: Policy) -> None:
+    told = policy.statistics()
+    assert told["bulkhead"]["out"] == 0
+    assert told["breaker"]["out"] == 0
+    assert sum(told["calls"][how] for how in ("good", "failed", "neutral")) == 1
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("way", ["call", "nested"])
+async def test_an_odd_exception_arrives_as_itself(
+    way: str, options: str, kind: type[Exception]
+) -> None:
+    async def work() -> None:
+        raise kind
+
+    policy = Policy("it", **OPTIONS[options])
+    assert type(await outcome(way, policy, work)) is kind
+    home(policy)
+
+
+@pytest.mark.parametrize("kind", ODD)
+async def test_a_block_takes_odd_exceptions_as_they_are(kind: type[Exception]) -> None:
+    async def work() -> None:
+        raise kind
+
+    policy = Policy("it")
+    assert type(await outcome("block", policy, work)) is kind
+    home(policy)
+
+
+@pytest.mark.parametrize("way", ["call", "block", "nested"])
+async def test_of_what_answers_nothing_at_all_the_permits_come_home(way: str) -> None:
+    async def work() -> None:
+        raise RudeError
+
+    policy = Policy("it")
+    await outcome(way, policy, work)
+    home(policy)
+
+
+async def fine() -> int:
+    return 1
+
+
+async def lost() -> None:
+    raise ConnectionResetError
+
+
+def unknown(*_: Any) -> Any:
+    raise LookupError("nobody knows")
+
+
+# What fails by the user's own doing: options, the work, what is raised, and what is said of it.
+DEFECTS: dict[str, tuple[dict[str, Any], Callable[[], Awaitable[Any]], type[Exception], str]] = {
+    "a text as retry_after": (
+        {"translate": lambda _: Fault(Code.UNAVAILABLE, retry_after="2")},  # type: ignore[arg-type]  # the point of it
+        lost,
+        TypeError,
+        "a fault with retry_after='2': seconds as a number, or None would be right",
+    ),
+    "a text as after": (
+        {"judge": lambda _: Verdict(Health.BAD, again=True, after="2")},  # type: ignore[arg-type]  # as above
+        fine,
+        TypeError,
+        "'after' is seconds as a number, or None",
+    ),
+    "random that fails": ({"random": unknown}, lost, LookupError, "nobody knows"),
+    "random of nothing": ({"random": lambda: None}, lost, TypeError, "NoneType"),
+    "random that fails on an answer": (
+        {"random": unknown, "judge": lambda _: Verdict(Health.BAD, again=True)},
+        fine,
+        LookupError,
+        "nobody knows",
+    ),
+    "translate that fails": ({"translate": unknown}, lost, LookupError, "nobody knows"),
+    "judge that fails": ({"judge": unknown}, fine, LookupError, "nobody knows"),
+}
+
+
+@pytest.mark.parametrize("way", ["call", "thread"])
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_of_the_users_own_is_raised_and_keeps_no_permits(defect: str, way: str) -> None:
+    options, work, kind, said = DEFECTS[defect]
+
+    async def told() -> None:
+        policy = Policy("it", repeatable=True, **options)
+        raised = await outcome(way, policy, work)
+        assert type(raised) is kind
+        assert said in str(raised)
+        if work is lost:
+            assert isinstance(raised.__cause__, ConnectionResetError)
+        home(policy)
+
+    if way == "thread":
+        asyncio.run(told())
+    else:
+        virtual.run(told())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"effect": "none"}, "effect='none': an Effect, such as Effect.NONE, would be right"),
+        ({"refusal": "full"}, "refusal='full': a Refusal, such as Refusal.FULL, or None would"),
+        ({"retry_after": "2"}, "retry_after='2': seconds as a number, or None would be right"),
+        ({"retry_after": True}, "retry_after=True: seconds as a number, or None would be right"),
+    ],
+)
+def test_a_fault_takes_no_texts_for_what_they_mean(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        Fault(Code.UNAVAILABLE, **given)
+
+
+def test_a_fault_takes_whole_seconds() -> None:
+    fault = Fault(Code.ABORTED, effect=Effect.NONE, refusal=Refusal.FULL, retry_after=2)
+    assert (fault.retry_after, fault.effect, fault.refusal) == (2, Effect.NONE, Refusal.FULL)
+
+
+@pytest.mark.parametrize("kind", [*ODD, RudeError])
+def test_marks_ask_no_method_of_the_class(kind: type[Exception]) -> None:
+    error, cause, context = kind(), ValueError(), KeyError()
+    marks_of(error)["_mark"] = 7
+    assert marks_of(error)["_mark"] == 7
+    because(error, error)
+    because(error, cause)
+    because(error, context)  # the first word counts
+    within(error, context)
+    assert origins(error) == (context, cause)
+    within(error, None)
+    assert origins(error) == (None, cause)
