@@ -22,8 +22,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., System]]:
     """Start a system in this test's folder; give words for another command than `up app`."""
     systems: list[System] = []
 
-    def begin(*words: str, **more: str) -> System:
-        systems.append(System(tmp_path, *words, **more))
+    def begin(*words: str, quick: bool = True, **more: str) -> System:
+        systems.append(System(tmp_path, *words, quick=quick, **more))
         return systems[-1]
 
     yield begin

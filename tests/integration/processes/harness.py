@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 from switchgear.assembly.control import ask
-from switchgear.assembly.runtime import read_record
+from switchgear.assembly.runtime import Record, read_record
 from tools.source import SOURCE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +72,7 @@ class System:
             app.mkdir(parents=True)
             (app / "app.py").write_text("async def app(scope, receive, send): ...\n")
         settings = [f"--set={key}={value}" for key, value in QUICK.items()] if quick else []
-        self.events: list[dict[str, object]] = []
+        self.events: list[dict[str, Any]] = []
         self._more = threading.Condition()
         self.process = subprocess.Popen(
             command(
@@ -88,36 +90,41 @@ class System:
             process_group=0,
         )
         self.errors = b""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._outputs = (self.process.stdout, self.process.stderr)
         self._readers = [
-            threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)
+            threading.Thread(target=work, args=(output,), daemon=True)
+            for work, output in zip((self._read, self._read_errors), self._outputs, strict=True)
         ]
         for reader in self._readers:
             reader.start()
 
-    def _read(self) -> None:
-        for line in self.process.stdout:
+    def _read(self, output: IO[bytes]) -> None:
+        for line in output:
             with self._more:
                 self.events.append(json.loads(line))
                 self._more.notify_all()
 
-    def _read_errors(self) -> None:
-        for line in self.process.stderr:
+    def _read_errors(self, output: IO[bytes]) -> None:
+        for line in output:
             self.errors += line
 
-    def wait(self, event: str, after: int = 0, **fields: object) -> dict[str, object]:
+    def wait(self, event: str, after: int = 0, **fields: object) -> dict[str, Any]:
         """Return the first event of this name with these fields, after a number of events."""
         wanted = {"event": event, **fields}
 
-        def found() -> dict[str, object] | None:
+        def found() -> dict[str, Any] | None:
             for one in self.events[after:]:
                 if wanted.items() <= one.items():
                     return one
             return None
 
         with self._more:
-            if not self._more.wait_for(lambda: found() is not None, PATIENCE):
+            one = self._more.wait_for(found, PATIENCE)
+            if one is None:
                 raise AssertionError(f"no {wanted} in:\n" + "\n".join(map(str, self.events[-30:])))
-            return found()
+            return one
 
     def ready(self) -> "System":
         self.url = str(self.wait("ready")["url"])
@@ -128,16 +135,27 @@ class System:
         return len(self.events)
 
     def pid(self, label: str) -> int:
-        return self.row(label)["pid"]
+        return int(self.row(label)["pid"])
 
-    def row(self, label: str) -> dict[str, object]:
-        return next(row for row in self.status()["rows"] if row["label"] == label)
+    def row(self, label: str) -> dict[str, Any]:
+        return next(row for row in self.rows() if row["label"] == label)
 
-    def status(self) -> dict[str, object]:
-        return self.ask("status")
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.status()["rows"]
+        return rows
 
-    def ask(self, verb: str, body: object = None) -> object:
-        return asyncio.run(ask(read_record(self.data).socket, verb, body, timeout=5))
+    def status(self) -> dict[str, Any]:
+        answered: dict[str, Any] = self.ask("status")
+        return answered
+
+    @property
+    def record(self) -> Record:
+        """What the data folder says of the boot that runs on it."""
+        return recorded(self.data)
+
+    def ask(self, verb: str, body: object = None) -> Any:
+        """Ask the supervisor; the answer is JSON, and the test says what is in it."""
+        return asyncio.run(ask(self.record.socket, verb, body, timeout=5))
 
     def get(self, path: str, address: str = "") -> bytes:
         """Ask a toy: a gateway by the public socket, or a service by its address."""
@@ -160,7 +178,7 @@ class System:
         lines = self.get("/topology").decode().splitlines()
         return {line.split()[0]: line.split()[1:] for line in lines}
 
-    def until(self, what, *wanted) -> None:
+    def until(self, what: Callable[[], object], *wanted: object) -> None:
         """Wait until `what()` is one of the values."""
         end = time.monotonic() + PATIENCE
         while (now := what()) not in wanted:
@@ -202,8 +220,15 @@ class System:
             shutil.rmtree(record.folder, ignore_errors=True)
         for reader in self._readers:
             reader.join(PATIENCE)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for output in self._outputs:
+            output.close()
+
+
+def recorded(data: Path) -> Record:
+    """Return the record in a data folder on which a system runs."""
+    record = read_record(data)
+    assert record is not None
+    return record
 
 
 def answer(sock: socket.socket) -> bytes:

@@ -8,18 +8,18 @@ import pytest
 
 from switchgear.assembly.control import ControlError, ControlServer, ask
 from switchgear.assembly.pull import fan_out, merged_metrics
-from switchgear.telemetry.metrics import Registry
+from switchgear.telemetry.metrics import FamilyShot, Registry
 
 
-async def echo(body):
+async def echo(body: object) -> dict[str, object]:
     return {"you said": body}
 
 
-async def fail(_):
+async def fail(_: object) -> None:
     raise ValueError("not today")
 
 
-async def sleep(_):
+async def sleep(_: object) -> None:
     await asyncio.Event().wait()
 
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "c.sock"
 
 
-async def test_a_verb_is_answered_and_the_socket_is_private(path: Path):
+async def test_a_verb_is_answered_and_the_socket_is_private(path: Path) -> None:
     server = ControlServer(path, {"echo": echo})
     await server.start()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -45,7 +45,9 @@ async def test_a_verb_is_answered_and_the_socket_is_private(path: Path):
         ("sleep", "did not answer 'sleep' within 0.1 s"),
     ],
 )
-async def test_what_is_no_answer_is_an_error_that_says_why(path: Path, verb: str, said: str):
+async def test_what_is_no_answer_is_an_error_that_says_why(
+    path: Path, verb: str, said: str
+) -> None:
     server = ControlServer(path, {"echo": echo, "fail": fail, "sleep": sleep})
     await server.start()
     with pytest.raises(ControlError, match=said):
@@ -54,7 +56,7 @@ async def test_what_is_no_answer_is_an_error_that_says_why(path: Path, verb: str
     await server.stop()
 
 
-async def test_nobody_there_is_an_error_at_once(path: Path):
+async def test_nobody_there_is_an_error_at_once(path: Path) -> None:
     with pytest.raises(ControlError, match="gave no answer"):
         await ask(path, "echo")
     path.touch()
@@ -62,7 +64,7 @@ async def test_nobody_there_is_an_error_at_once(path: Path):
         await ask(path, "echo")
 
 
-async def test_a_socket_that_a_dead_process_left_is_replaced(path: Path):
+async def test_a_socket_that_a_dead_process_left_is_replaced(path: Path) -> None:
     left = ControlServer(path, {})
     await left.start()
     os.rename(path, path.with_suffix(".moved"))  # as if its process had been killed
@@ -77,7 +79,7 @@ async def test_a_socket_that_a_dead_process_left_is_replaced(path: Path):
 @pytest.mark.parametrize(
     "garbage", [b"\xff\xff\xff\xff", b"\0\0\0\x02{}", b"\0\0\0\x05x", b"GET / HTTP/1.1\r\n\r\n"]
 )
-async def test_garbage_ends_one_talk_and_no_other(path: Path, garbage: bytes):
+async def test_garbage_ends_one_talk_and_no_other(path: Path, garbage: bytes) -> None:
     server = ControlServer(path, {"echo": echo})
     await server.start()
     reader, writer = await asyncio.open_unix_connection(path)
@@ -90,7 +92,7 @@ async def test_garbage_ends_one_talk_and_no_other(path: Path, garbage: bytes):
     await server.stop()
 
 
-async def test_a_fan_out_hears_whom_it_can(tmp_path: Path):
+async def test_a_fan_out_hears_whom_it_can(tmp_path: Path) -> None:
     paths = {name: tmp_path / name for name in ("a", "b", "gone")}
     servers = [ControlServer(paths["a"], {"v": echo}), ControlServer(paths["b"], {"v": fail})]
     for server in servers:
@@ -103,12 +105,12 @@ async def test_a_fan_out_hears_whom_it_can(tmp_path: Path):
         await server.stop()
 
 
-async def test_metrics_are_merged_and_silence_shows(tmp_path: Path):
+async def test_metrics_are_merged_and_silence_shows(tmp_path: Path) -> None:
     registry, own = Registry(), Registry()
     registry.counter("hits_total", "Hits.").bind().add(3)
     own.counter("hits_total", "Hits.").bind().add(1)
 
-    async def metrics(_):
+    async def metrics(_: object) -> list[FamilyShot]:
         return registry.snapshot()
 
     server = ControlServer(tmp_path / "a", {"metrics": metrics})

@@ -7,18 +7,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from switchgear.assembly.runtime import read_record
 from tests.integration.processes.harness import System, answer, left
 
 Start = Callable[..., System]
 
 
-def test_ctrl_c_drains_in_order_answers_what_was_asked_and_leaves_nothing(start: Start):
+def test_ctrl_c_drains_in_order_answers_what_was_asked_and_leaves_nothing(start: Start) -> None:
     system = start().ready()
-    folder = Path(read_record(system.data).folder)
+    folder = Path(system.record.folder)
     slow = [system.open("/slow") for _ in range(6)]
-    system.until(lambda: system.status()["rows"][0]["figures"]["requests"] > 0, True, False)
-    time.sleep(0.2)  # their heads arrive
+    system.until(lambda: sum(row["figures"]["requests"] for row in system.rows()), len(slow))
     system.interrupt()
     for sock in slow:
         with sock:
@@ -34,7 +32,7 @@ def test_ctrl_c_drains_in_order_answers_what_was_asked_and_leaves_nothing(start:
     assert not (system.data / "run.json").exists()
 
 
-def test_a_role_that_does_not_drain_is_killed_when_the_time_is_over(start: Start):
+def test_a_role_that_does_not_drain_is_killed_when_the_time_is_over(start: Start) -> None:
     system = start(TOY_EXTRA="stubborn").ready()
     began = time.monotonic()
     system.process.send_signal(signal.SIGTERM)
@@ -45,7 +43,7 @@ def test_a_role_that_does_not_drain_is_killed_when_the_time_is_over(start: Start
     assert left(system.folder) == []
 
 
-def test_a_second_ctrl_c_ends_everything_at_once(start: Start):
+def test_a_second_ctrl_c_ends_everything_at_once(start: Start) -> None:
     system = start("up", "app", "--set=supervisor.drain=60", quick=False, TOY_EXTRA="stubborn")
     system.ready()
     system.interrupt()
@@ -60,7 +58,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(start: Start):
     assert left(system.folder) == []
 
 
-def test_ctrl_c_while_starting_ends_cleanly(start: Start):
+def test_ctrl_c_while_starting_ends_cleanly(start: Start) -> None:
     system = start()
     system.wait("process started", label="worker-1")
     system.interrupt()
@@ -68,7 +66,7 @@ def test_ctrl_c_while_starting_ends_cleanly(start: Start):
     assert left(system.folder) == []
 
 
-def test_a_crash_during_the_drain_is_no_clean_end(start: Start):
+def test_a_crash_during_the_drain_is_no_clean_end(start: Start) -> None:
     system = start().ready()
     slow = system.open("/slow")
     time.sleep(0.2)
@@ -82,7 +80,7 @@ def test_a_crash_during_the_drain_is_no_clean_end(start: Start):
     assert system.end() == 1
 
 
-def test_a_role_that_dies_each_time_is_restarted_ever_later_and_harms_nobody(start: Start):
+def test_a_role_that_dies_each_time_is_restarted_ever_later_and_harms_nobody(start: Start) -> None:
     system = start(TOY_EXTRA="broken")
     system.wait("process restarting", label="broken-1", row=4)
     rows = [one for one in system.events if one["event"] == "process restarting"]

@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchgear.assembly.runtime import read_record
 from tests.integration.processes.harness import (
     PATIENCE,
     ROOT,
@@ -28,11 +27,13 @@ from tests.integration.processes.harness import (
     environment,
     gone,
     left,
+    recorded,
     switchgear,
 )
 from tools.source import SOURCE
 
 Start = Callable[..., System]
+Open = Callable[..., "Terminal"]
 
 
 class Terminal:
@@ -90,7 +91,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
+def terminal(folder: Path) -> Iterator[Open]:
     made: list[Terminal] = []
 
     def open_one(*words: str, **more: str) -> Terminal:
@@ -104,7 +105,7 @@ def terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_terminal_shows_a_live_table_and_ctrl_c_drains(terminal, folder: Path):
+def test_a_terminal_shows_a_live_table_and_ctrl_c_drains(terminal: Open, folder: Path) -> None:
     screen = terminal("up", "app", "--port=0", "--admin=0", "--data=data", TOY_EXTRA="chatty")
     screen.until("ready http://127.0.0.1:", "(admin http://127.0.0.1:", " s")
     screen.until("process", "requests/s", "gateway-2", "worker-1", "toybase", "(Ctrl-C drains)")
@@ -120,11 +121,11 @@ def test_a_terminal_shows_a_live_table_and_ctrl_c_drains(terminal, folder: Path)
     assert (folder / "data" / "logs" / "chatty-1.jsonl").read_text().count("a line of the log") == 1
 
 
-def test_a_terminal_that_stops_reading_stops_nothing_else(terminal, folder: Path):
+def test_a_terminal_that_stops_reading_stops_nothing_else(terminal: Open, folder: Path) -> None:
     screen = terminal("up", "app", "--port=0", "--admin=0", "--data=data", TOY_EXTRA="flooding")
     screen.until("ready http://127.0.0.1:")
     time.sleep(1.0)  # it fills the terminal's buffer, which nobody reads
-    socket = read_record(folder / "data").socket
+    socket = recorded(folder / "data").socket
     assert socket.exists()
     shown = switchgear("status", "--data=data", "--json", cwd=folder)
     rows = {row["label"]: row for row in json.loads(shown.stdout)["rows"]}
@@ -140,7 +141,9 @@ def test_a_terminal_that_stops_reading_stops_nothing_else(terminal, folder: Path
     assert screen.end() == 0
 
 
-def test_one_role_runs_in_the_foreground_and_drains_on_sigterm(start: Start, tmp_path: Path):
+def test_one_role_runs_in_the_foreground_and_drains_on_sigterm(
+    start: Start, tmp_path: Path
+) -> None:
     (tmp_path / "data").mkdir()
     system = start("run", "gateway", "app")
     ready = system.wait("ready")
@@ -155,7 +158,9 @@ def test_one_role_runs_in_the_foreground_and_drains_on_sigterm(start: Start, tmp
     assert system.end() == 0
 
 
-def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(start: Start):
+def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(
+    start: Start,
+) -> None:
     system = start(
         "run", "gateway", "app", "--set=trust.internal_key.env=KEY",
         "--set=peers.service=tcp:10.0.0.7:81,tcp:10.0.0.8:81", KEY="correct horse",
@@ -170,9 +175,9 @@ def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(
     assert not any("no trust.internal_key" in str(one["event"]) for one in system.events)
 
 
-def test_dev_is_one_process_that_starts_anew_when_a_file_changes(start: Start):
+def test_dev_is_one_process_that_starts_anew_when_a_file_changes(start: Start) -> None:
     system = start("dev", "app").ready()
-    (row,) = system.status()["rows"]
+    (row,) = system.rows()
     assert row["label"] == "dev-1"
     assert system.topology()["service-1"][0] == "ready"
     assert system.get("/pid") == system.get("/pid", system.topology()["service-1"][2])
@@ -222,7 +227,7 @@ def public_python() -> str:
     pytest.skip("platform: no Python here that another account can run")
 
 
-def test_root_drops_to_the_account_of_the_spec(public: Path):
+def test_root_drops_to_the_account_of_the_spec(public: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("platform: needs root")
     packages = str(Path(msgspec.__file__).parent.parent)
@@ -232,12 +237,12 @@ def test_root_drops_to_the_account_of_the_spec(public: Path):
     )  # fmt: skip
     try:
         system.ready()
-        pids = [row["pid"] for row in system.status()["rows"]]
+        pids = [row["pid"] for row in system.rows()]
         for pid in pids:
             owner = Path(f"/proc/{pid}/status").read_text().split("Uid:")[1].split()
             assert owner[:4] == ["65534"] * 4
         assert system.get("/pid", system.topology()["service-1"][2])
-        assert read_record(system.data).socket.parent.stat().st_uid == 65534
+        assert system.record.socket.parent.stat().st_uid == 65534
         system.process.kill()  # PDEATHSIG must have survived the change of account
         system.end_output()
         system.until(lambda: all(map(gone, pids)), True)
@@ -245,7 +250,7 @@ def test_root_drops_to_the_account_of_the_spec(public: Path):
         system.clean()
 
 
-def test_help_loads_no_server(folder: Path):
+def test_help_loads_no_server(folder: Path) -> None:
     code = (
         "import sys\n"
         "from switchgear.cli import main\n"

@@ -24,8 +24,8 @@ def endpoint(system: System, label: str) -> str:
     return system.topology()[label][2]
 
 
-def test_every_role_is_a_session_of_its_own_and_knows_its_peers(system: System):
-    rows = system.status()["rows"]
+def test_every_role_is_a_session_of_its_own_and_knows_its_peers(system: System) -> None:
+    rows = system.rows()
     assert [row["label"] for row in rows] == [
         "gateway-1", "gateway-2", "service-1", "service-2", "worker-1",
     ]  # fmt: skip
@@ -40,11 +40,11 @@ def test_every_role_is_a_session_of_its_own_and_knows_its_peers(system: System):
         assert int(system.get("/pid", endpoint(system, label))) == system.pid(label)
 
 
-def test_the_boot_key_is_shared_and_shows_nowhere(system: System):
+def test_the_boot_key_is_shared_and_shows_nowhere(system: System) -> None:
     keys = {system.get("/key"), system.get("/key", endpoint(system, "service-1"))}
     (key,) = keys
     assert len(key) == 32
-    for row in system.status()["rows"]:
+    for row in system.rows():
         for name in ("environ", "cmdline"):
             shown = Path(f"/proc/{row['pid']}/{name}").read_bytes()
             assert key not in shown
@@ -52,12 +52,14 @@ def test_the_boot_key_is_shared_and_shows_nowhere(system: System):
     assert b"MALLOC_MMAP_THRESHOLD_=67108864" in system.get("/environ").splitlines()
 
 
-def test_a_role_gets_the_offers_that_its_spec_names_and_no_other(system: System):
+def test_a_role_gets_the_offers_that_its_spec_names_and_no_other(system: System) -> None:
     assert system.get("/offers") == b"{}"
     assert system.get("/offers", endpoint(system, "service-1")) == b"{'url': 'toy://here'}"
 
 
-def test_a_crashed_process_is_back_at_once_and_its_neighbours_notice_nothing(system: System):
+def test_a_crashed_process_is_back_at_once_and_its_neighbours_notice_nothing(
+    system: System,
+) -> None:
     before, seen = system.pid("service-1"), system.seen
     neighbours = [system.pid(label) for label in ("gateway-1", "gateway-2", "service-2")]
     generation = int(system.topology()["service-1"][1])
@@ -71,7 +73,7 @@ def test_a_crashed_process_is_back_at_once_and_its_neighbours_notice_nothing(sys
     assert neighbours == [system.pid(label) for label in ("gateway-1", "gateway-2", "service-2")]
 
 
-def test_a_killed_gateway_takes_no_connection_attempt_along(system: System):
+def test_a_killed_gateway_takes_no_connection_attempt_along(system: System) -> None:
     seen = system.seen
     os.kill(system.pid("gateway-1"), signal.SIGSTOP)
     held = [system.open("/pid") for _ in range(8)]
@@ -84,7 +86,7 @@ def test_a_killed_gateway_takes_no_connection_attempt_along(system: System):
     system.wait("process ready", seen, label="gateway-1")
 
 
-def test_a_process_that_stops_for_a_while_is_avoided_and_then_trusted_again(system: System):
+def test_a_process_that_stops_for_a_while_is_avoided_and_then_trusted_again(system: System) -> None:
     pid, seen = system.pid("service-2"), system.seen
     os.kill(pid, signal.SIGSTOP)
     system.wait("process unroutable", seen, label="service-2")
@@ -95,7 +97,7 @@ def test_a_process_that_stops_for_a_while_is_avoided_and_then_trusted_again(syst
     assert system.pid("service-2") == pid
 
 
-def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: System):
+def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: System) -> None:
     seen = system.seen
     system.open("/hang", endpoint(system, "service-2")).close()
     system.wait("process unroutable", seen, label="service-2")
@@ -106,14 +108,16 @@ def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: S
     system.wait("process ready", seen, label="service-2")
 
 
-def test_a_process_stopped_for_too_long_is_killed_although_it_can_tell_nothing(system: System):
+def test_a_process_stopped_for_too_long_is_killed_although_it_can_tell_nothing(
+    system: System,
+) -> None:
     seen = system.seen
     os.kill(system.pid("worker-1"), signal.SIGSTOP)
     assert system.wait("process hung", seen, label="worker-1")["stacks"] == ""
     system.wait("process ready", seen, label="worker-1")
 
 
-def test_a_fatal_signal_leaves_its_stacks_in_the_log(system: System):
+def test_a_fatal_signal_leaves_its_stacks_in_the_log(system: System) -> None:
     seen = system.seen
     system.open("/segv", endpoint(system, "service-1")).close()
     ended = system.wait("process ended", seen, label="service-1")
@@ -122,7 +126,7 @@ def test_a_fatal_signal_leaves_its_stacks_in_the_log(system: System):
     system.wait("process ready", seen, label="service-1")
 
 
-def test_what_a_process_had_started_ends_with_it(system: System):
+def test_what_a_process_had_started_ends_with_it(system: System) -> None:
     seen = system.seen
     child = int(system.get("/children", endpoint(system, "service-1")))
     os.kill(system.pid("service-1"), signal.SIGKILL)
@@ -130,9 +134,9 @@ def test_what_a_process_had_started_ends_with_it(system: System):
     system.until(lambda: gone(child), True)
 
 
-def test_a_machine_that_was_frozen_blames_nobody(system: System):
+def test_a_machine_that_was_frozen_blames_nobody(system: System) -> None:
     seen = system.seen
-    pids = [row["pid"] for row in system.status()["rows"]]
+    pids = [row["pid"] for row in system.rows()]
     frozen = (system.process.pid, system.pid("worker-1"))
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
@@ -141,11 +145,11 @@ def test_a_machine_that_was_frozen_blames_nobody(system: System):
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.1)
-    assert pids == [row["pid"] for row in system.status()["rows"]]
+    assert pids == [row["pid"] for row in system.rows()]
     assert system.events[seen:] == []
 
 
-def test_a_degraded_process_stays_ready(system: System):
+def test_a_degraded_process_stays_ready(system: System) -> None:
     seen = system.seen
     (system.data / "mood").write_text("connection refused")
     told = system.wait("degraded", seen, label="worker-1")
@@ -156,7 +160,7 @@ def test_a_degraded_process_stays_ready(system: System):
     assert system.wait("degraded", seen, label="worker-1", reasons=[])["level"] == "info"
 
 
-def test_an_auxiliary_that_dies_is_started_again(system: System):
+def test_an_auxiliary_that_dies_is_started_again(system: System) -> None:
     seen = system.seen
     pid = int((system.data / "aux.pid").read_text())
     (system.data / "aux-fails").touch()
@@ -169,7 +173,7 @@ def test_an_auxiliary_that_dies_is_started_again(system: System):
     assert system.status()["auxiliaries"] == {"toybase": True}
 
 
-def test_metrics_of_all_processes_are_one_page(system: System):
+def test_metrics_of_all_processes_are_one_page(system: System) -> None:
     system.get("/pid")
     page = system.ask("metrics")
     for label in ("gateway-1", "gateway-2", "service-1", "service-2", "worker-1"):
@@ -180,7 +184,7 @@ def test_metrics_of_all_processes_are_one_page(system: System):
     assert page.count("# TYPE process_cpu_seconds_total counter") == 1
 
 
-def test_a_silent_process_costs_its_answer_and_no_more(system: System):
+def test_a_silent_process_costs_its_answer_and_no_more(system: System) -> None:
     pid, seen = system.pid("worker-1"), system.seen
     os.kill(pid, signal.SIGSTOP)
     heard = system.ask("ask", {"verb": "state"})
@@ -190,7 +194,7 @@ def test_a_silent_process_costs_its_answer_and_no_more(system: System):
     system.wait("process routable", seen, label="worker-1")
 
 
-def test_the_status_command_shows_every_process(system: System):
+def test_the_status_command_shows_every_process(system: System) -> None:
     shown = switchgear("status", "--data=data", cwd=system.folder)
     assert shown.returncode == 0, shown.stderr
     for word in (
@@ -204,7 +208,7 @@ def test_the_status_command_shows_every_process(system: System):
         assert word in shown.stdout
 
 
-def test_one_seat_can_be_given_a_fresh_process(system: System):
+def test_one_seat_can_be_given_a_fresh_process(system: System) -> None:
     before, seen = system.pid("gateway-2"), system.seen
     assert system.ask("replace", "gateway-2") == ["gateway-2"]
     assert system.wait("process ended", seen, label="gateway-2")["wanted"] is True
@@ -213,7 +217,7 @@ def test_one_seat_can_be_given_a_fresh_process(system: System):
     assert system.row("gateway-2")["state"] == "ready"
 
 
-def test_a_second_system_on_the_same_data_folder_is_refused(system: System):
+def test_a_second_system_on_the_same_data_folder_is_refused(system: System) -> None:
     second = switchgear("up", "app", "--port=0", "--data=data", cwd=system.folder)
     assert second.returncode == 2
     assert second.stderr.startswith(
@@ -222,7 +226,7 @@ def test_a_second_system_on_the_same_data_folder_is_refused(system: System):
     assert system.get("/pid")
 
 
-def test_a_taken_port_is_one_clear_sentence(system: System):
+def test_a_taken_port_is_one_clear_sentence(system: System) -> None:
     port = system.url.rpartition(":")[2]
     second = switchgear("up", "app", f"--port={port}", "--data=other", cwd=system.folder)
     assert second.returncode == 2
@@ -233,7 +237,7 @@ def test_a_taken_port_is_one_clear_sentence(system: System):
     assert not (system.folder / "other" / "run.json").exists()
 
 
-def test_processes_may_hold_many_descriptors(system: System):
+def test_processes_may_hold_many_descriptors(system: System) -> None:
     limits = Path(f"/proc/{system.pid('gateway-1')}/limits").read_text()
     soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
     assert int(soft) == min(int(hard), 65_536)

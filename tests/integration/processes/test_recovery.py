@@ -12,16 +12,16 @@ import msgspec
 
 from switchgear.assembly.line import frame
 from switchgear.assembly.messages import Boot, RoleSpec
-from switchgear.assembly.runtime import MARK, read_record
+from switchgear.assembly.runtime import MARK
 from tests.integration.processes.harness import System, environment, gone, left, switchgear
 
 Start = Callable[..., System]
 
 
-def test_no_role_outlives_its_supervisor_and_the_next_up_recovers(start: Start):
+def test_no_role_outlives_its_supervisor_and_the_next_up_recovers(start: Start) -> None:
     first = start().ready()
-    record = read_record(first.data)
-    pids = [row["pid"] for row in first.status()["rows"]]
+    record = first.record
+    pids = [row["pid"] for row in first.rows()]
     address = first.topology()["service-1"][2]
     grandchild = int(first.get("/children", address))
     os.kill(pids[1], signal.SIGSTOP)  # a hung one must not survive either
@@ -36,13 +36,13 @@ def test_no_role_outlives_its_supervisor_and_the_next_up_recovers(start: Start):
     assert not Path(record.folder).exists()
     assert gone(grandchild)
     assert second.get("/pid")
-    assert read_record(second.data).boot != record.boot
+    assert second.record.boot != record.boot
     second.interrupt()
     assert second.end() == 0
     assert left(second.folder) == []
 
 
-def test_nothing_answers_after_a_kill_and_status_says_so(start: Start):
+def test_nothing_answers_after_a_kill_and_status_says_so(start: Start) -> None:
     system = start().ready()
     system.process.kill()
     system.end_output()
@@ -51,7 +51,7 @@ def test_nothing_answers_after_a_kill_and_status_says_so(start: Start):
     assert f"nothing answers on the data folder {system.data}" in told.stderr
 
 
-def test_a_damaged_record_removes_nothing(start: Start, tmp_path: Path):
+def test_a_damaged_record_removes_nothing(start: Start, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir(mode=0o700)
     (tmp_path / "data").mkdir()
@@ -64,7 +64,7 @@ def test_a_damaged_record_removes_nothing(start: Start, tmp_path: Path):
     assert precious.exists()
 
 
-def test_a_role_whose_supervisor_died_before_it_could_ask_ends_itself(tmp_path: Path):
+def test_a_role_whose_supervisor_died_before_it_could_ask_ends_itself(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(
@@ -81,7 +81,7 @@ def test_a_role_whose_supervisor_died_before_it_could_ask_ends_itself(tmp_path: 
     assert b"the supervisor died while this process was being started" in errors
 
 
-def test_a_role_that_is_started_by_hand_says_who_starts_it(tmp_path: Path):
+def test_a_role_that_is_started_by_hand_says_who_starts_it(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs:
@@ -96,9 +96,9 @@ def test_a_role_that_is_started_by_hand_says_who_starts_it(tmp_path: Path):
     assert b"this is started by `switchgear up`, not by hand" in done.stderr
 
 
-def test_the_mark_of_a_boot_is_on_its_roles_and_not_on_its_supervisor(start: Start):
+def test_the_mark_of_a_boot_is_on_its_roles_and_not_on_its_supervisor(start: Start) -> None:
     system = start().ready()
-    boot = read_record(system.data).boot
+    boot = system.record.boot
     mark = f"{MARK}={boot}".encode()
     assert mark in Path(f"/proc/{system.pid('worker-1')}/environ").read_bytes()
     assert mark not in Path(f"/proc/{system.process.pid}/environ").read_bytes()

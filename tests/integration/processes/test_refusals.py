@@ -26,7 +26,7 @@ def refusal(folder: Path, *words: str, **more: str) -> str:
     return done.stderr
 
 
-def test_an_app_that_fails_to_import_shows_the_users_own_frames(folder: Path):
+def test_an_app_that_fails_to_import_shows_the_users_own_frames(folder: Path) -> None:
     (folder / "app" / "helper.py").write_text("def boom():\n    return 1 / 0\n")
     (folder / "app" / "app.py").write_text("import helper\n\napp = helper.boom()\n")
     said = refusal(folder, *UP)
@@ -49,7 +49,7 @@ def test_an_app_that_fails_to_import_shows_the_users_own_frames(folder: Path):
         ("ap = 1", "the module 'app' has no 'app'; did you mean 'ap'?"),
     ],
 )
-def test_other_ways_to_fail_an_import(folder: Path, source: str, sentence: str):
+def test_other_ways_to_fail_an_import(folder: Path, source: str, sentence: str) -> None:
     (folder / "app" / "app.py").write_text(source + "\n")
     assert sentence in refusal(folder, *UP)
 
@@ -63,7 +63,7 @@ def test_other_ways_to_fail_an_import(folder: Path, source: str, sentence: str):
         ("nomodule:app", "there is no module 'nomodule'"),
     ],
 )
-def test_an_app_that_is_not_there(folder: Path, app: str, sentence: str):
+def test_an_app_that_is_not_there(folder: Path, app: str, sentence: str) -> None:
     (folder / "data").mkdir()
     said = refusal(folder, "up", app, *UP[2:])
     assert sentence in said
@@ -83,26 +83,26 @@ def test_an_app_that_is_not_there(folder: Path, app: str, sentence: str):
         (("--host", "192.0.2.1"), "this machine has no such address"),
     ],
 )
-def test_a_wrong_flag_is_one_sentence(folder: Path, words: tuple[str, ...], sentence: str):
+def test_a_wrong_flag_is_one_sentence(folder: Path, words: tuple[str, ...], sentence: str) -> None:
     said = refusal(folder, *UP, *words)
     assert sentence in said
     assert len(said.splitlines()) == 1
 
 
-def test_a_typo_in_the_file_or_the_environment_names_its_source(folder: Path):
+def test_a_typo_in_the_file_or_the_environment_names_its_source(folder: Path) -> None:
     (folder / "app" / "switchgear.toml").write_text("[listen]\nprot = 80\n")
     said = refusal(folder, *UP, SWITCHGEAR_PROCESSES__GATEWYS="3")
     assert f"listen.prot: there is no such setting; did you mean 'port'? (from {folder}/app" in said
     assert "did you mean 'gateways'? (from SWITCHGEAR_PROCESSES__GATEWYS)" in said
 
 
-def test_a_data_folder_that_cannot_be_one(folder: Path):
+def test_a_data_folder_that_cannot_be_one(folder: Path) -> None:
     (folder / "file").write_text("")
     said = refusal(folder, *UP, "--data=file/data")
     assert said == f"switchgear: cannot use the data folder {folder}/file/data: Not a directory\n"
 
 
-def test_a_data_folder_that_cannot_be_written(folder: Path):
+def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
     if os.geteuid() == 0:  # whom no mode keeps out
         target, why = "/sys/switchgear", "Operation not permitted"
     else:
@@ -112,25 +112,25 @@ def test_a_data_folder_that_cannot_be_written(folder: Path):
     assert said == f"switchgear: cannot use the data folder {target}: {why}\n"
 
 
-def test_a_role_that_finds_something_missing_ends_the_start(folder: Path):
+def test_a_role_that_finds_something_missing_ends_the_start(folder: Path) -> None:
     said = refusal(folder, *UP, TOY_EXTRA="picky")
     assert said == "switchgear: the toy wants another table\n"
 
 
-def test_an_auxiliary_that_does_not_start_ends_the_start(folder: Path):
+def test_an_auxiliary_that_does_not_start_ends_the_start(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "aux-fails").touch()
     assert refusal(folder, *UP) == "switchgear: the toybase has no room\n"
 
 
-def test_a_role_that_is_not_there_and_one_that_needs_more(folder: Path):
+def test_a_role_that_is_not_there_and_one_that_needs_more(folder: Path) -> None:
     said = refusal(folder, "run", "gatway", "app", "--port=0")
     assert "there is no role 'gatway'; there are: gateway, service, worker" in said
     said = refusal(folder, "run", "service", "app", "--port=0")
     assert "needs toybase, which only `switchgear up` starts" in said
 
 
-def test_check_tells_what_is_set_and_what_is_wrong(folder: Path):
+def test_check_tells_what_is_set_and_what_is_wrong(folder: Path) -> None:
     (folder / "app" / "switchgear.toml").write_text("[processes]\ngateways = 3\n")
     good = switchgear("check", "app", "--set=debug=yes", cwd=folder)
     assert good.returncode == 0, good.stderr
@@ -145,7 +145,7 @@ def test_check_tells_what_is_set_and_what_is_wrong(folder: Path):
     assert "No module named 'nothere'" in refusal(folder, "check", "app")
 
 
-def test_status_where_nothing_runs(folder: Path):
+def test_status_where_nothing_runs(folder: Path) -> None:
     told = switchgear("status", "--data=data", cwd=folder)
     assert (told.returncode, told.stderr) == (
         3,

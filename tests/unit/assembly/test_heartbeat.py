@@ -25,24 +25,24 @@ def ready_pulse() -> Pulse:
         (30, Health.HUNG),
     ],
 )
-def test_a_ready_process_is_late_and_then_hung(silence: float, health: Health):
+def test_a_ready_process_is_late_and_then_hung(silence: float, health: Health) -> None:
     assert ready_pulse().judge(100 + silence) is health
 
 
-def test_a_process_that_is_still_starting_has_the_start_time():
+def test_a_process_that_is_still_starting_has_the_start_time() -> None:
     pulse = Pulse(SETTINGS, 100.0)
     assert pulse.judge(159.9) is Health.WELL
     assert pulse.judge(160) is Health.HUNG
 
 
-def test_a_beat_ends_the_silence():
+def test_a_beat_ends_the_silence() -> None:
     pulse = ready_pulse()
     pulse.beat(104)
     assert pulse.judge(106.9) is Health.WELL
     assert pulse.silence(106) == 2
 
 
-def test_a_time_in_which_nobody_could_listen_does_not_count():
+def test_a_time_in_which_nobody_could_listen_does_not_count() -> None:
     pulse = ready_pulse()
     pulse.forgive(40)
     assert pulse.judge(141) is Health.WELL
@@ -53,25 +53,25 @@ def delays(deaths: int, uptime: float = 0.0, chance: float = 0.5) -> list[float]
     return [restarts.delay(uptime, chance) for _ in range(deaths)]
 
 
-def test_the_first_restart_is_fast_and_later_ones_back_off_to_a_bound():
+def test_the_first_restart_is_fast_and_later_ones_back_off_to_a_bound() -> None:
     assert delays(10) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10])
 
 
-def test_a_stable_time_forgives_earlier_deaths():
+def test_a_stable_time_forgives_earlier_deaths() -> None:
     assert delays(5, uptime=30.0) == pytest.approx([0.1] * 5)
     assert delays(3, uptime=29.9) == pytest.approx([0.1, 0.2, 0.4])
 
 
-def test_jitter_spreads_by_a_quarter():
+def test_jitter_spreads_by_a_quarter() -> None:
     assert delays(1, chance=0.0) == pytest.approx([0.075])
     assert delays(1, chance=1.0) == pytest.approx([0.125])
 
 
-def test_it_never_gives_up_and_never_overflows():
+def test_it_never_gives_up_and_never_overflows() -> None:
     assert delays(5000)[-1] == 10
 
 
-def test_deaths_are_counted_in_all_and_in_a_row():
+def test_deaths_are_counted_in_all_and_in_a_row() -> None:
     restarts = Restarts(Supervision(stable=30))
     for uptime in (0, 0, 31):
         restarts.delay(uptime, 0)

@@ -1,5 +1,8 @@
 """Frames, and the topology that travels in them."""
 
+import asyncio
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -21,7 +24,7 @@ from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
 SERVICE = Endpoint("service", 1, "unix:/run/s", State.READY, 3, ("database: away",))
 
 
-def test_frames_come_out_however_the_bytes_were_cut():
+def test_frames_come_out_however_the_bytes_were_cut() -> None:
     payloads = [b"", b"x", b"y" * 70_000]
     stream = b"".join(map(frame, payloads))
     for size in (1, 3, 4, 5, 4096, len(stream)):
@@ -32,7 +35,7 @@ def test_frames_come_out_however_the_bytes_were_cut():
         assert found == payloads
 
 
-def test_a_frame_that_is_too_long_is_refused_by_both_sides():
+def test_a_frame_that_is_too_long_is_refused_by_both_sides() -> None:
     with pytest.raises(ValueError, match="the most"):
         Frames().feed((FRAME_BYTES + 1).to_bytes(4, "big"))
     with pytest.raises(ValueError, match="the most"):
@@ -52,34 +55,35 @@ def test_a_frame_that_is_too_long_is_refused_by_both_sides():
         (Upward, Failed("no", "trace")),
     ],
 )
-def test_every_message_survives_the_line(kind, message):
+def test_every_message_survives_the_line(kind: Any, message: msgspec.Struct) -> None:
     assert msgspec.json.decode(msgspec.json.encode(message), type=kind) == message
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """What a line writes to in a unit test."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sent: list[object] = []
         self.aborted = False
 
-    def set_write_buffer_limits(self, high: int) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
-    def write(self, data: bytes) -> None:
-        self.sent += [msgspec.json.decode(one) for one in Frames().feed(data)]
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += [msgspec.json.decode(one) for one in Frames().feed(bytes(data))]
 
     def abort(self) -> None:
         self.aborted = True
 
 
-def opened(taken: list[object] | None = None) -> tuple[Line, Transport]:
-    line: Line = Line(Upward, ([] if taken is None else taken).append, on_lost=lambda: None)
+def opened(taken: list[object] | None = None) -> tuple[Line[Upward], Transport]:
+    line: Line[Upward] = Line(Upward, ([] if taken is None else taken).append, on_lost=lambda: None)
     transport = Transport()
     line.connection_made(transport)
     return line, transport
 
 
-def test_a_line_without_room_drops_beats_and_keeps_the_latest_state():
+def test_a_line_without_room_drops_beats_and_keeps_the_latest_state() -> None:
     line, transport = opened()
     line.pause_writing()
     assert not line.send(Beat(1, 1, 1, 1))
@@ -94,16 +98,16 @@ def test_a_line_without_room_drops_beats_and_keeps_the_latest_state():
     ]
 
 
-def test_what_is_put_before_the_line_is_open_is_sent_when_it_is():
-    line: Line = Line(Upward, print, on_lost=lambda: None)
+def test_what_is_put_before_the_line_is_open_is_sent_when_it_is() -> None:
+    line: Line[Upward] = Line(Upward, print, on_lost=lambda: None)
     line.put(Loaded())
     transport = Transport()
     line.connection_made(transport)
     assert transport.sent == [{"type": "loaded"}]
 
 
-def test_a_line_that_was_cut_while_opening_does_not_open():
-    line: Line = Line(Upward, print, on_lost=lambda: None)
+def test_a_line_that_was_cut_while_opening_does_not_open() -> None:
+    line: Line[Upward] = Line(Upward, print, on_lost=lambda: None)
     line.cut()
     transport = Transport()
     line.connection_made(transport)
@@ -111,7 +115,7 @@ def test_a_line_that_was_cut_while_opening_does_not_open():
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 8, frame(b"{}"), frame(b'{"type":"other"}')])
-def test_whoever_sends_garbage_is_cut_off(garbage: bytes):
+def test_whoever_sends_garbage_is_cut_off(garbage: bytes) -> None:
     taken: list[object] = []
     line, transport = opened(taken)
     line.data_received(garbage)
@@ -119,7 +123,7 @@ def test_whoever_sends_garbage_is_cut_off(garbage: bytes):
     assert taken == []
 
 
-def test_a_feed_shows_the_present_and_then_every_newer_topology():
+def test_a_feed_shows_the_present_and_then_every_newer_topology() -> None:
     feed = TopologyFeed(Topology(1))
     seen: list[int] = []
     unsubscribe = feed.subscribe(lambda topology: seen.append(topology.version))
@@ -132,7 +136,7 @@ def test_a_feed_shows_the_present_and_then_every_newer_topology():
     assert feed.current.version == 7
 
 
-def test_a_topology_is_asked_by_role():
+def test_a_topology_is_asked_by_role() -> None:
     other = Endpoint("accounts", 1, "unix:/run/a", State.STARTING)
     topology = Topology(1, (SERVICE, other))
     assert topology.of("service") == (SERVICE,)

@@ -1,12 +1,15 @@
 """The settings tree: precedence, provenance, and what a wrong configuration says."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import msgspec
 import pytest
 
 from switchgear.assembly.decode import SettingsError
 from switchgear.assembly.load import (
+    Loaded,
     describe,
     environment_layer,
     file_layer,
@@ -17,12 +20,16 @@ from switchgear.assembly.load import (
 from switchgear.assembly.secret import Secret, SecretUrl, revealed
 from switchgear.assembly.settings import Settings
 
+Given = ParamSpec("Given")
+Tree = TypeVar("Tree", bound=msgspec.Struct)
+Pair = tuple[str, str]
+
 
 class Limit(msgspec.Struct, frozen=True):
     rate: float
     burst: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rate <= 0:
             raise ValueError(f"rate is {self.rate:g}, above nothing would be right")
 
@@ -48,33 +55,37 @@ class Toy(msgspec.Struct, frozen=True):
     peers: dict[str, list[str]] = {}
 
 
-def from_file(tmp_path, text, kind=Toy):
-    path = tmp_path / "switchgear.toml"
+def filed(kind: type[Tree], folder: Path, text: str) -> Loaded[Tree]:
+    path = folder / "switchgear.toml"
     path.write_text(text)
     return load(kind, [file_layer(path)])
 
 
-def from_environment(kind=Toy, **variables):
-    return load(kind, [environment_layer({f"SWITCHGEAR_{k}": v for k, v in variables.items()})])
+def from_environment(**variables: str) -> Loaded[Toy]:
+    return load(Toy, [environment_layer({f"SWITCHGEAR_{k}": v for k, v in variables.items()})])
 
 
-def from_flags(*pairs, kind=Toy):
+def flagged(kind: type[Tree], *pairs: Pair) -> Loaded[Tree]:
     return load(kind, [flag_layer([(key, value, "--set") for key, value in pairs])])
 
 
-def complaint(call, *args, **kwargs):
+def from_flags(*pairs: Pair) -> Loaded[Toy]:
+    return flagged(Toy, *pairs)
+
+
+def complaint(call: Callable[Given, object], *args: Given.args, **kwargs: Given.kwargs) -> str:
     with pytest.raises(SettingsError) as raised:
         call(*args, **kwargs)
     return str(raised.value)
 
 
-def test_nothing_is_a_complete_valid_system():
+def test_nothing_is_a_complete_valid_system() -> None:
     loaded = validate(load(Settings, []))
     assert loaded.settings == Settings()
     assert loaded.sources == {}
 
 
-def test_later_sources_win_and_each_value_knows_where_it_is_from(tmp_path):
+def test_later_sources_win_and_each_value_knows_where_it_is_from(tmp_path: Path) -> None:
     path = tmp_path / "switchgear.toml"
     path.write_text("[processes]\ngateways = 3\nservices = 4\nworkers = 5\n")
     loaded = load(
@@ -96,7 +107,7 @@ def test_later_sources_win_and_each_value_knows_where_it_is_from(tmp_path):
     assert told["listen.port"] == ("8080", "default")
 
 
-def test_a_part_of_a_part_keeps_the_rest_of_its_default():
+def test_a_part_of_a_part_keeps_the_rest_of_its_default() -> None:
     assert from_flags(("limit.rate", "5")).settings.limit == Limit(5, 20)
 
 
@@ -120,15 +131,15 @@ def test_a_part_of_a_part_keeps_the_rest_of_its_default():
         (("peers.service", "tcp:a:1,tcp:b:1"), "peers", {"service": ["tcp:a:1", "tcp:b:1"]}),
     ],
 )
-def test_text_becomes_what_the_setting_wants(pair, attribute, value):
+def test_text_becomes_what_the_setting_wants(pair: Pair, attribute: str, value: object) -> None:
     assert getattr(from_flags(pair).settings, attribute) == value
 
 
-def test_a_file_may_write_durations_as_people_do(tmp_path):
-    assert from_file(tmp_path, 'wait = "2min"').settings.wait == 120.0
+def test_a_file_may_write_durations_as_people_do(tmp_path: Path) -> None:
+    assert filed(Toy, tmp_path, 'wait = "2min"').settings.wait == 120.0
 
 
-def test_tables_merge_by_name_across_sources(tmp_path):
+def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
     path = tmp_path / "switchgear.toml"
     path.write_text('[upstreams.mail]\nurl = "http://m"\n')
     flags = flag_layer(
@@ -156,35 +167,37 @@ def test_tables_merge_by_name_across_sources(tmp_path):
         ("[listen\nport=1", "is not TOML"),
     ],
 )
-def test_a_wrong_file_names_the_place_the_source_and_what_would_be_right(tmp_path, text, said):
-    message = complaint(from_file, tmp_path, text, Settings)
+def test_a_wrong_file_names_the_place_the_source_and_what_would_be_right(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    message = complaint(filed, Settings, tmp_path, text)
     assert said in message
     assert str(tmp_path / "switchgear.toml") in message
     assert "\n" not in message
 
 
-def test_every_problem_is_told_at_once(tmp_path):
-    message = complaint(from_file, tmp_path, 'size = 10\nwiat = 1\nform = "x"\n')
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    message = complaint(filed, Toy, tmp_path, 'size = 10\nwiat = 1\nform = "x"\n')
     assert len(message.splitlines()) == 3
     assert "size: found 10, where a whole number from 1 to 9 would be right" in message
 
 
-def test_a_variable_or_flag_is_named_as_it_was_written():
+def test_a_variable_or_flag_is_named_as_it_was_written() -> None:
     assert "(from SWITCHGEAR_SIZE)" in complaint(from_environment, SIZE="0")
     assert "(from SWITCHGEAR_LIMT__RATE)" in complaint(from_environment, LIMT__RATE="0")
     assert "(from --set)" in complaint(from_flags, ("limit.rte", "1"))
 
 
-def test_a_parts_own_refusal_carries_its_path():
+def test_a_parts_own_refusal_carries_its_path() -> None:
     assert complaint(from_flags, ("limit.rate", "-1")).startswith("limit: rate is -1, above")
 
 
-def test_a_missing_required_setting_is_told():
+def test_a_missing_required_setting_is_told() -> None:
     assert "'url'" in complaint(from_flags, ("upstreams.mail.timeout", "1"))
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_whole_and_its_part_from_one_source_contradict(order):
+def test_a_whole_and_its_part_from_one_source_contradict(order: int) -> None:
     pairs = [("limit", "{}"), ("limit.rate", "1")][::order]
     assert "set" in complaint(from_flags, *pairs)
 
@@ -198,7 +211,7 @@ def test_a_whole_and_its_part_from_one_source_contradict(order):
         ("{}", "a secret is referred to by"),
     ],
 )
-def test_a_secret_is_referred_to_and_never_repeated(value, said):
+def test_a_secret_is_referred_to_and_never_repeated(value: str, said: str) -> None:
     message = complaint(from_flags, ("key", value))
     assert said in message
     assert "hunter2" not in message
@@ -207,23 +220,27 @@ def test_a_secret_is_referred_to_and_never_repeated(value, said):
 @pytest.mark.parametrize(
     "url", ["postgresql://u:hunter2@h/d", "postgresql://h/d?password=hunter2", "h/d", "http://["]
 )
-def test_a_url_with_a_password_or_none_at_all_is_refused(url):
+def test_a_url_with_a_password_or_none_at_all_is_refused(url: str) -> None:
     message = complaint(from_flags, ("url", url))
     assert "hunter2" not in message
     assert "URL" in message
 
 
-def test_a_secret_never_shows(monkeypatch, tmp_path):
+def test_a_secret_never_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KEY", "hunter2")
     loaded = from_flags(("key.env", "KEY"), ("url", "postgresql://u@h/d"))
+    assert loaded.settings.key is not None
     assert loaded.settings.key.reveal() == "hunter2"
     whole = revealed(loaded.settings)
+    assert whole.key is not None
     assert whole.key.reveal() == "hunter2"
     assert "hunter2" not in f"{whole!r} {describe(loaded)} {loaded!r}"
     assert msgspec.json.decode(msgspec.json.encode(whole), type=Toy) == whole
 
 
-def test_validation_finds_secrets_that_are_not_there(monkeypatch, tmp_path):
+def test_validation_finds_secrets_that_are_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("KEY", raising=False)
     message = complaint(validate, from_flags(("key.env", "KEY"), ("url.file", f"{tmp_path}/no")))
     assert "key: the environment variable KEY is not set" in message
@@ -240,11 +257,11 @@ def test_validation_finds_secrets_that_are_not_there(monkeypatch, tmp_path):
         (("data", ""), "data must name a folder"),
     ],
 )
-def test_validation_finds_contradictions(pair, said):
-    assert said in complaint(validate, from_flags(pair, kind=Settings))
+def test_validation_finds_contradictions(pair: Pair, said: str) -> None:
+    assert said in complaint(validate, flagged(Settings, pair))
 
 
-def test_an_unreadable_file_is_one_sentence(tmp_path):
+def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     assert complaint(file_layer, tmp_path / "none.toml") == (
         f"cannot read {tmp_path}/none.toml: No such file or directory"
     )

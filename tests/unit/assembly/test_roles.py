@@ -16,7 +16,7 @@ def context(said: list[Upward]) -> RoleContext:
     return RoleContext(post, Settings(), Log(Lines(), "service-2"), tell=said.append)
 
 
-def test_a_role_is_ready_at_its_post_or_where_it_says():
+def test_a_role_is_ready_at_its_post_or_where_it_says() -> None:
     said: list[Upward] = []
     role = context(said)
     role.ready()
@@ -25,7 +25,7 @@ def test_a_role_is_ready_at_its_post_or_where_it_says():
     assert (role.name, role.label) == ("service", "service-2")
 
 
-def test_reasons_are_kept_by_dependency_and_told_only_when_they_change():
+def test_reasons_are_kept_by_dependency_and_told_only_when_they_change() -> None:
     said: list[Upward] = []
     role = context(said)
     role.degraded("database", None)
@@ -42,7 +42,7 @@ def test_reasons_are_kept_by_dependency_and_told_only_when_they_change():
     ]
 
 
-def test_a_second_drain_can_only_shorten_the_time():
+def test_a_second_drain_can_only_shorten_the_time() -> None:
     role = context([])
     assert not role.draining.is_set()
     role.drain(5)

@@ -10,7 +10,7 @@ from switchgear.assembly.runtime import Runtime, claim, read_record
 from switchgear.assembly.watch import stamps
 
 
-def test_a_claim_makes_the_folder_private_and_its_release_leaves_no_socket(tmp_path: Path):
+def test_a_claim_makes_the_folder_private_and_its_release_leaves_no_socket(tmp_path: Path) -> None:
     data = tmp_path / "deep" / "data"
     runtime = claim(data)
     assert data.stat().st_mode & 0o066 == 0
@@ -29,11 +29,13 @@ def test_a_claim_makes_the_folder_private_and_its_release_leaves_no_socket(tmp_p
     assert read_record(data) is None
 
 
-def test_a_folder_is_claimed_once(tmp_path: Path):
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     first = claim(tmp_path)
     with pytest.raises(StartError, match=f"already running as pid {os.getpid()} on the data"):
         claim(tmp_path)
-    assert read_record(tmp_path).boot == first.boot  # the refused one changed nothing
+    record = read_record(tmp_path)
+    assert record is not None
+    assert record.boot == first.boot  # the refused one changed nothing
     first.release()
     claim(tmp_path).release()
 
@@ -43,11 +45,12 @@ def killed(runtime: Runtime) -> None:
     os.close(runtime._lock)
 
 
-def test_a_boot_that_was_killed_is_swept_by_the_next(tmp_path: Path):
+def test_a_boot_that_was_killed_is_swept_by_the_next(tmp_path: Path) -> None:
     first = claim(tmp_path)
     (first.folder / "gateway-1.sock").touch()
     killed(first)
     second = claim(tmp_path)
+    assert second.previous is not None
     assert second.previous.boot == first.boot
     assert first.folder.exists()  # the auxiliaries may still need what is in it
     second.sweep()
@@ -56,7 +59,7 @@ def test_a_boot_that_was_killed_is_swept_by_the_next(tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", [0o755, None])
-def test_a_record_that_names_another_folder_harms_nothing(tmp_path: Path, mode: int | None):
+def test_a_record_that_names_another_folder_harms_nothing(tmp_path: Path, mode: int | None) -> None:
     precious = tmp_path / "switchgear-precious"
     if mode is None:
         (tmp_path / "target").mkdir(mode=0o700)
@@ -74,13 +77,13 @@ def test_a_record_that_names_another_folder_harms_nothing(tmp_path: Path, mode: 
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"boot": 7}', "[]"])
-def test_a_damaged_record_is_none(tmp_path: Path, content: str):
+def test_a_damaged_record_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     assert read_record(tmp_path) is None
     claim(tmp_path).release()
 
 
-def test_only_files_that_matter_are_watched(tmp_path: Path):
+def test_only_files_that_matter_are_watched(tmp_path: Path) -> None:
     for name in ("app.py", "a/b.sql", ".venv/x.py", "node_modules/y.py", "photo.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")

@@ -45,13 +45,13 @@ def here(tmp_path: Path) -> Path:
 )
 def test_an_app_is_a_folder_a_module_or_a_file(
     here: Path, text: str, root: str, spec: str, value: int
-):
+) -> None:
     target = find_target(text, here)
     assert (target.folder, target.spec) == ((here / root).resolve(), spec)
     assert load_target(target) == value
 
 
-def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path):
+def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path) -> None:
     with pytest.raises(StartError, match="there is no module 'absent_x'") as raised:
         load_target(Target(str(here), "absent_x"))
     assert raised.value.trace == ""
@@ -61,7 +61,7 @@ def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path):
     assert f'File "{here}/needy_x.py", line 1' in raised.value.trace
 
 
-def test_a_traceback_keeps_the_users_frames_only(here: Path):
+def test_a_traceback_keeps_the_users_frames_only(here: Path) -> None:
     (here / "broken_x.py").write_text("def f():\n    raise ValueError('two\\nlines')\n\nf()\n")
     sys.path.insert(0, str(here))
     with pytest.raises(StartError) as raised:
@@ -71,7 +71,7 @@ def test_a_traceback_keeps_the_users_frames_only(here: Path):
     assert [str(here / "broken_x.py") in frame for frame in frames] == [True, True]
 
 
-def test_a_syntax_error_shows_its_line(here: Path):
+def test_a_syntax_error_shows_its_line(here: Path) -> None:
     (here / "wrong_x.py").write_text("def f(:\n")
     with pytest.raises(StartError) as raised:
         load_target(Target(str(here), "wrong_x"))
@@ -79,7 +79,7 @@ def test_a_syntax_error_shows_its_line(here: Path):
     assert "def f(:" in raised.value.trace
 
 
-def test_a_near_miss_is_suggested(here: Path):
+def test_a_near_miss_is_suggested(here: Path) -> None:
     with pytest.raises(StartError, match=r"has no 'fastapi'; did you mean 'fastapi_app'\?"):
         load_target(Target(str(here), "module_x", "fastapi"))
 
@@ -88,11 +88,11 @@ def test_a_near_miss_is_suggested(here: Path):
     ("code", "words"),
     [(0, "exit code 0"), (7, "exit code 7"), (-9, "killed by SIGKILL"), (-99, "by signal 99")],
 )
-def test_an_end_is_told_in_words(code: int, words: str):
+def test_an_end_is_told_in_words(code: int, words: str) -> None:
     assert words in ended(code)
 
 
-def test_a_trace_of_our_own_frames_is_only_the_error():
+def test_a_trace_of_our_own_frames_is_only_the_error() -> None:
     try:
         find_target("no-name", Path.cwd())
     except StartError as error:

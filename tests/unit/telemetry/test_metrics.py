@@ -1,6 +1,7 @@
 """Counters, histograms, and the page that merges several processes."""
 
 import math
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ def parsed(page: bytes) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_a_bound_counter_is_one_integer():
+def test_a_bound_counter_is_one_integer() -> None:
     registry = Registry()
     requests = registry.counter("requests_total", "Requests.", ["route"])
     users = requests.bind("/users")
@@ -33,7 +34,7 @@ def test_a_bound_counter_is_one_integer():
     }
 
 
-def test_histogram_buckets_are_cumulative_and_include_their_bound():
+def test_histogram_buckets_are_cumulative_and_include_their_bound() -> None:
     registry = Registry()
     took = registry.histogram("took_seconds", "Time.", bounds=(0.1, 1.0)).bind()
     for value in (0.05, 0.1, 0.5, 7.0):
@@ -46,7 +47,7 @@ def test_histogram_buckets_are_cumulative_and_include_their_bound():
     assert page["took_seconds_sum", "process=a"] == pytest.approx(7.65)
 
 
-def test_processes_merge_into_one_family_and_survive_the_control_socket():
+def test_processes_merge_into_one_family_and_survive_the_control_socket() -> None:
     registries = {name: Registry() for name in ("gateway-1", "gateway-2")}
     for number, registry in enumerate(registries.values(), 1):
         registry.counter("hits_total", "Hits.").bind().add(number)
@@ -62,7 +63,7 @@ def test_processes_merge_into_one_family_and_survive_the_control_socket():
     }
 
 
-def test_label_values_are_escaped():
+def test_label_values_are_escaped() -> None:
     registry = Registry()
     nasty = 'a"b\\c\nd'
     registry.gauge("depth", 'a "help"\nin two lines', ["name"]).bind(nasty).put(math.inf)
@@ -71,7 +72,7 @@ def test_label_values_are_escaped():
     }
 
 
-def test_a_process_of_another_shape_is_left_out_and_counted():
+def test_a_process_of_another_shape_is_left_out_and_counted() -> None:
     old, new = Registry(), Registry()
     old.counter("hits_total", "Hits.").bind().add(1)
     new.counter("hits_total", "Hits.", ["route"]).bind("/").add(1)
@@ -82,14 +83,14 @@ def test_a_process_of_another_shape_is_left_out_and_counted():
     }
 
 
-def test_an_empty_histogram_family_conflicts_with_nobody():
+def test_an_empty_histogram_family_conflicts_with_nobody() -> None:
     full, empty = Registry(), Registry()
     full.histogram("took_seconds", "Time.").bind().observe(1)
     empty.histogram("took_seconds", "Time.")
     assert b"conflicts" not in render({"empty": empty.snapshot(), "full": full.snapshot()})
 
 
-def test_label_sets_beyond_the_bound_share_one_series():
+def test_label_sets_beyond_the_bound_share_one_series() -> None:
     registry = Registry()
     hits = registry.counter("hits_total", "Hits.", ["path"])
     for number in range(1500):
@@ -110,6 +111,8 @@ def test_label_sets_beyond_the_bound_share_one_series():
         (lambda r: r.gauge("depth", "", ["a"]).bind("x", "y"), "told apart by"),
     ],
 )
-def test_what_is_wrong_is_refused_where_it_is_given(make, words):
+def test_what_is_wrong_is_refused_where_it_is_given(
+    make: Callable[[Registry], object], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         make(Registry())

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,29 +15,34 @@ PATIENCE = 30.0
 class Held:
     """A sink that blocks until released, as a pipe does whose reader sleeps."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.release = threading.Event()
         self.entered = threading.Event()
-        self.batches = []
+        self.batches: list[list[bytes]] = []
 
-    def write(self, lines):
+    def write(self, lines: list[bytes]) -> None:
         self.entered.set()
         self.release.wait(PATIENCE)
         self.batches.append(lines)
 
 
 class Failing:
-    def __init__(self, *errors):
+    def __init__(self, *errors: int) -> None:
         self.errors = list(errors)
-        self.lines = []
+        self.lines: list[bytes] = []
 
-    def write(self, lines):
+    def write(self, lines: list[bytes]) -> None:
         if self.errors:
             raise OSError(self.errors.pop(0), "no")
         self.lines += lines
 
 
-def test_lines_come_out_whole_and_in_order(tmp_path):
+def state(writer: LogWriter) -> tuple[int, int, OSError | None]:
+    """Return (written, dropped, failure) as they are now."""
+    return writer.written, writer.dropped, writer.failure
+
+
+def test_lines_come_out_whole_and_in_order(tmp_path: Path) -> None:
     target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     writer = LogWriter(DescriptorSink(target))
     for number in range(5000):
@@ -47,7 +53,7 @@ def test_lines_come_out_whole_and_in_order(tmp_path):
     assert (writer.written, writer.dropped) == (5000, 0)
 
 
-def test_a_blocked_sink_costs_lines_and_never_the_caller():
+def test_a_blocked_sink_costs_lines_and_never_the_caller() -> None:
     sink = Held()
     writer = LogWriter(sink, bound_bytes=1000)
     writer.put(b"x" * 100)
@@ -61,7 +67,7 @@ def test_a_blocked_sink_costs_lines_and_never_the_caller():
     assert not writer.put(b"late")
 
 
-def test_close_gives_up_on_a_blocked_sink_and_counts_what_is_lost():
+def test_close_gives_up_on_a_blocked_sink_and_counts_what_is_lost() -> None:
     sink = Held()
     writer = LogWriter(sink)
     writer.put(b"first")
@@ -73,7 +79,7 @@ def test_close_gives_up_on_a_blocked_sink_and_counts_what_is_lost():
     sink.release.set()
 
 
-def test_a_full_disk_loses_a_batch_and_the_next_is_tried():
+def test_a_full_disk_loses_a_batch_and_the_next_is_tried() -> None:
     sink = Failing(errno.ENOSPC)
     writer = LogWriter(sink)
     writer.put(b"lost")
@@ -82,10 +88,10 @@ def test_a_full_disk_loses_a_batch_and_the_next_is_tried():
     writer.put(b"kept")
     writer.close(PATIENCE)
     assert sink.lines == [b"kept"]
-    assert (writer.written, writer.dropped, writer.failure) == (1, 1, None)
+    assert state(writer) == (1, 1, None)
 
 
-def test_a_pipe_without_a_reader_is_used_no_more():
+def test_a_pipe_without_a_reader_is_used_no_more() -> None:
     sink = Failing(errno.EPIPE)
     writer = LogWriter(sink)
     writer.put(b"lost")
@@ -95,11 +101,16 @@ def test_a_pipe_without_a_reader_is_used_no_more():
     assert (sink.lines, writer.dropped) == ([], 2)
 
 
-def test_on_a_pipe_no_write_is_longer_than_what_is_atomic(monkeypatch):
+def test_on_a_pipe_no_write_is_longer_than_what_is_atomic(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, target = os.pipe()
-    sizes = []
+    sizes: list[int] = []
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or real(fd, data))
+
+    def write(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
     DescriptorSink(target).write([b"z" * 999] * 20)
     monkeypatch.undo()
     os.close(target)
@@ -109,7 +120,7 @@ def test_on_a_pipe_no_write_is_longer_than_what_is_atomic(monkeypatch):
     assert all(size % 1000 == 0 for size in sizes)
 
 
-def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path):
+def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "gateway-1.jsonl"
     sink = RotatingFile(path, 4096)
     for letter in b"abcdef":
@@ -120,7 +131,7 @@ def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path):
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_forked_child_logs_through_a_thread_of_its_own(tmp_path):
+def test_a_forked_child_logs_through_a_thread_of_its_own(tmp_path: Path) -> None:
     target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     writer = LogWriter(DescriptorSink(target))
     writer.put(b"parent")
@@ -136,7 +147,7 @@ def test_a_forked_child_logs_through_a_thread_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("flag", [True, False])
-def test_a_descriptor_that_somebody_made_nonblocking_loses_nothing(flag):
+def test_a_descriptor_that_somebody_made_nonblocking_loses_nothing(flag: bool) -> None:
     reader, target = os.pipe()
     os.set_blocking(target, not flag)
     writer = LogWriter(DescriptorSink(target))
