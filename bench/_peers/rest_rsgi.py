@@ -1,10 +1,14 @@
 """The users' REST app on Granian's own protocol, routed by hand, validated by msgspec."""
 
 from itertools import count
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench._peers.rest_structs import NewUser, User
+
+if TYPE_CHECKING:
+    from granian.rsgi import HTTPProtocol, Scope
 
 decode = msgspec.json.Decoder(NewUser).decode
 encode = msgspec.json.Encoder().encode
@@ -12,7 +16,7 @@ ids = count(1001)
 JSON = [("content-type", "application/json")]
 
 
-async def app(scope, protocol):
+async def app(scope: "Scope", protocol: "HTTPProtocol") -> None:
     method, path = scope.method, scope.path
     if method == "POST" and path == "/users":
         try:

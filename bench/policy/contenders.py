@@ -1,7 +1,7 @@
 """Who is measured: what each covers, and how it is made; the first of a group is ours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from bench._harness.calls import Call, Round, steady
@@ -11,7 +11,7 @@ from switchgear.core.observe import quiet
 
 __all__ = ["WORKS", "Contender", "Function", "Unable", "decorated", "groups"]
 
-Function = Callable[[int], Awaitable[int]]
+Function = Callable[[int], Coroutine[Any, Any, int]]
 Protect = Callable[[Function], Function]
 Makes = Callable[[str, float], Awaitable[Round]]
 

@@ -3,7 +3,8 @@
 Imported where they are used, so that one that cannot even be imported costs its own row alone.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 __all__ = [
     "by_aiobreaker",
@@ -21,7 +22,7 @@ __all__ = [
     "stamina_hooks",
 ]
 
-Function = Callable[[int], Awaitable[int]]
+Function = Callable[[int], Coroutine[Any, Any, int]]
 
 
 # -- retries
@@ -71,13 +72,15 @@ def pybreaker_plain(function: Callable[[int], int]) -> Callable[[int], int]:
 def by_purgatory(function: Function) -> Function:
     from purgatory import AsyncCircuitBreakerFactory
 
-    return AsyncCircuitBreakerFactory()("bench")(function)
+    protected: Function = AsyncCircuitBreakerFactory()("bench")(function)
+    return protected
 
 
 def by_aiobreaker(function: Function) -> Function:
     from aiobreaker import CircuitBreaker
 
-    return CircuitBreaker()(function)
+    protected: Function = CircuitBreaker()(function)
+    return protected
 
 
 def hyx_breaker(function: Function) -> Function:
@@ -89,7 +92,7 @@ def hyx_breaker(function: Function) -> Function:
 def by_interlock(function: Function) -> Function:
     from interlock import CircuitBreaker
 
-    return CircuitBreaker(name="bench")(function)
+    return cast("Function", CircuitBreaker(name="bench")(function))
 
 
 # -- several in one
@@ -117,7 +120,8 @@ def by_interlock_pipeline(*, retries: bool) -> Callable[[Function], Function]:
         if retries:
             builder = builder.retry(attempts=3)
         breaker = CircuitBreaker(name="bench")
-        return builder.circuit_breaker(breaker).bulkhead(64).timeout(1.0).build()(function)
+        pipeline = builder.circuit_breaker(breaker).bulkhead(64).timeout(1.0).build()
+        return cast("Function", pipeline(function))
 
     return protect
 
@@ -128,7 +132,7 @@ def by_pyresilience(*parts: str) -> Callable[[Function], Function]:
     def protect(function: Function) -> Function:
         import pyresilience as peer
 
-        options = {
+        options: dict[str, Callable[[], dict[str, Any]]] = {
             "retry": lambda: {"retry": peer.RetryConfig(max_attempts=3, delay=0.025)},
             "budget": lambda: {"retry_budget": peer.RetryBudgetConfig()},
             "breaker": lambda: {"circuit_breaker": peer.CircuitBreakerConfig()},
@@ -143,9 +147,10 @@ def by_pyresilience(*parts: str) -> Callable[[Function], Function]:
             "timeout": lambda: {"timeout": peer.TimeoutConfig(seconds=1.0)},
             "metrics": lambda: {"listeners": [peer.MetricsCollector()]},
         }  # fmt: skip
-        chosen: dict[str, object] = {}
+        chosen: dict[str, Any] = {}
         for part in parts:
             chosen.update(options[part]())
-        return peer.resilient(**chosen)(function)
+        protected: Function = peer.resilient(**chosen)(function)
+        return protected
 
     return protect

@@ -1,7 +1,7 @@
 """What every broker does, whatever stands behind the port."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
@@ -20,7 +20,7 @@ from switchgear.ports.broker import Broker, Intake, Message, Reading, Received
 from switchgear.ports.tables import Transaction
 from tests.conformance.conftest import Bench, Opened
 
-Handler = Callable[[Call[Received]], Awaitable[None]]
+Handler = Callable[[Call[Received]], Coroutine[Any, Any, None]]
 READING = Reading("orders", "shop", prefetch=8, attempts=3)
 
 

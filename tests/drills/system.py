@@ -163,7 +163,7 @@ class System:
         """Connect to the database as one who sees all: the outside witness's own eyes."""
         if self.database is not None:
             dsn = msgspec.structs.replace(self.database, database="switchgear")
-            return await asyncpg.connect(**dsn.arguments())
+            return await _connected(dsn)
         home = self.data / "postgres"
         for path in (home, *home.rglob("passwords.json")):
             if path.is_file():
@@ -175,7 +175,7 @@ class System:
                     password=passwords["switchgear_owner"],
                     database="switchgear",
                 )
-                return await asyncpg.connect(**dsn.arguments())
+                return await _connected(dsn)
         raise FileNotFoundError(f"no embedded database under {home}")
 
     async def welcomed(self, scribe: Scribe) -> None:
@@ -208,6 +208,11 @@ class System:
                 self._ready.set()
         await process.wait()
         self._ready.set()
+
+
+async def _connected(dsn: Dsn) -> "asyncpg.Connection[Any]":
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(**dsn.arguments())
+    return connection
 
 
 def _socket_folder(home: Path) -> str:

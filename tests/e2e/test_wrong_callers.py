@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 
 from switchgear.engines.postgres.dsn import Dsn
@@ -48,8 +49,9 @@ def _part(data: bytes) -> str:
 
 
 def signer(key: OKPKey) -> Callable[[bytes], bytes]:
-    sign: Callable[[bytes], bytes] = key.get_op_key("sign").sign
-    return sign
+    private = key.get_op_key("sign")
+    assert isinstance(private, Ed25519PrivateKey)
+    return private.sign
 
 
 def signing_key(community: Running) -> OKPKey:

@@ -123,8 +123,9 @@ def test_every_event_is_told_with_its_fields() -> None:
         for event, fields in row.findall((FOLDER / "observing.md").read_text())
     }
     kinds = [getattr(observe, name) for name in observe.__all__]
-    events = [kind for kind in kinds if isclass(kind) and issubclass(kind, msgspec.Struct)]
-    assert told == {event.__name__: event.__struct_fields__ for event in [*events, Transition]}
+    events: list[type[msgspec.Struct]] = [Transition]
+    events += [kind for kind in kinds if isclass(kind) and issubclass(kind, msgspec.Struct)]
+    assert told == {event.__name__: event.__struct_fields__ for event in events}
 
 
 def test_every_code_is_told_with_what_it_means() -> None:

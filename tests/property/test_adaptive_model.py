@@ -89,7 +89,7 @@ class AdaptiveAgainstModel(RuleBasedStateMachine):
         for _ in range(count):
             inside = sum(self.inside.values())
             answer = self.gate.admit(Ask(weight=weight), self.now)
-            if inside + weight <= self.gate.statistics()["limit"] or not inside:
+            if inside + weight <= float(self.gate.statistics()["limit"]) or not inside:
                 assert isinstance(answer, Permit)
                 assert (answer.at, answer.weight) == (self.now, weight)
                 self.inside[answer] = weight

@@ -9,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
-from switchgear.policy.verdict import BAD, GOOD, NEUTRAL
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 from tests.property.instants import brief, instants
 
 SETTINGS = BulkheadSettings(permits=4, queue=3, patience=0.25, standing=2.0, hurried=0.5)
@@ -83,7 +83,7 @@ class BulkheadAgainstLists(RuleBasedStateMachine):
         return multiple()
 
     @rule(target=permits, permit=consumes(permits), verdict=st.sampled_from([GOOD, BAD, NEUTRAL]))
-    def settle(self, permit: Permit, verdict: object) -> object:
+    def settle(self, permit: Permit, verdict: Verdict) -> object:
         answered = self.bulkhead.settle(permit, verdict, self.now)
         del self.inside[permit]
         self.settled += 1

@@ -1,5 +1,6 @@
 """The benches' own instruments: a wrong one would make every figure wrong."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -101,10 +102,11 @@ def server(name: str, *arguments: str) -> Contender:
 @pytest.mark.parametrize("wrk", [True, False])
 def test_a_contender_is_measured_by_either_load(wrk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not wrk:
-        monkeypatch.setattr(load.shutil, "which", lambda name: None)
+        monkeypatch.setattr(shutil, "which", lambda name: None)
     elif load.generator() != "wrk":
         pytest.skip("wrk is not on the PATH")
-    contenders = [ours("one", "rest_raw"), Missing("gone", "it is gone"), ours("two", "rest_raw")]
+    gone = Missing("gone", "it is gone")
+    contenders: list[Contender | Missing] = [ours("one", "rest_raw"), gone, ours("two", "rest_raw")]
     each = Asked("GET", "/users/<n>", headers={"x-one": "1"}, among=20)
     measured = measure(contenders, each, Load(2, 1, 8, 0))
     assert list(measured.figures) == ["one", "two"]

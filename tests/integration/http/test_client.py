@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -412,7 +412,7 @@ async def test_an_early_answer_ends_the_upload(loop_factory: Any) -> None:
 
     ended = asyncio.Event()
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless() -> AsyncGenerator[bytes, None]:
         try:
             while True:
                 yield b"x" * 1000

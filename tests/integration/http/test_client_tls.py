@@ -28,7 +28,7 @@ from tests.integration.http.harness import call, listen
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
 NAME = "users.internal"
-HERE = ipaddress.ip_address("127.0.0.1")
+HERE = ipaddress.IPv4Address("127.0.0.1")
 
 
 class Authority:

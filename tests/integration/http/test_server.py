@@ -289,7 +289,7 @@ async def test_a_defect_is_a_500_with_its_traceback_in_the_log(
             raise ZeroDivisionError("secret detail")
         if call.payload.path == "/b":
             return "no response"  # type: ignore[return-value]  # wrong on purpose
-        return Response(200, body=b"x").also() if False else Response(99)
+        return Response(99)
 
     wire = GET + GET.replace(b"/a", b"/b") + LAST
     with caplog.at_level(logging.ERROR, "switchgear.http"):

@@ -9,6 +9,7 @@ import websockets
 from websockets.asyncio.client import connect as theirs
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as their_server
+from websockets.typing import Origin, Subprotocol
 
 from switchgear.core.consume import consume
 from switchgear.http.handshake import new_key
@@ -69,7 +70,7 @@ async def test_messages_go_and_come(loop_factory: Any, size: int) -> None:
     "caps", [{"sessions": 1}, {"sessions_per_address": 1}], ids=["in all", "of an address"]
 )
 async def test_a_session_that_has_ended_makes_room_for_another(
-    loop_factory: Any, caps: dict[str, int]
+    loop_factory: Any, caps: dict[str, Any]
 ) -> None:
     async with serving(endpoint(echo), settings=ServerSettings(**caps)) as server:
         for end in ("closed", "vanished", "closed"):
@@ -289,8 +290,8 @@ async def test_the_page_of_the_same_host_may_open_a_socket(loop_factory: Any) ->
         origin = f"http://127.0.0.1:{server.port}"
         async with theirs(
             url(server),
-            origin=origin,
-            subprotocols=["a", "b"],
+            origin=Origin(origin),
+            subprotocols=[Subprotocol("a"), Subprotocol("b")],
             compression=None,
         ) as socket:
             assert socket.subprotocol == "b"

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -61,7 +62,7 @@ async def publish(tables: PostgresTables, *bodies: object) -> list[str]:
         return [await tx.publish("orders", body) for body in bodies]
 
 
-async def column(roles: Roles, query: str) -> list[object]:
+async def column(roles: Roles, query: str) -> list[Any]:
     connection = await asyncpg.connect(**roles.owner.arguments())
     try:
         return [row[0] for row in await connection.fetch(query)]

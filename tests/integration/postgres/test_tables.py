@@ -363,7 +363,8 @@ async def test_connections_keep_no_context_of_who_opened_them(database: Dsn) -> 
 
 async def test_service_returns_at_once_when_the_server_does(data_folder: Path) -> None:
     server = EmbeddedPostgres(data_folder)
-    async with opened(await server.start(), connections=4) as tables:
+    where = await server.start()
+    async with opened(where, connections=4) as tables:
         await asyncio.gather(*(tables.probe(soon()) for _ in range(8)))
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
@@ -371,7 +372,7 @@ async def test_service_returns_at_once_when_the_server_does(data_folder: Path) -
         with pytest.raises(Fault) as down:
             await tables.probe(soon())
         assert (down.value.code, down.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
-        assert await server.start()
+        assert await server.start() == where
         await asyncio.gather(*(tables.probe(soon(1.0)) for _ in range(8)))
         await server.stop()
 

@@ -66,7 +66,7 @@ async def test_whoever_loses_one_calls_off_all() -> None:
 
 async def test_each_is_settled_with_its_own_outcome() -> None:
     several = letters("abc")
-    outcomes = [Done(1), Failed(ValueError()), Done(3)]
+    outcomes: list[Done[Any] | Failed] = [Done(1), Failed(ValueError()), Done(3)]
     await Batch(several).settle(Done(outcomes))
     assert [letter.outcomes for letter in several] == [[outcome] for outcome in outcomes]
 

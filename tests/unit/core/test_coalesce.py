@@ -242,7 +242,7 @@ async def test_a_flight_with_too_little_time_is_not_joined_and_gives_its_place()
     assert shared.layer.statistics() == {"flights": 1, "begun": 2, "joined": 1}
     assert await first == "answer 1"
     assert shared.layer.statistics()["flights"] == 1, "it was not its place that it left"
-    assert await asyncio.gather(second, third) == ["answer 2", "answer 2"]
+    assert list(await asyncio.gather(second, third)) == ["answer 2", "answer 2"]
     shared.over(2, 1)
 
 
@@ -274,7 +274,7 @@ async def test_only_want_of_time_is_asked_again(error: Exception, again: bool) -
     shared = Shared(work)
     first, second = shared.ask(left=2.0), shared.ask(left=3.0)
     results = await asyncio.gather(first, second, return_exceptions=True)
-    assert results == [error, "answer" if again else error]
+    assert list(results) == [error, "answer" if again else error]
     shared.over(1 + again, 1)
 
 
@@ -354,7 +354,8 @@ async def test_a_stream_outlives_one_who_did_not_get_it() -> None:
 
     async def answer(call: Call[Any]) -> Stream:
         await asyncio.sleep(0.5)
-        loop.call_soon(loop.call_soon, asked[1].cancel)  # between the landing and the waking
+        # Between the landing and the waking.
+        loop.call_soon(lambda: loop.call_soon(asked[1].cancel))
         return stream
 
     shared = Shared(answer)
@@ -420,7 +421,8 @@ async def test_who_leaves_in_the_turn_in_which_the_answer_has_come_has_left() ->
 
     async def answer(call: Call[Any]) -> str:
         await asyncio.sleep(0.5)
-        loop.call_soon(loop.call_soon, asked[0].cancel)  # between the landing and the waking
+        # Between the landing and the waking.
+        loop.call_soon(lambda: loop.call_soon(asked[0].cancel))
         return "answer"
 
     shared = Shared(answer)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +55,7 @@ async def takes(seconds: float) -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-PLACES = {
+PLACES: dict[str, dict[str, Any]] = {
     "express": {},
     "by its frame": {"hurry": None},
     "without a deadline": {"deadline": None, "timeout": None},
@@ -63,7 +63,7 @@ PLACES = {
 }
 
 
-@pytest.fixture(params=PLACES.values(), ids=PLACES)
+@pytest.fixture(params=PLACES.values(), ids=list(PLACES))
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     return dict(request.param)
 
@@ -241,7 +241,7 @@ def test_work_for_a_loop_that_is_blocked_is_taken_back(
 @pytest.mark.parametrize("more", [{}, {"hurry": None}])
 async def test_what_a_policy_leads_to_for_a_while(more: dict[str, Any]) -> None:
     policy = Policy("p", **more)
-    call = policy.call
+    call: Callable[..., Awaitable[Any]] = policy.call
     assert policy._way is not None
     policy._way.led = led
     assert await call(where) == (where, (), {})

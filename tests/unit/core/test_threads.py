@@ -190,7 +190,11 @@ async def test_a_late_failure_is_a_verdict_and_the_worse_one_counts(
         left.on_end(told.append)
         follow(left, head, told.append)
         gateway.go.set()
-        await until(lambda told=told: len(told) == 2)
+
+        def both(told: list[Verdict] = told) -> bool:
+            return len(told) == 2
+
+        await until(both)
         assert told == [late, in_all]
 
 

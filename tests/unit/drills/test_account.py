@@ -7,7 +7,8 @@ OPENED = Entry(Kind.OPENED, "boot")
 
 def said(*entries: tuple[str, str] | tuple[str, str, str]) -> Account:
     """Reconcile (kind, id[, mark]) lines of a ledger that was opened once."""
-    return reconcile([OPENED, *(Entry(Kind(kind), *rest) for kind, *rest in entries)])
+    lines = [(*entry, "")[:3] for entry in entries]
+    return reconcile([OPENED, *(Entry(Kind(kind), name, mark) for kind, name, mark in lines)])
 
 
 def test_what_was_intended_acknowledged_and_observed_once_is_well() -> None:

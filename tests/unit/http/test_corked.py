@@ -13,11 +13,18 @@ from tests.support.transport import Transport
 BIG = b"x" * ENOUGH
 
 
+class Deaf(asyncio.Protocol):
+    """Is told and does nothing."""
+
+    def eof_received(self) -> bool:
+        return False
+
+
 class Kept(Transport):
     """Keeps what is done to it, in order."""
 
     def __init__(self) -> None:
-        super().__init__(asyncio.Protocol())
+        super().__init__(Deaf())
         self.done: list[Any] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:

@@ -147,9 +147,8 @@ def test_each_window_looks_at_its_own_use_and_at_what_it_began_with() -> None:
     admitted(gate, 3.0, 9)  # these go on
     assert round_of(gate, 3.0, 0.25, count=4) > 18.0
     after = gate.statistics()["limit"]
-    assert round_of(gate, 5.0, 0.25, count=4) > after, "thirteen of twenty, with what was there"
-    after = gate.statistics()["limit"]
     assert isinstance(after, float)
+    assert round_of(gate, 5.0, 0.25, count=4) > after, "thirteen of twenty, with what was there"
 
 
 def test_a_window_lasts_its_time_and_until_it_has_its_samples() -> None:

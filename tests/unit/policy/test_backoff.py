@@ -1,6 +1,7 @@
 """Backoff, in situations."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_one_attempt_is_no_retry() -> None:
         {"longest_retry_after": 0},
     ],
 )
-def test_settings_at_their_bounds(right: dict[str, float]) -> None:
+def test_settings_at_their_bounds(right: dict[str, Any]) -> None:
     accepts(BackoffSettings, **right)
     stays(BackoffSettings(**right))
 

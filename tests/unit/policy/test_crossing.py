@@ -163,7 +163,7 @@ def test_a_defect_in_a_group_makes_it_a_defect(beside: BaseException) -> None:
 
 def test_of_a_group_nobody_can_be_sure_that_it_had_no_effect() -> None:
     """Else a write of what succeeded beside, which is not in the group, would be made again."""
-    for members, effect in [
+    cases: list[tuple[list[BaseException], Effect]] = [
         ([OPEN], Effect.UNKNOWN),
         ([OPEN, MISSING], Effect.UNKNOWN),
         ([OPEN, AWAY], Effect.UNKNOWN),
@@ -172,7 +172,8 @@ def test_of_a_group_nobody_can_be_sure_that_it_had_no_effect() -> None:
         ([OPEN, DEFECT], Effect.UNKNOWN),
         ([OPEN, ConnectionRefusedError()], Effect.UNKNOWN),
         ([OPEN, LEFT], Effect.UNKNOWN),
-    ]:
+    ]
+    for members, effect in cases:
         assert effect_of(group(*members)) is effect
         assert effect_of(group(group(*members))) is effect
         assert as_fault(group(*members)).effect is effect

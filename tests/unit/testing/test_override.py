@@ -1,6 +1,7 @@
 """Policies of an app under test: as good as new, in virtual time, and afterwards as they were."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,8 @@ def test_a_policy_of_a_module_is_tested_in_virtual_time_and_with_chaos() -> None
 def test_who_has_kept_its_call_is_led_to_what_is_in_its_place(options: dict[str, Any]) -> None:
     """As a partial of a module, say, which nobody thinks of when a test replaces the policy."""
     policy = Policy("kept", attempts=1, **options)
-    kept = partial(policy.call, ok)
+    call: Callable[..., Coroutine[Any, Any, str]] = policy.call
+    kept = partial(call, ok)
     with overridden(policy, chaos=Chaos(7, [Failure(Code.UNAVAILABLE)])):
         with pytest.raises(Fault):
             run(kept("x"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import starlette.testclient as theirs
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -23,7 +24,7 @@ from switchgear.http.asgi import AsgiHost
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 
-httpx: Any = theirs.httpx
+httpx: Any = theirs.httpx  # type: ignore[attr-defined]  # whichever of two they have found
 
 RUN = b"x-live-run"
 SOON = 8.0  # seconds for an app to return once its client is done: the host grants 5
@@ -267,8 +268,9 @@ class LiveSession(theirs.WebSocketTestSession):
             raise error
         if self.record.closed is not None:
             code = self.record.closed.get("code") or 1000
-            raise theirs.WebSocketDisconnect(code, self.record.closed.get("reason") or "")
-        raise theirs.WebSocketDenialResponse(
+            raise WebSocketDisconnect(code, self.record.closed.get("reason") or "")
+        denial: Any = theirs.WebSocketDenialResponse  # in part a response of that httpx
+        raise denial(
             status_code=answer.status_code,
             headers=[(n.encode(), v.encode()) for n, v in answer.headers.raw_items()],
             content=bytes(answer.body or b""),
@@ -306,7 +308,8 @@ class LiveTestClient(theirs.TestClient):
         self, app: Any, *args: Any, raise_server_exceptions: bool = True, root_path: str = "",
         client: Any = ("testclient", 50000), **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(app, *args, root_path=root_path, client=client, **options)
+        options |= {"root_path": root_path, "client": client}
+        super().__init__(app, *args, **options)
         self._transport = LiveTransport(self._served, raises=raise_server_exceptions)
         self._at: Served | None = None
         self._place = (root_path, client)
