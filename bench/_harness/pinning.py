@@ -18,7 +18,7 @@ def pinned(cpu: int | None) -> Callable[[], None]:
     """Return what a child calls before it runs, so that it and its children stay on `cpu`."""
 
     def pin() -> None:
-        if cpu is not None:
+        if cpu is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {cpu})
 
     return pin

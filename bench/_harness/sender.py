@@ -52,6 +52,8 @@ def length_of(head: bytes) -> int:
 
 
 def main() -> None:
+    if sys.platform != "linux":
+        sys.exit("our own load needs epoll, which is Linux's: put wrk on the PATH")
     wanted = json.loads(sys.argv[1])
     body = wanted["body"].encode()
     head = f"{wanted['method']} {wanted['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -153,8 +153,9 @@ async def test_a_killed_ledger_is_missed_and_its_file_is_not_opened_again(tmp_pa
         assert file.read_bytes() == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="platform: prlimit is Linux's")
 async def test_a_file_that_takes_no_more_ends_it_loudly(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("platform: prlimit is Linux's")
     async with ledger(tmp_path) as (process, address, _):
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
         with Scribe(address) as scribe, pytest.raises(OSError):

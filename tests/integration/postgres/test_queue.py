@@ -165,6 +165,8 @@ async def test_a_message_that_kills_its_workers_is_quarantined_alone(roles: Role
 
 
 async def test_a_paused_worker_cannot_do_what_another_took_over(roles: Roles) -> None:
+    if not hasattr(os, "waitid"):
+        pytest.skip("platform: not every Python of macOS has waitid")
     await prepare(roles)
     async with opened(roles) as (queue, tables):
         sent = await publish(tables, *range(10))

@@ -521,7 +521,9 @@ def test_a_loop_that_was_closed_over_a_flight_is_forgotten_and_no_other(collecte
     assert layer.statistics() == {"flights": 2, "begun": 3, "joined": 0}
     assert set(layer._tables[0].flights) == set(loops[1:])
     waiting[0].close()
-    lost.get_coro().close()
+    coroutine = lost.get_coro()
+    assert coroutine is not None
+    coroutine.close()
     for loop in loops[1:]:
         for task in asyncio.all_tasks(loop):
             task.cancel()
