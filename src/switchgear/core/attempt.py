@@ -139,12 +139,14 @@ class Attempt:
 
     def lost(self, error: BaseException, cut: Cut | None) -> BaseException | None:
         """Take in that it raised; return what the call is to raise, or None where it goes on."""
-        self.left = lingering(error)
+        self.left = lingering(error, self.frame.kit.clock, self.at)
         try:
             failure, self.verdict = self.failed(error, cut)
             self.wait = self.pause(self.verdict, failure)
         except Exception as defect:  # noqa: BLE001 - raised from here, it would keep the permits
             failure, self.verdict, self.wait = defect, judge(defect), None
+        if isinstance(failure, StopIteration):  # as of any coroutine, and so of what is compiled
+            failure = RuntimeError("coroutine raised StopIteration")
         because(failure, error)  # of a timeout, too: its traceback tells where the work hung
         if self.wait is not None:
             return None

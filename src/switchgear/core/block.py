@@ -182,7 +182,7 @@ class Blocks:
         """Give the permits back, and tell how it ended."""
         kit = self._kit
         now = kit.clock()
-        left = None if failure is None else lingering(failure)
+        left = None if failure is None else lingering(failure, kit.clock, block.begun)
         bring_home(kit, self._tally, block.held, verdict, now, left=left)
         self._tally.count(verdict)
         code = "" if failure is None else code_of(failure)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from switchgear.core.handler import Ending
 from switchgear.policy.fault import is_seconds
-from switchgear.policy.verdict import Verdict, judge, worse
+from switchgear.policy.verdict import GOOD, Verdict, judge, worse
 
 __all__ = ["drop", "follow", "judged", "streams"]
 
@@ -14,7 +14,7 @@ _KNOWN: Final[dict[type, bool]] = {}
 
 def streams(answer: object) -> bool:
     """Say whether the work of `answer` goes on after it was returned; remembered by its type."""
-    kind = answer.__class__
+    kind = type(answer)  # not its `__class__`, which may be made to look like another's, and fail
     known = _KNOWN.get(kind)
     if known is None:
         if len(_KNOWN) > 1024:  # types made at run time must not pile up
@@ -75,7 +75,7 @@ def judged(classify: Callable[[Any], object], answer: Any) -> Verdict:
             raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
         if verdict.after is not None and not is_seconds(verdict.after):
             raise TypeError(f"judge returned {verdict!r}: 'after' is seconds as a number, or None")
-        return verdict
+        return GOOD if verdict == GOOD else verdict  # which the quick ways look for
     except BaseException:
         if streams(answer):
             answer.abandon()

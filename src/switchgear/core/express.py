@@ -128,7 +128,7 @@ class Express(Way):
         limit = now + allowed if repeatable else until
         desk = frame.desk
         driver: Any = None
-        if desk.thread == _ident() and desk.place.stepper is None:
+        if desk.place.thread == _ident() and desk.place.stepper is None:
             driver = task_on(desk.loop)
         if driver is None:  # another thread, another loop, or no task
             desk = frame.desk = frame.kit.desk()
@@ -162,9 +162,13 @@ class Express(Way):
             attempt = self._made(cut, epoch, now, until)
             failure = attempt.lost(error, cut)
             if failure is error:
+                failure = None  # it holds its traceback, and that one this frame
                 raise
             if failure is not None:
-                raise failure from failure.__cause__
+                try:
+                    raise failure from failure.__cause__
+                finally:
+                    failure = None  # as above
             answer = None
         else:
             slot.discard(cut)
@@ -235,8 +239,9 @@ def spread(way: Way, method: Callable[..., Any]) -> Callable[..., Coroutine[Any,
     run: Any = type(way).run
     if not isinstance(run, FunctionType):
 
-        def call(function: Function, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            return way.run(function, args, kwargs)
+        # Two underscores keep it from being given by name, where mypyc has no use for a slash.
+        def call(__function: Function, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+            return way.run(__function, args, kwargs)
 
         named: Callable[..., Coroutine[Any, Any, Any]] = mark(update_wrapper(call, method))
         return named

@@ -195,6 +195,7 @@ class Frame:
                     bulkhead.entered += 1
                     inside = True
                 else:
+                    self._let_go()
                     held, now = await self._admit((bulkhead,), work, until, held, now)
             if timeout is not None:
                 if until <= now and timeout.enforce:
@@ -209,21 +210,22 @@ class Frame:
                         limit = now + allowed
                 desk = self.desk
                 driver: Any = None
-                if desk.thread == get_ident():
+                if desk.place.thread == get_ident():
                     driver = desk.place.stepper
                     if driver is None:
                         driver = task_on(desk.loop)
                     elif desk.loop is None or not desk.loop.is_running():
                         driver = None
                 if driver is None:  # another thread, or another loop
-                    desk = self.desk = self.kit.desk()
+                    desk = self.kit.desk(lodging=attempt is not None and attempt.tries > 0)
+                    self.desk = desk
                     driver = working()
                 sweep = desk.sweep
                 slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
                 cut = Cut(self, driver, limit, driver.cancelling(), by_hand=inside)
                 slot.add(cut)
             elif self.is_policy:
-                self.kit.desk()  # which sees that it can work here
+                self.kit.desk(lodging=tries > 1)  # which sees that it can work here
             if function is None:
                 if limit != until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
@@ -251,9 +253,13 @@ class Frame:
             attempt.take(held, now, limit, tries, call)
             failure = attempt.lost(error, cut)
             if failure is error:
+                failure = None  # it holds its traceback, and that one this frame
                 raise
             if failure is not None:
-                raise failure from failure.__cause__
+                try:
+                    raise failure from failure.__cause__
+                finally:
+                    failure = None  # as above
             answer = None
         else:
             in_time = True
@@ -265,7 +271,7 @@ class Frame:
             if (
                 verdict is GOOD
                 and in_time
-                and (answer.__class__ is self.plain or not self.streams(answer))
+                and (type(answer) is self.plain or not self.streams(answer))
             ):
                 end = clock()
                 if inside and bulkhead is not None:
@@ -306,6 +312,12 @@ class Frame:
             call.trail.attempts = tries + 1
         return await self.run(call, function, args, kwargs, following)
 
+    def _let_go(self) -> None:
+        """Forget a loop that was closed amid its calls, and with it those that hold the places."""
+        loop = self.desk.loop
+        if loop is not None and loop.is_closed():
+            self.desk = self.kit.desk()
+
     async def _admit(
         self, gates: Sequence[Gate], call: Call[Any] | None, until: float, held: Held, now: float
     ) -> tuple[Held, float]:
@@ -320,7 +332,7 @@ class Frame:
         """Say whether an answer streams; remember its type where it does not."""
         if streams(answer):
             return True
-        self.plain = answer.__class__
+        self.plain = type(answer)
         return False
 
     def named(self, held: Held, epoch: int, at: float, limit: float, *, inside: bool) -> Held:

@@ -3,6 +3,7 @@
 It stands apart: a compiler of classes makes nothing of what is local to a thread.
 """
 
+import os
 import threading
 from typing import Final
 
@@ -15,8 +16,20 @@ class _Here(threading.local):
     """Loops of several threads must not see each other's."""
 
     def __init__(self) -> None:
-        self.place = Place()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a place: the thread's first one, or that of a process which was forked off."""
+        self.place = Place(threading.get_ident())
 
 
 HERE: Final = _Here()
 """Its `place` is that of the thread that asks."""
+
+
+def _forked() -> None:
+    HERE.place.thread = -1
+    HERE.begin()
+
+
+os.register_at_fork(after_in_child=_forked)

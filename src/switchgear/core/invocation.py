@@ -57,7 +57,7 @@ class InThread:
     def __hash__(self) -> int:
         return hash(self._function)
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         answer = await self._run(*args, **kwargs)
         return await answer if iscoroutine(answer) else answer
 

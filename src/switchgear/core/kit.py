@@ -22,22 +22,20 @@ BACKGROUND: Final["WeakSet[asyncio.AbstractEventLoop]"] = WeakSet()
 
 
 class Desk:
-    """Where a frame works: thread and process, what goes on there, its loop, that one's sweep.
+    """Where a frame works: the process, the place of the thread, its loop, that one's sweep.
 
     There is no sweep where there is no loop.
     """
 
-    __slots__ = ("loop", "place", "process", "sweep", "thread")
+    __slots__ = ("loop", "place", "process", "sweep")
 
     def __init__(
         self,
-        thread: int,
         process: int,
         place: Place,
         loop: asyncio.AbstractEventLoop | None = None,
         sweep: Sweep | None = None,
     ) -> None:
-        self.thread = thread
         self.process = process
         self.place = place
         self.loop = loop
@@ -45,7 +43,7 @@ class Desk:
             self.sweep = sweep
 
 
-NOWHERE: Final = Desk(-1, -1, Place())
+NOWHERE: Final = Desk(-1, Place(-1))
 """Before the first call: no thread has this number."""
 
 
@@ -74,8 +72,11 @@ class Kit:
         self.policy = policy
         self._desk = NOWHERE
 
-    def desk(self) -> Desk:
+    def desk(self, *, lodging: bool = False) -> Desk:
         """Return the desk of whoever asks.
+
+        `lodging`: a call that had begun here may end here, though an app's loop has come by now, to
+        which the policy was left.
 
         Raises:
             RuntimeError: nothing drives them.
@@ -83,11 +84,13 @@ class Kit:
         """
         loop = working().get_loop()
         desk = self._desk  # read once: another thread may run another loop
-        if desk.loop is not loop or desk.thread != get_ident():
-            self._check(loop)
-            place = HERE.place
-            sweep = sweep_of(loop, self.clock)
-            desk = self._desk = Desk(place.thread, os.getpid(), place, loop, sweep)
+        if desk.loop is not loop or desk.place.thread != get_ident():
+            lodging = lodging and loop in BACKGROUND
+            if not lodging:
+                self._check(loop)
+            desk = Desk(os.getpid(), HERE.place, loop, sweep_of(loop, self.clock))
+            if not lodging:
+                self._desk = desk
         return desk
 
     @property
@@ -100,7 +103,7 @@ class Kit:
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         home = self.home
-        if home is not None and self._desk.thread != get_ident() and home not in BACKGROUND:
+        if home is not None and self._desk.place.thread != get_ident() and home not in BACKGROUND:
             raise Misplaced(
                 f"{self.name!r} is in use on the event loop of another thread, and its counts are"
                 " not for two at once: call 'run' in this thread, or make another policy"

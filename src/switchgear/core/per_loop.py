@@ -26,7 +26,9 @@ class PerLoop(Generic[Kept]):
         """Return what a loop has."""
         made = self._kept.get(loop)
         if made is None:
-            for old in [one for one in self._kept if one.is_closed()]:
-                del self._kept[old]
-            made = self._kept[loop] = self._make(loop)
+            # Other threads may be at it, too: each step is one that nobody comes between.
+            for old in list(self._kept):
+                if old.is_closed():
+                    self._kept.pop(old, None)
+            made = self._kept.setdefault(loop, self._make(loop))
         return made

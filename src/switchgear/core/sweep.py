@@ -17,6 +17,8 @@ from switchgear.core.per_loop import PerLoop
 __all__ = ["Alarm", "Sweep", "sweep_of"]
 
 TICK: Final = 0.01  # seconds; alarms ring up to this much late, never early
+_NEVER: Final = 1e12  # seconds, of which ticks cannot be told apart any more
+_FEW: Final = 1024  # slots that are not worth looking through
 
 
 class Alarm(Protocol):
@@ -34,8 +36,8 @@ class Sweep:
     so by hand.)
     """
 
-    __slots__ = ("_clock", "_due", "_loop", "_next", "_slots", "_tick", "_timer", "end", "slot",
-                 "start")  # fmt: skip
+    __slots__ = ("_clock", "_due", "_loop", "_most", "_next", "_slots", "_tick", "_timer", "end",
+                 "slot", "start")  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock = FINE, tick: float = TICK
@@ -45,6 +47,7 @@ class Sweep:
         self._tick = tick
         self._slots: dict[int, set[Alarm]] = {}
         self._due: list[int] = []  # a heap of the slots' ticks
+        self._most = _FEW
         self._next: float = inf
         self._timer: asyncio.TimerHandle | None = None
         # The slot of the last alarm, and the instants that fall into it: calls that come one after
@@ -65,19 +68,28 @@ class Sweep:
 
     def slot_of(self, at: float) -> set[Alarm]:
         """Return the slot of an instant, which is that of all instants up to `end` from now on."""
-        if at == inf:
+        if at >= _NEVER:
             return set()
         due = int(at / self._tick) + 1
         if due * self._tick <= at:  # by the rounding of the quotient
             due += 1
         slot = self._slots.get(due)
         if slot is None:
+            if len(self._slots) >= self._most:
+                self._tidy()
             slot = self._slots[due] = set()
             heappush(self._due, due)
             if due < self._next:
                 self._plan(due)
         self.slot, self.start, self.end = slot, (due - 1) * self._tick, due * self._tick
         return slot
+
+    def _tidy(self) -> None:
+        """Drop the slots that are empty by now: of long deadlines, each tick would leave one."""
+        for due in [due for due, slot in self._slots.items() if not slot]:
+            del self._slots[due]
+        self._due[:] = sorted(self._slots)  # which is a heap
+        self._most = max(_FEW, 2 * len(self._slots))
 
     def _plan(self, due: int) -> None:
         if self._timer is not None:
@@ -99,21 +111,29 @@ class Sweep:
         slots = []  # taken first: an alarm that arms itself for a past instant gets the next turn
         while due and due[0] * tick <= now:
             slots.append(self._slots.pop(heappop(due)))
-        for slot in slots:
-            while slot:
-                alarm = slot.pop()
-                try:
-                    alarm.ring()
-                except Exception as error:  # noqa: BLE001 - one alarm's defect is not the others'
-                    self._loop.call_exception_handler(
-                        {"message": f"an alarm failed: {alarm!r}", "exception": error}
-                    )
-        self.start, self.end = inf, -inf  # an alarm may have armed another
-        # Most deadlines are disarmed long before: no timer for a slot that is empty by now.
-        while due and not self._slots[due[0]]:
-            del self._slots[heappop(due)]
-        if due and due[0] < self._next:
-            self._plan(due[0])
+        try:
+            for slot in slots:
+                self._ring(slot)
+        finally:
+            for slot in slots:
+                if slot:  # something ended the whole turn, as Ctrl-C does: they ring in the next
+                    self.slot_of(now).update(slot)
+            self.start, self.end = inf, -inf  # an alarm may have armed another
+            # Most deadlines are disarmed long before: no timer for a slot that is empty by now.
+            while due and not self._slots[due[0]]:
+                del self._slots[heappop(due)]
+            if due and due[0] < self._next:
+                self._plan(due[0])
+
+    def _ring(self, slot: set[Alarm]) -> None:
+        while slot:
+            alarm = slot.pop()
+            try:
+                alarm.ring()
+            except Exception as error:  # noqa: BLE001 - one alarm's defect is not the others'
+                self._loop.call_exception_handler(
+                    {"message": f"an alarm failed: {alarm!r}", "exception": error}
+                )
 
 
 _sweeps: Final[PerLoop[dict[Clock, Sweep]]] = PerLoop(lambda _: {})

@@ -24,8 +24,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial, wraps
+from math import inf
 from typing import Any, Final, ParamSpec, TypeVar
 
+from switchgear.core.clock import Clock, present
 from switchgear.core.delivery import Done, Failed, Outcome
 from switchgear.core.marks import marks_of, origins
 from switchgear.policy.verdict import GOOD, Verdict, judge
@@ -45,11 +47,17 @@ class Lingering:
     `abandon` changes nothing: there is no way to end a thread.
     """
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("_begun", "_clock", "_loop", "future")
 
     def __init__(self, future: "Future[Outcome[Any]]", loop: AbstractEventLoop) -> None:
         self.future = future
         self._loop = loop
+        self._clock = present(loop)
+        self._begun = self._clock()
+
+    def older(self, clock: Clock | None, since: float) -> bool:
+        """Say whether it had begun before an instant of a clock, unless that tells another time."""
+        return self._clock is clock and self._begun < since
 
     @property
     def ended(self) -> bool:
@@ -79,12 +87,16 @@ class Lingering:
         """Do nothing: a thread cannot be killed, and whoever waits for its end is still told."""
 
 
-def lingering(error: BaseException) -> Lingering | None:
-    """Return the work that an error has left running in a thread, or None.
+def lingering(
+    error: BaseException, clock: Clock | None = None, since: float = -inf
+) -> Lingering | None:
+    """Return the work that an error has left running in a thread since then, or None.
 
     What the error was made of counts too: user code may turn a cancellation into an error of its
-    own (`asyncio.timeout` does). A coroutine that is thrown away tells nobody: each of its frames
-    gets a GeneratorExit of its own.
+    own (`asyncio.timeout` does). So does what it arose beside, which may be older: whoever asks
+    another in place of one that hangs has the first one's failure as the context of all that
+    follows. A coroutine that is thrown away tells nobody: each of its frames gets a GeneratorExit
+    of its own.
     """
     seen: set[int] = set()
     causes: list[BaseException | None] = [error]
@@ -93,7 +105,7 @@ def lingering(error: BaseException) -> Lingering | None:
         if cause is None or id(cause) in seen:
             continue
         found = marks_of(cause).get(_MARK)
-        if isinstance(found, Lingering):
+        if isinstance(found, Lingering) and not found.older(clock, since):
             return found
         seen.add(id(cause))
         causes += origins(cause)
@@ -132,20 +144,23 @@ class Threads:
         """
         loop = get_running_loop()
         run = _Run(partial(copy_context().run, function, *args, **kwargs))
+        left = Lingering(run.future, loop)  # should its caller have to leave
         executor: Any = self  # the loop counts what is out in threads, and asks for `submit` alone
         try:
             waited: Any = loop.run_in_executor(executor, run)
             outcome: Outcome[Result] = await waited
         except BaseException as error:
             if not run.future.cancel():
-                self._leave(error, Lingering(run.future, loop))
+                self._leave(error, left)
+            else:
+                self._forget(run)
             raise
         if isinstance(outcome, Done):
             return outcome.value
         try:
             raise outcome.error
         finally:
-            del run, waited, outcome  # they hold the error, whose traceback holds this frame
+            del run, left, waited, outcome  # they hold the error, whose traceback holds this frame
 
     def submit(self, run: "_Run") -> "Future[Outcome[Any]]":
         """Give one run of a function to a thread, as an executor does.
@@ -205,6 +220,12 @@ class Threads:
                     self._count -= 1
                     return None
             return self._waiting.popleft()
+
+    def _forget(self, run: "_Run") -> None:
+        """Hold nothing of what was called off before a thread took it, however long they hang."""
+        with self._change:
+            if run in self._waiting:
+                self._waiting.remove(run)
 
     def _leave(self, error: BaseException, left: Lingering) -> None:
         """Note that work goes on whose caller has gone."""

@@ -1,20 +1,23 @@
 """Answers that stream: settled when they end, once, by the worse of head and end."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from switchgear.core.endings import _KNOWN, streams
+from switchgear.core.endings import _KNOWN, judged, streams
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Ending, Handler
 from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.core.policy import Policy
 from switchgear.core.sweep import sweep_of
 from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bucket import BucketSettings
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
-from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL, Verdict
+from switchgear.policy.verdict import BAD, BAD_AGAIN, GOOD, NEUTRAL, Health, Verdict
 from switchgear.testing.virtual import START, clock
 from tests.support.core import Door, Plain, Stream, call, retry
 
@@ -193,3 +196,49 @@ def test_what_streams_is_told_by_its_type_and_remembered_in_bounds() -> None:
         assert not streams(type(f"Made{number}", (), {})())
     assert streams(Stream())
     assert len(_KNOWN) <= 1025
+
+
+class Lazy:
+    """As Django's lazy objects: it looks like what it would be, if only it could be had."""
+
+    @property
+    def __class__(self) -> Any:
+        raise LookupError("it cannot be had")
+
+    @__class__.setter
+    def __class__(self, kind: Any) -> None: ...
+
+
+def dead() -> Any:
+    return weakref.proxy(Lazy())
+
+
+@pytest.mark.parametrize("rate", [None, BucketSettings(rate=100.0, burst=10)])
+@pytest.mark.parametrize("make", [Lazy, dead])
+async def test_an_answer_is_returned_whatever_it_pretends_to_be(
+    make: Callable[[], Any], rate: BucketSettings | None
+) -> None:
+    made = make()
+
+    async def give() -> Any:
+        return made
+
+    policy = Policy("it", rate=rate, clock=clock)
+    assert await policy.call(give) is made
+    assert policy.statistics()["bulkhead"]["out"] == 0
+    assert policy.statistics()["calls"]["good"] == 1
+
+
+async def test_a_verdict_that_is_good_is_the_good_one() -> None:
+    assert judged(lambda _: Verdict(Health.GOOD), 1) is GOOD
+    assert judged(lambda _: Verdict(Health.GOOD, again=True), 1) is not GOOD
+
+
+async def test_who_judges_by_a_verdict_of_its_own_still_learns_how_long_it_takes() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.05)
+
+    policy = Policy("it", judge=lambda _: Verdict(Health.GOOD), deadline=1.0, clock=clock)
+    for _ in range(50):
+        await policy.call(work)
+    assert float(policy.statistics()["hurry"]["usual"]) == pytest.approx(0.05, rel=0.2)

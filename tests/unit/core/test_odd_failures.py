@@ -4,6 +4,8 @@ Whatever is raised on the way from a failure to its caller, the permits come hom
 """
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -211,3 +213,40 @@ def test_marks_ask_no_method_of_the_class(kind: type[Exception]) -> None:
     assert origins(error) == (context, cause)
     within(error, None)
     assert origins(error) == (None, cause)
+
+
+@pytest.mark.parametrize("options", ["plain", "repeatable", "translated", "coalesced"])
+async def test_a_stop_iteration_does_not_pass_for_an_answer(options: str) -> None:
+    policy = Policy("it", **OPTIONS[options])
+    with pytest.raises(RuntimeError, match="coroutine raised StopIteration") as caught:
+        await policy.call(lambda: next(iter(())))
+    assert isinstance(caught.value.__cause__, StopIteration)
+    home(policy)
+
+
+class Argument:
+    pass
+
+
+@pytest.mark.parametrize("options", ["plain", "repeatable", "translated", "watched"])
+@pytest.mark.parametrize("kind", [ValueError, ConnectionError, StopIteration])
+async def test_a_failed_call_holds_its_arguments_no_longer_than_its_caller_does(
+    kind: type[Exception], options: str
+) -> None:
+    async def work(argument: Argument) -> None:
+        raise kind
+
+    policy = Policy("it", **OPTIONS[options])
+    argument = Argument()
+    held = weakref.ref(argument)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            await policy.call(work, argument)
+        except Exception:
+            pass
+        del argument
+        assert held() is None
+    finally:
+        gc.enable()

@@ -43,6 +43,25 @@ async def test_a_call_passes_arguments_in_and_the_result_out() -> None:
     assert figures["calls"]["good"] == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"hurry": None}, {"coalesce": lambda *_, **__: 1}])
+async def test_every_word_is_the_functions_own(options: dict[str, Any]) -> None:
+    """None is taken from it by the names of our own parameters."""
+
+    async def give(*given: Any, **named: Any) -> Any:
+        return given, named
+
+    def give_in_thread(*given: Any, **named: Any) -> Any:
+        return given, named
+
+    policy = Policy("mail", **options)
+    words = {"function": 2, "self": 3, "args": 4, "kwargs": 5, "call": 6, "way": 7, "method": 8}
+    assert await policy.call(give, 1, **words) == ((1,), words)
+    assert await policy(give)(1, **words) == ((1,), words)
+    assert await policy.call_in_thread(give_in_thread, 1, **words) == ((1,), words)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        await policy.call(function=give)  # type: ignore[call-arg]  # the point of it
+
+
 async def test_a_decorated_function_keeps_its_name_and_its_types() -> None:
     policy = make()
 

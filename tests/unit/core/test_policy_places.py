@@ -1,6 +1,7 @@
 """Where a policy is used: on one loop at a time, in the time that passes there."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -252,3 +253,85 @@ async def test_what_a_policy_leads_to_for_a_while(more: dict[str, Any]) -> None:
 
 async def led(function: Any, *args: Any, **kwargs: Any) -> Any:
     return function, args, kwargs
+
+
+def test_a_deadline_holds_in_a_process_that_a_call_has_forked_off(loop_factory: Loops) -> None:
+    """A pool of processes does so; there the parent's task is at work no more."""
+    policy = Policy("p", deadline="300ms")
+
+    async def hangs() -> None:
+        await asyncio.sleep(5.0)
+
+    async def forks() -> int:
+        await policy.call(where)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                asyncio.set_event_loop(None)
+                with app(loop_factory) as own:
+                    own.run(policy.call(hangs))
+            except Fault as fault:
+                code = 0 if fault.code is Code.DEADLINE_EXCEEDED else 2
+            finally:
+                os._exit(code)
+        return os.waitpid(child, 0)[1]
+
+    with app(loop_factory) as ours:
+        assert ours.run(forks()) == 0
+
+
+def test_what_a_closed_loop_had_begun_is_let_go_of(loop_factory: Loops) -> None:
+    """Else its calls would hold their places for good, and no later loop get one."""
+    policy = Policy("p", bulkhead=BulkheadSettings(permits=2, queue=0), deadline="60s")
+
+    async def hangs() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def begin() -> None:
+        await asyncio.wait(
+            [asyncio.create_task(policy.call(hangs)) for _ in range(2)], timeout=0.01
+        )
+
+    loop = loop_factory()
+    loop.set_exception_handler(lambda *_: None)  # it tells of the tasks that are let go of
+    loop.run_until_complete(begin())
+    loop.close()
+    del loop
+
+    async def later() -> asyncio.AbstractEventLoop:
+        with pytest.raises(Fault, match="is full"):
+            await policy.call(where)
+        gc.collect()
+        return await policy.call(where)
+
+    with app(loop_factory) as ours:
+        assert ours.run(later()) is ours.loop
+    assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+def test_a_call_ends_where_it_has_begun_though_the_policy_has_moved(loop_factory: Loops) -> None:
+    begun, moved = threading.Event(), threading.Event()
+    attempts: list[asyncio.AbstractEventLoop] = []
+
+    async def fails_once() -> str:
+        attempts.append(asyncio.get_running_loop())
+        if len(attempts) == 1:
+            begun.set()
+            await asyncio.to_thread(moved.wait, 20.0)
+            raise ConnectionResetError
+        return "done"
+
+    for options in PLACES.values():
+        begun.clear()
+        moved.clear()
+        attempts.clear()
+        policy = Policy("p", repeatable=True, **options)
+        with ThreadPoolExecutor(1) as pool, app(loop_factory) as ours:
+            told = pool.submit(policy.run, fails_once)
+            assert begun.wait(20.0)
+            assert ours.run(policy.call(where)) is ours.loop
+            moved.set()
+            assert told.result(20.0) == "done"
+            assert attempts[0] is attempts[1] is not ours.loop
+            assert ours.run(policy.call(where)) is ours.loop

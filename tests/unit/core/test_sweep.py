@@ -178,3 +178,52 @@ async def test_a_closed_loop_is_let_go_when_another_one_comes() -> None:
     del old
     gc.collect()
     assert seen() is None
+
+
+async def test_slots_that_are_empty_by_now_do_not_pile_up() -> None:
+    """A call every 10 ms with an hour to spend leaves an empty slot each, for an hour."""
+    sweep = make()
+    alarm = Alarm()
+    slot = sweep.arm(START + 1.0, alarm)
+    for number in range(5000):
+        other = Alarm()
+        sweep.arm(START + 3600.0 + number * TICK, other).discard(other)
+    assert len(sweep._slots) == len(sweep._due) <= 1024
+    assert alarm in slot
+    await asyncio.sleep(2.0)
+    assert len(alarm.rang) == 1, "what is armed is not tidied away"
+
+
+async def test_armed_slots_are_kept_however_many() -> None:
+    sweep = make()
+    alarms = [Alarm() for _ in range(3000)]
+    for number, alarm in enumerate(alarms):
+        sweep.arm(START + 1.0 + number * TICK, alarm)
+    assert sweep.armed == 3000
+    await asyncio.sleep(40.0)
+    assert [len(alarm.rang) for alarm in alarms] == [1] * 3000
+
+
+@pytest.mark.parametrize("at", [1e12, 1e300, 1.7e308, float("inf")])
+async def test_an_instant_that_never_comes_has_no_slot(at: float) -> None:
+    sweep = make()
+    assert sweep.arm(at, alarm := Alarm()) == {alarm}
+    assert sweep.armed == 0
+
+
+async def test_what_ends_the_turn_takes_no_other_alarm_with_it() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    sweep = make()
+    others = [Alarm() for _ in range(50)]
+    for other in [*others[:25], Alarm(interrupt), *others[25:]]:
+        sweep.arm(START + 0.5, other)
+    late = Alarm()
+    sweep.arm(START + 0.7, late)
+    sweep._timer.cancel()  # type: ignore[union-attr]  # it is armed; Ctrl-C would end the test
+    await asyncio.sleep(0.6)
+    with pytest.raises(KeyboardInterrupt):
+        sweep._run()
+    await asyncio.sleep(0.5)
+    assert [len(alarm.rang) for alarm in (*others, late)] == [1] * 51

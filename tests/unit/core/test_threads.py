@@ -15,6 +15,7 @@ import pytest
 
 from switchgear.core import threads as module
 from switchgear.core.endings import follow, streams
+from switchgear.core.policy import Policy
 from switchgear.core.threads import Lingering, Threads, in_thread, lingering
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import BAD_AGAIN, GOOD, NEUTRAL, Verdict
@@ -427,3 +428,48 @@ def test_a_process_with_a_stuck_thread_ends_and_a_child_has_threads_of_its_own()
 @pytest.mark.virtual
 async def test_virtual_time_waits_for_a_thread(pool: Threads) -> None:
     assert await pool.run(lambda: "answer") == "answer"
+
+
+async def test_what_is_called_off_before_a_thread_takes_it_is_not_held(pool: Threads) -> None:
+    gateways = [Gateway() for _ in range(2)]
+    busy = [asyncio.create_task(pool.run(gateway)) for gateway in gateways]
+    for gateway in gateways:
+        await until(gateway.begun.is_set)
+    waiting = [asyncio.create_task(pool.run(print, number)) for number in range(20)]
+    await until(lambda: pool.statistics()["queued"] == 20)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert pool.statistics()["queued"] == 0
+    for gateway in gateways:
+        gateway.go.set()
+    assert await asyncio.gather(*busy) == ["done", "done"]
+
+
+async def test_work_that_hangs_for_another_is_nothing_to_who_is_asked_in_its_place() -> None:
+    """The failure of the first is the context of all that follows, and of its work as well."""
+    hanging, first, second = Gateway(), Policy("first", deadline=0.05), Policy("second")
+
+    async def broken() -> None:
+        raise ValueError
+
+    async def call() -> None:
+        await second.call(broken)
+
+    async def block() -> None:
+        async with second:
+            await broken()
+
+    try:
+        for instead in (call, block):
+            with pytest.raises(ValueError):
+                try:
+                    await first.call_in_thread(hanging)
+                except Fault:
+                    await instead()
+        told = second.statistics()
+        assert first.statistics()["bulkhead"]["out"] == 2
+        assert (told["bulkhead"]["out"], told["calls"]["zombies"]) == (0, 0)
+    finally:
+        hanging.go.set()
+    await until(lambda: first.statistics()["bulkhead"]["out"] == 0)
