@@ -14,7 +14,9 @@ import pytest
 
 from switchgear import Code, Effect, Fault, Health, Policy, Refusal, Verdict
 from switchgear.core.marks import because, marks_of, origins, within
+from switchgear.policy.verdict import NEUTRAL
 from switchgear.testing import virtual
+from tests.support.core import Stream
 
 
 @dataclass(frozen=True)
@@ -250,3 +252,18 @@ async def test_a_failed_call_holds_its_arguments_no_longer_than_its_caller_does(
         assert held() is None
     finally:
         gc.enable()
+
+
+async def test_an_answer_that_nobody_can_say_more_of_is_given_up() -> None:
+    stream = Stream()
+
+    async def give() -> Stream:
+        return stream
+
+    policy = Policy(
+        "it", repeatable=True, random=unknown, judge=lambda _: Verdict(Health.BAD, again=True)
+    )
+    with pytest.raises(LookupError, match="nobody knows"):
+        await policy.call(give)
+    assert stream.ended is NEUTRAL
+    home(policy)

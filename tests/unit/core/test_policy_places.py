@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from switchgear import BulkheadSettings, Code, Effect, Fault, Policy
-from switchgear.core import portal
+from switchgear.core import here, portal
+from switchgear.core.here import HERE
 from switchgear.core.permits import wake
 from switchgear.core.portal import run_at
 from switchgear.policy.gate import ANYONE, Waiting
@@ -335,3 +336,16 @@ def test_a_call_ends_where_it_has_begun_though_the_policy_has_moved(loop_factory
             assert told.result(20.0) == "done"
             assert attempts[0] is attempts[1] is not ours.loop
             assert ours.run(policy.call(where)) is ours.loop
+
+
+def test_a_process_that_was_forked_off_begins_a_place_of_its_own() -> None:
+    def forked() -> None:
+        before = HERE.place
+        assert before.thread == threading.get_ident()
+        here._forked()
+        assert before.thread == -1, "nobody works there any more"
+        assert HERE.place is not before
+        assert HERE.place.thread == threading.get_ident()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(forked).result()
