@@ -197,7 +197,7 @@ class Frame:
                 else:
                     self._let_go()
                     held, now = await self._admit((bulkhead,), work, until, held, now)
-            if timeout is not None:
+            if timeout is not None and until != inf:
                 if until <= now and timeout.enforce:
                     raise expired(self._name, until - now)
                 if repeatable:

@@ -93,7 +93,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bounded(self) -> bool:
-        """Whether anything bounds an attempt: else nothing has to be armed."""
+        """Whether the policy itself bounds an attempt: else only what is around it does."""
         limit = self.timeout is not None and self.repeatable
         return self.mode_of("timeout") != "off" and (limit or self.deadline is not None)
 
@@ -257,14 +257,16 @@ class Builder:
             )
             self.made["budget"] = self.budget
             yield Part(Place.RETRY, Retry(schedule, self.budget, mode == "enforce"), told)
-        if options.bounded:
+        if options.mode_of("timeout") != "off":
             timeout = options.attempt()
             told = (
                 _setting("deadline", options.deadline, _DEFAULTS.deadline),
                 _setting("timeout", options.timeout, _DEFAULTS.timeout),
                 _setting("repeatable", options.repeatable, _DEFAULTS.repeatable),
-                Setting("fair", timeout.fair(repeatable=options.repeatable), "derived"),
             )
+            if options.bounded:
+                fair = timeout.fair(repeatable=options.repeatable)
+                told = (*told, Setting("fair", fair, "derived"))
             yield Part(Place.TIMEOUT, timeout, told)
 
     def _gates(self) -> Iterator[Part]:

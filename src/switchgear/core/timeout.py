@@ -1,5 +1,6 @@
 """Timeouts: how long one attempt may take, and what it is told whose time is over."""
 
+from math import inf
 from typing import Final
 
 import msgspec
@@ -44,7 +45,8 @@ def overdue(
     """
     fair = timeout.fair(repeatable=repeatable)
     short = allowed < fair and whole < FAIR * timeout.full
-    note = f"; the caller left less than the usual {fair:.3f} s" if short else ""
+    usual = f"less than the usual {fair:.3f} s" if fair < inf else "no more"
+    note = f"; the caller left {usual}" if short else ""
     return Fault(
         Code.DEADLINE_EXCEEDED,
         f"{name}: no answer within {allowed:.3f} s{note}",

@@ -176,7 +176,9 @@ def test_what_was_given_as_it_is_by_default_is_the_default() -> None:
 
 def test_without_bounds_nothing_is_derived_from_them() -> None:
     drawn = Policy("mail", deadline=None, timeout=None).describe()
-    assert "timeout  " not in drawn
+    assert "      deadline = None  (given)" in drawn
+    assert "fair" not in drawn
+    assert "timeout  " not in Policy("mail", mode={"timeout": "off"}).describe()
     assert "      slow_after = None  (default)" in drawn
     slow = BreakerSettings(slow_after=0.3)
     assert "      slow_after = 0.3  (given)" in Policy("mail", breaker=slow).describe()

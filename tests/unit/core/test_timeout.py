@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from switchgear import Policy, within
 from switchgear.core.drivers import step, working
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.handler import Handler
@@ -489,3 +490,28 @@ def test_a_frame_that_is_stepped_on_another_loop_finds_its_place_anew() -> None:
     for _ in range(2):
         asyncio.run(main())
     assert answers == ["done", "done"]
+
+
+@pytest.mark.parametrize("options", [{"deadline": None}, {"deadline": None, "timeout": None}])
+@pytest.mark.parametrize("hurry", [{}, {"hurry": None}])
+async def test_without_a_deadline_of_its_own_a_policy_has_that_of_what_is_around_it(
+    options: dict[str, Any], hurry: dict[str, Any]
+) -> None:
+    policy = Policy("mail", **options, **hurry, clock=clock)
+
+    async def hangs() -> None:
+        await asyncio.sleep(60.0)
+
+    await policy.call(hangs)  # nothing bounds it
+    for block in (False, True):
+        with within("100ms"):
+            begun = clock()
+            with pytest.raises(Fault, match=r"no answer within 0\.100 s; the caller left no more"):
+                if block:
+                    async with policy:
+                        await hangs()
+                else:
+                    await policy.call(hangs)
+            assert clock() - begun == pytest.approx(0.1, abs=0.02)
+    assert policy.statistics()["breaker"]["state"] == "closed"
+    assert policy.statistics()["bulkhead"]["out"] == 0
