@@ -73,9 +73,12 @@ def judged(classify: Callable[[Any], object], answer: Any) -> Verdict:
         verdict = classify(answer)
         if not isinstance(verdict, Verdict):
             raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
-        if verdict.after is not None and not is_seconds(verdict.after):
+        if verdict == GOOD:
+            return GOOD  # which the quick ways look for
+        after: object = tuple(verdict)[2]  # what it is, not what it should be
+        if after is not None and not is_seconds(after):
             raise TypeError(f"judge returned {verdict!r}: 'after' is seconds as a number, or None")
-        return GOOD if verdict == GOOD else verdict  # which the quick ways look for
+        return verdict
     except BaseException:
         if streams(answer):
             answer.abandon()

@@ -238,7 +238,6 @@ def spread(way: Way, method: Callable[..., Any]) -> Callable[..., Coroutine[Any,
     """
     run: Any = type(way).run
     if not isinstance(run, FunctionType):
-
         # Two underscores keep it from being given by name, where mypyc has no use for a slash.
         def call(__function: Function, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             return way.run(__function, args, kwargs)

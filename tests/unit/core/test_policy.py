@@ -58,7 +58,7 @@ async def test_every_word_is_the_functions_own(options: dict[str, Any]) -> None:
     assert await policy.call(give, 1, **words) == ((1,), words)
     assert await policy(give)(1, **words) == ((1,), words)
     assert await policy.call_in_thread(give_in_thread, 1, **words) == ((1,), words)
-    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+    with pytest.raises(TypeError, match="missing"):
         await policy.call(function=give)  # type: ignore[call-arg]  # the point of it
 
 

@@ -280,6 +280,7 @@ def test_a_deadline_holds_in_a_process_that_a_call_has_forked_off(loop_factory: 
         assert ours.run(forks()) == 0
 
 
+@pytest.mark.pure  # coroutines of mypyc have no end of their own
 def test_what_a_closed_loop_had_begun_is_let_go_of(loop_factory: Loops) -> None:
     """Else its calls would hold their places for good, and no later loop get one."""
     policy = Policy("p", bulkhead=BulkheadSettings(permits=2, queue=0), deadline="60s")
