@@ -78,7 +78,10 @@ class Hedging(msgspec.Struct, frozen=True):
 
 
 class Overran(msgspec.Struct, frozen=True):
-    """Work went on past its time (`after` seconds) and still holds its permits: a zombie."""
+    """Work goes on past its time and still holds its permits: a zombie.
+
+    It was noticed `after` seconds: none in a thread, whose caller leaves when its time is over.
+    """
 
     name: str
     after: float

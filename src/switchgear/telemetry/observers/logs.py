@@ -160,8 +160,9 @@ def _hedging(event: Hedging) -> Words:
 
 def _overran(event: Overran) -> Words:
     how = "goes on past its time" if event.enforced else "is past the time it would have had"
+    by = f", by {event.after:.3f} s so far," if event.after else ""
     return (
-        f"{event.name}: work {how} of {event.after:.3f} s and still holds its permits",
+        f"{event.name}: work {how}{by} and still holds its permits",
         {"after": event.after, "enforced": event.enforced},
     )
 
