@@ -8,10 +8,11 @@ from asyncio import CancelledError
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from switchgear.core.ambient import due
 from switchgear.core.cut import Cut
 from switchgear.core.endings import drop, follow, streams
 from switchgear.core.handler import Translate
-from switchgear.core.invocation import invokes
+from switchgear.core.invocation import Invocation, invokes
 from switchgear.core.kit import Kit
 from switchgear.core.marks import because, marks_of
 from switchgear.core.misplaced import Misplaced
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "bring_home", "code_of", "meaning", "passed_on", "translated"]
 
-_TRIED: Final = "_switchgear_tried_by"  # on an exception: what policy first gave up on it, and when
+Mark = tuple[str, float, float]
+"""On an exception: what policy first gave up on it, when, and the deadline around that call."""
+_TRIED: Final = "_switchgear_tried_by"
 
 
 class Attempt:
@@ -41,8 +44,8 @@ class Attempt:
     stand. `tries` counts the attempts of this frame.
     """
 
-    __slots__ = ("at", "begun", "blame", "frame", "held", "left", "limit", "number", "repeatable",
-                 "tries", "until", "verdict", "wait", "whole")  # fmt: skip
+    __slots__ = ("at", "begun", "blame", "call", "frame", "held", "left", "limit", "number",
+                 "repeatable", "tries", "until", "verdict", "wait", "whole")  # fmt: skip
 
     def __init__(
         self, frame: "Frame", begun: float, until: float, whole: Held, *, repeatable: bool
@@ -58,6 +61,7 @@ class Attempt:
         self.limit = until
         self.held = whole
         self.verdict = NEUTRAL
+        self.call: Call[Any] | None = None
         self.blame: Verdict | None = None  # what it means that the call's time was over
         self.wait: float | None = None  # until the next attempt
         self.left: Lingering | None = None  # what goes on in a thread
@@ -69,6 +73,7 @@ class Attempt:
         self.limit = limit
         self.tries = tries
         self.number = 0 if not tries else tries if call is None else call.attempt + tries - 1
+        self.call = call
 
     # -- what it means
 
@@ -88,7 +93,7 @@ class Attempt:
             return error, NEUTRAL
         if cut is None or not cut.rings or not cut.enforced:
             error = translated(self.frame.kit.translate, error)
-            return error, meaning(error, self.frame.kit.name, self.at)
+            return error, meaning(error, self.frame.kit.name, self.at, self._inner())
         fault, verdict = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
@@ -154,8 +159,25 @@ class Attempt:
         retry = self.frame.retry
         if self.frame.is_policy and retry is not None and retry.enforce:
             kit = self.frame.kit
-            return passed_on(error, failure, kit.name, self.begun, kit.clock())
+            mark = (kit.name, kit.clock(), self._around())
+            return passed_on(error, failure, mark, self.begun, self._inner())
         return failure
+
+    def _inner(self) -> float:
+        """Return the deadline that the attempt hands to what it calls; none is later than any."""
+        timeout = self.frame.timeout
+        return self.limit if timeout is not None and timeout.enforce else inf
+
+    def _around(self) -> float:
+        """Return the deadline that is around the call; none is later than any.
+
+        What is no call of a function has none that is known: it is taken for the earliest of all.
+        """
+        earliest = due.get()
+        if self.call is not None:  # it may have come to a task of its own, through layers
+            work: object = self.call.payload
+            earliest = work.due if isinstance(work, Invocation) else -inf
+        return inf if earliest is None else earliest
 
     def won(self, answer: Any, verdict: Verdict, *, in_time: bool) -> bool:
         """Take in that there is an answer; say whether the call ends with it.
@@ -257,19 +279,20 @@ def _refused_here(kit: Kit, error: BaseException | None) -> bool:
 
 
 def passed_on(
-    error: BaseException, failure: BaseException, by: str, begun: float, now: float
+    error: BaseException, failure: BaseException, mark: Mark, begun: float, limit: float
 ) -> BaseException:
     """Mark what a policy raises as tried again already, so that no policy around it does so, too.
 
     `failure` is what was made of `error`, or that itself. A fault is copied, because who raised it
     may raise the same one again; another exception cannot be, and keeps the name of the first. For
-    the same reason, what an earlier call left on it, before this one had `begun`, is void.
+    the same reason, what another call left on it is void, see `meaning`: this one had `begun`
+    then, and what it called had until `limit`.
     """
     if not isinstance(failure, Fault):
-        if isinstance(failure, Exception) and _tried(failure, begun) is None:
-            marks_of(failure)[_TRIED] = (by, now)
+        if isinstance(failure, Exception) and _tried(failure, begun, limit) is None:
+            marks_of(failure)[_TRIED] = mark
         return failure
-    other = failure.passed_on(by)
+    other = failure.passed_on(mark[0])
     other.__cause__ = failure.__cause__
     if not failure.__suppress_context__:  # it was raised while another was handled
         other.__cause__ = failure.__context__
@@ -328,15 +351,20 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
         return defect
 
 
-def meaning(error: BaseException, name: str, since: float) -> Verdict:
-    """Judge an error of what `name` called at `since`: what another has tried again is NEUTRAL."""
-    return judge(error) if _tried(error, since) in (None, name) else NEUTRAL
+def meaning(error: BaseException, name: str, since: float, limit: float) -> Verdict:
+    """Judge an error of what `name` called: what another within has tried again is NEUTRAL.
+
+    It was called at `since`, and had until `limit`. Another's call was within where it ended since
+    then, and had no more time around it: a connection that is lost may raise one and the same
+    exception in all who wait for it, side by side, and each of them has lost it.
+    """
+    return judge(error) if _tried(error, since, limit) in (None, name) else NEUTRAL
 
 
-def _tried(error: BaseException, since: float) -> str | None:
-    """Return what policy has first given up on an error since then."""
-    by, at = marks_of(error).get(_TRIED, ("", -inf))
-    return by if at >= since else None
+def _tried(error: BaseException, since: float, limit: float) -> str | None:
+    """Return what policy has first given up on an error since then, within that time."""
+    by, at, around = marks_of(error).get(_TRIED, ("", -inf, inf))
+    return by if at >= since and around <= limit else None
 
 
 def code_of(failure: BaseException) -> str:

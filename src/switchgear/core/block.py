@@ -7,6 +7,7 @@ coalescing do not.
 
 from asyncio import CancelledError, Task
 from contextvars import Token
+from math import inf
 from typing import Any, Final
 
 from switchgear.core.ambient import ambient, deadline, due
@@ -169,8 +170,9 @@ class Blocks:
                 cut.off()
         if cut is None or timeout is None or not cut.rings or not cut.enforced:
             failure = error if error is None else translated(self._kit.translate, error)
+            inner = block.limit if timeout is not None and timeout.enforce else inf
             return failure, GOOD if failure is None else meaning(
-                failure, self._kit.name, block.begun
+                failure, self._kit.name, block.begun, inner
             )
         allowed = block.limit - block.at
         fault = overdue(self._kit.name, timeout, allowed, allowed, repeatable=False)

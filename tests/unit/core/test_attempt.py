@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from math import inf
 from typing import Any
 
 import pytest
@@ -39,23 +40,38 @@ def test_a_failure_is_named_by_its_code_or_its_type() -> None:
 
 
 def test_an_error_means_what_it_says_unless_another_policy_has_given_up_on_it() -> None:
-    assert meaning(ConnectionResetError(), "mail", 0.0) == BAD_AGAIN
-    assert meaning(KeyError(), "mail", 0.0) == BAD
-    assert meaning(Fault(Code.UNAVAILABLE), "mail", 0.0) == BAD_AGAIN
-    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail", 0.0) == NEUTRAL
+    assert meaning(ConnectionResetError(), "mail", 0.0, inf) == BAD_AGAIN
+    assert meaning(KeyError(), "mail", 0.0, inf) == BAD
+    assert meaning(Fault(Code.UNAVAILABLE), "mail", 0.0, inf) == BAD_AGAIN
+    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail", 0.0, inf) == NEUTRAL
 
 
 def test_who_has_given_up_is_written_on_an_exception_for_as_long_as_the_call_goes_on() -> None:
     error = ConnectionResetError()
-    assert passed_on(error, error, "bank", 1.0, 2.0) is error
-    assert passed_on(error, error, "shop", 0.5, 2.5) is error, "around it: the first one stays"
-    assert meaning(error, "shop", 0.5) == NEUTRAL
-    assert meaning(error, "shop", 2.0) == NEUTRAL
-    assert meaning(error, "bank", 1.0) == BAD_AGAIN, "it has given up on it itself"
-    assert meaning(error, "shop", 2.1) == BAD_AGAIN, "raised once more, by a later call"
-    assert passed_on(error, error, "shop", 2.1, 3.0) is error
-    assert meaning(error, "web", 2.05) == NEUTRAL
-    assert meaning(error, "bank", 2.05) == NEUTRAL
+    assert passed_on(error, error, ("bank", 2.0, inf), 1.0, inf) is error
+    assert passed_on(error, error, ("shop", 2.5, inf), 0.5, inf) is error, (
+        "around it: the first one stays"
+    )
+    assert meaning(error, "shop", 0.5, inf) == NEUTRAL
+    assert meaning(error, "shop", 2.0, inf) == NEUTRAL
+    assert meaning(error, "bank", 1.0, inf) == BAD_AGAIN, "it has given up on it itself"
+    assert meaning(error, "shop", 2.1, inf) == BAD_AGAIN, "raised once more, by a later call"
+    assert passed_on(error, error, ("shop", 3.0, inf), 2.1, inf) is error
+    assert meaning(error, "web", 2.05, inf) == NEUTRAL
+    assert meaning(error, "bank", 2.05, inf) == NEUTRAL
+
+
+def test_who_has_given_up_side_by_side_had_more_time_around_it() -> None:
+    """One connection is lost, and one exception raised in all who wait for it."""
+    error = ConnectionResetError()
+    passed_on(error, error, ("writes", 2.0, inf), 1.0, 4.0)
+    assert meaning(error, "reads", 1.0, 3.0) == BAD_AGAIN, "nothing was around it: not in ours"
+    assert meaning(error, "reads", 1.0, inf) == NEUTRAL, "who sets no deadline cannot tell"
+    passed_on(error, error, ("reads", 2.5, 5.0), 1.0, 3.0)
+    assert meaning(error, "web", 1.0, 5.0) == NEUTRAL, "that one was within, at most"
+    assert meaning(error, "web", 1.0, 4.9) == BAD_AGAIN
+    passed_on(error, error, ("layered", 2.6, -inf), 2.55, 3.0)
+    assert meaning(error, "web", 2.55, 2.7) == NEUTRAL
 
 
 def test_an_exception_is_marked_past_what_its_class_forbids() -> None:
@@ -64,9 +80,9 @@ def test_an_exception_is_marked_past_what_its_class_forbids() -> None:
             raise AttributeError(name)
 
     error = FrozenError()
-    assert passed_on(error, error, "bank", 0.0, 1.0) is error
-    assert meaning(error, "shop", 0.0) == NEUTRAL
-    assert passed_on(SystemExit(), end := SystemExit(), "bank", 0.0, 1.0) is end
+    assert passed_on(error, error, ("bank", 1.0, inf), 0.0, inf) is error
+    assert meaning(error, "shop", 0.0, inf) == NEUTRAL
+    assert passed_on(SystemExit(), end := SystemExit(), ("bank", 1.0, inf), 0.0, inf) is end
     assert not end.__dict__
 
 

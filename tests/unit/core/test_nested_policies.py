@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from switchgear import Code, Fault, Policy
+from switchgear import Code, Fault, Policy, within
 from switchgear.policy.breaker import BreakerSettings
 from switchgear.policy.fault import Effect, Refusal
 from switchgear.testing.virtual import clock
@@ -48,6 +48,30 @@ async def test_only_the_policy_nearest_to_the_failure_tries_again(raises: Any) -
     assert inner.statistics()["calls"]["failed"] == 2
     assert outer.statistics()["calls"]["neutral"] == 2, "who passed it on is well"
     assert outer.statistics()["breaker"]["consecutive"] == 0
+
+
+@pytest.mark.parametrize("extra", [{}, {"hurry": None}, {"key": lambda *_: "k"}])
+@pytest.mark.parametrize("around", [None, 30.0])
+async def test_what_is_lost_by_two_side_by_side_is_a_failure_of_both(
+    around: float | None, extra: dict[str, Any]
+) -> None:
+    """A connection that is lost raises one exception in all who wait for it."""
+    options = {"breaker": BreakerSettings(consecutive=99), **extra}
+    writes, reads = make("writes", **options), make("reads", **options)
+    lost = ConnectionResetError("the connection is lost")
+
+    async def waits() -> None:
+        await asyncio.sleep(0.1)
+        raise lost
+
+    with within(60.0 if around is None else around):
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                await asyncio.gather(writes.call(waits), reads.call(waits))
+    for policy in (writes, reads):
+        assert policy.statistics()["calls"] == {
+            "good": 0, "failed": 2, "neutral": 0, "zombies": 0, "overran": 0,
+        }  # fmt: skip
 
 
 async def test_where_the_inner_one_does_not_try_again_the_outer_one_does() -> None:

@@ -160,7 +160,7 @@ def _hedging(event: Hedging) -> Words:
 
 def _overran(event: Overran) -> Words:
     how = "goes on past its time" if event.enforced else "is past the time it would have had"
-    by = f", by {event.after:.3f} s so far," if event.after else ""
+    by = f", by {event.after:.3f} s," if event.after else ""
     return (
         f"{event.name}: work {how}{by} and still holds its permits",
         {"after": event.after, "enforced": event.enforced},

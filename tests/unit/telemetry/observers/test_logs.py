@@ -131,7 +131,7 @@ TOLD = [
     (
         Overran("mail", 0.5),
         logging.WARNING,
-        "mail: work goes on past its time, by 0.500 s so far, and still holds its permits",
+        "mail: work goes on past its time, by 0.500 s, and still holds its permits",
         {"kind": "overran", "after": 0.5, "enforced": True},
     ),
     (
@@ -143,8 +143,7 @@ TOLD = [
     (
         Overran("mail", 0.5, enforced=False),
         logging.WARNING,
-        "mail: work is past the time it would have had, by 0.500 s so far, and still holds its"
-        " permits",
+        "mail: work is past the time it would have had, by 0.500 s, and still holds its permits",
         {"kind": "overran", "after": 0.5, "enforced": False},
     ),
     (
