@@ -56,8 +56,7 @@ class BreakerSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         ranges.kind(self, "window", WindowSettings)
         for share in ("failures", "slow"):
-            ranges.above(self, share, 0)
-            ranges.between(self, share, 0, 1)
+            ranges.share(self, share)
         for count in ("calls", "consecutive", "probes"):
             ranges.at_least(self, count, 1)
         for duration in ("open_for", "open_most", "probe_lease"):

@@ -3,7 +3,7 @@
 from math import inf
 from numbers import Integral, Real
 
-__all__ = ["above", "at_least", "between", "kind"]
+__all__ = ["above", "at_least", "between", "kind", "share"]
 
 
 def above(owner: object, field: str, low: float) -> None:
@@ -42,6 +42,18 @@ def between(owner: object, field: str, low: float, high: float) -> None:
         raise _wrong(owner, field, value, f"a number from {low:g} to {high:g}")
 
 
+def share(owner: object, field: str) -> None:
+    """Require the field to be a share of a whole: above nothing, at most all of it.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not; the message says what, where, and what would be right.
+    """
+    value = getattr(owner, field)
+    if not (_fits(owner, field, value) and 0 < value <= 1):
+        raise _wrong(owner, field, value, "a number above 0 and up to 1")
+
+
 def kind(owner: object, field: str, right: type) -> None:
     """Require the field to be of a kind.
 
@@ -61,15 +73,14 @@ def _fits(owner: object, field: str, value: object) -> bool:
 
 
 def _counts(owner: object, field: str) -> bool:
-    return type(owner).__annotations__.get(field) is int
+    return type(owner).__annotations__.get(field) in (int, int | None)
 
 
 def _wrong(owner: object, field: str, value: object, right: str) -> Exception:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return TypeError(_words(owner, field, value, right))
-    if not _fits(owner, field, value):
+    if _counts(owner, field):
         right = right.replace("finite number", "whole number").replace("a number", "a whole number")
-    return ValueError(_words(owner, field, value, right))
+    wrong = TypeError if isinstance(value, bool) or not isinstance(value, Real) else ValueError
+    return wrong(_words(owner, field, value, right))
 
 
 def _words(owner: object, field: str, value: object, right: str) -> str:

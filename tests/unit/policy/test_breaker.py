@@ -537,10 +537,10 @@ def test_a_breaker_gives_out_no_waiting_places() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        ({"failures": 0}, r"failures is 0, where a finite number above 0 would be right"),
-        ({"failures": 1.5}, r"failures is 1\.5, where a number from 0 to 1 would be right"),
+        ({"failures": 0}, r"failures is 0, where a number above 0 and up to 1 would be right"),
+        ({"failures": 1.5}, r"failures is 1\.5, where a number above 0 and up to 1 would be right"),
         ({"slow": float("nan")}, "slow is nan"),
-        ({"calls": 0}, "calls is 0, where a finite number of at least 1"),
+        ({"calls": 0}, "calls is 0, where a whole number of at least 1"),
         ({"consecutive": 0}, "consecutive is 0"),
         ({"slow_after": -1.0}, "slow_after is -1"),
         ({"open_for": 0}, "open_for is 0"),

@@ -1,6 +1,7 @@
 """The range checks: where each begins and ends, and what is said of a value beyond."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from switchgear.policy import ranges
 class Tank:
     level: float
     valves: int = 1
+    pumps: int | None = None
 
 
 @pytest.mark.parametrize("value", [2.001, 3, 1e300])
@@ -55,10 +57,25 @@ def test_between_refuses_what_is_beyond_and_what_is_no_number(value: float) -> N
     )
 
 
+@pytest.mark.parametrize("value", [1e-9, 0.5, 1])
+def test_a_share_is_above_nothing_and_at_most_all(value: float) -> None:
+    ranges.share(Tank(value), "level")
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.001, 50, float("inf"), float("nan")])
+def test_a_share_of_nothing_or_of_more_than_all_is_told_both_bounds(value: float) -> None:
+    with pytest.raises(ValueError) as refused:
+        ranges.share(Tank(value), "level")
+    assert str(refused.value) == (
+        f"Tank.level is {value!r}, where a number above 0 and up to 1 would be right"
+    )
+
+
 @pytest.mark.parametrize("value", ["5s", None, True, [1]])
 @pytest.mark.parametrize(
     ("check", "bounds", "right"),
     [
+        ("share", (), "a number above 0 and up to 1"),
         ("above", (2,), "a finite number above 2"),
         ("at_least", (2,), "a finite number of at least 2"),
         ("between", (0, 2), "a number from 0 to 2"),
@@ -81,13 +98,23 @@ def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
         ("between", (0, 2), "a whole number from 0 to 2"),
     ],
 )
-def test_what_counts_is_a_whole_number(check: str, bounds: tuple[float, ...], right: str) -> None:
-    getattr(ranges, check)(Tank(0.5, 2 + (check == "above")), "valves", *bounds)
-    with pytest.raises(ValueError) as refused:
-        getattr(ranges, check)(Tank(0.5, 1.5), "valves", *bounds)  # type: ignore[arg-type]  # the point
-    assert str(refused.value) == f"Tank.valves is 1.5, where {right} would be right"
-    with pytest.raises(TypeError, match=r"Tank\.valves is True, where a .* would be right"):
-        getattr(ranges, check)(Tank(0.5, True), "valves", *bounds)
+@pytest.mark.parametrize("field", ["valves", "pumps"])
+def test_what_counts_is_a_whole_number(
+    check: str, bounds: tuple[float, ...], right: str, field: str
+) -> None:
+    def checked(value: object) -> None:
+        tank: Any = Tank(0.5)
+        setattr(tank, field, value)
+        getattr(ranges, check)(tank, field, *bounds)
+
+    checked(2 + (check == "above"))
+    for wrong in (1.5, -1):
+        with pytest.raises(ValueError) as refused:
+            checked(wrong)
+        assert str(refused.value) == f"Tank.{field} is {wrong}, where {right} would be right"
+    with pytest.raises(TypeError) as caught:
+        checked(True)
+    assert str(caught.value) == f"Tank.{field} is True, where {right} would be right"
 
 
 def test_a_field_is_of_its_kind() -> None:
