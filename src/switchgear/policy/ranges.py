@@ -3,7 +3,7 @@
 from math import inf
 from numbers import Integral, Real
 
-__all__ = ["above", "at_least", "between", "kind", "share"]
+__all__ = ["above", "at_least", "between", "function", "kind", "share", "words"]
 
 
 def above(owner: object, field: str, low: float) -> None:
@@ -62,7 +62,23 @@ def kind(owner: object, field: str, right: type) -> None:
     """
     value = getattr(owner, field)
     if not isinstance(value, right):
-        raise TypeError(_words(owner, field, value, f"a {right.__name__}(...)"))
+        raise TypeError(words(owner, field, f"a {right.__name__}(...)"))
+
+
+def function(owner: object, field: str) -> None:
+    """Require the field to be something that can be called.
+
+    Raises:
+        TypeError: it is not; the message says what, where, and what would be right.
+    """
+    if not callable(getattr(owner, field)):
+        raise TypeError(words(owner, field, "a function"))
+
+
+def words(owner: object, field: str, right: str) -> str:
+    """Say what a field is, and what would be `right`."""
+    value = getattr(owner, field)
+    return f"{type(owner).__name__}.{field} is {value!r}, where {right} would be right"
 
 
 def _fits(owner: object, field: str, value: object) -> bool:
@@ -80,8 +96,4 @@ def _wrong(owner: object, field: str, value: object, right: str) -> Exception:
     if _counts(owner, field):
         right = right.replace("finite number", "whole number").replace("a number", "a whole number")
     wrong = TypeError if isinstance(value, bool) or not isinstance(value, Real) else ValueError
-    return wrong(_words(owner, field, value, right))
-
-
-def _words(owner: object, field: str, value: object, right: str) -> str:
-    return f"{type(owner).__name__}.{field} is {value!r}, where {right} would be right"
+    return wrong(words(owner, field, right))

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
 from random import Random
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.clock import Clock
 from switchgear.core.handler import Handler
@@ -24,6 +24,8 @@ from switchgear.policy.call import Call
 from switchgear.testing.injections import Injection
 
 __all__ = ["Chaos"]
+
+_AS_IN: Final = "as in Chaos(7, [Failure(rate=0.1)])"
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -36,12 +38,21 @@ class Chaos:
     are met first. Without a seed one is made up, and `repr` tells it, as does each fault that is
     made here: with it a failed test fails again. `clock` dates the windows of the faults; by
     default it is the running loop's time, which is virtual on a virtual loop.
+
+    Raises TypeError for a seed that is none, and for what is no fault.
     """
 
     def __init__(
         self, seed: int | None = None, faults: Iterable[Injection] = (), clock: Clock | None = None
     ) -> None:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise TypeError(f"seed={seed!r}: a whole number would be right, {_AS_IN}")
+        if not isinstance(faults, Iterable):
+            raise TypeError(f"faults={faults!r}: a list of faults would be right, {_AS_IN}")
         self.faults = tuple(faults)
+        for fault in self.faults:
+            if not isinstance(fault, Injection):
+                raise TypeError(f"{fault!r} is no fault: one that is made would be right, {_AS_IN}")
         self.seed = Random().randrange(2**32) if seed is None else seed
         self._clock = clock
         self._on = True

@@ -50,6 +50,8 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         ranges.between(self, "until", self.since, inf)
         if self.times is not None:
             ranges.at_least(self, "times", 1)
+        if self.only is not None:
+            ranges.function(self, "only")
 
     @property
     def ends(self) -> bool:
@@ -105,6 +107,14 @@ class Failure(Injection, frozen=True):
     error: Code | BaseException | Callable[[], BaseException] = Code.UNAVAILABLE
     lost: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        error = self.error
+        fits = issubclass(error, BaseException) if isinstance(error, type) else callable(error)
+        if not fits and not isinstance(error, Code | BaseException):
+            right = "a Code, an exception, or a class or function that makes one"
+            raise TypeError(ranges.words(self, "error", right))
+
     @property
     def ends(self) -> bool:
         return not self.lost
@@ -117,6 +127,8 @@ class Failure(Injection, frozen=True):
         if isinstance(self.error, BaseException):  # always the same one: a clean traceback for it
             raise self.error.with_traceback(None)
         error = self.error()
+        if not isinstance(error, BaseException):
+            raise TypeError(f"Failure.error made {error!r}: an exception would be right")
         error.add_note(why)
         raise error
 
@@ -149,6 +161,10 @@ class Altered(Injection, frozen=True):
     """Make the call, and answer what `change` makes of its answer."""
 
     change: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ranges.function(self, "change")
 
     async def meet(self, go: Go, chance: float, why: str) -> Any:
         return self.change(await go())

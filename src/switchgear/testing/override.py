@@ -22,7 +22,14 @@ def overridden(*policies: Policy, **options: Any) -> Iterator[None]:
     For whoever holds one (a module, a decorated function, its `call`) it is the same as before.
     They live in virtual time unless `clock` is given; `options` are those of `Policy`. At the end
     each is again what it was.
+
+    Raises TypeError for what is no policy, and where there is none.
     """
+    given: tuple[object, ...] = policies
+    wrong = [one for one in given if not isinstance(one, Policy)]
+    if wrong or not policies:
+        told = ", ".join(map(repr, wrong))
+        raise TypeError(f"overridden({told}): policies would be right, as in overridden(app.mail)")
     before = [dict(vars(policy)) for policy in policies]
     # All are made before the first is put in place: options may suit one policy and not the next.
     anew = [policy.anew(**{"clock": clock, **options}) for policy in policies]

@@ -122,3 +122,10 @@ def test_a_field_is_of_its_kind() -> None:
     with pytest.raises(TypeError) as refused:
         ranges.kind(Tank("high"), "level", float)  # type: ignore[arg-type]  # the point
     assert str(refused.value) == "Tank.level is 'high', where a float(...) would be right"
+
+
+def test_a_field_may_have_to_be_a_function() -> None:
+    ranges.function(Tank(len), "level")  # type: ignore[arg-type]  # the point
+    with pytest.raises(TypeError) as refused:
+        ranges.function(Tank(3), "level")
+    assert str(refused.value) == "Tank.level is 3, where a function would be right"

@@ -1,6 +1,7 @@
 """Chaos: seeded, countable, and an ordinary layer of the pipeline that is to withstand it."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -371,6 +372,40 @@ def test_switched_off_it_adds_no_frame() -> None:
 def test_a_wrong_setting_is_refused(wrong: Callable[[], object], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         wrong()
+
+
+any_chaos: Any = Chaos
+any_failure: Any = Failure
+any_altered: Any = Altered
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: any_chaos([Hang()]), "seed=[Hang()]: a whole number would be right, as in Chaos("),
+        (lambda: any_chaos("7"), "seed='7': a whole number would be right, as in Chaos(7, [Fail"),
+        (lambda: any_chaos(True), "seed=True: a whole number would be right"),
+        (lambda: any_chaos(1, [3]), "3 is no fault: one that is made would be right, as in Chaos("),
+        (lambda: any_chaos(1, [Hang]), f"{Hang!r} is no fault: one that is made would be right"),
+        (lambda: any_chaos(1, Hang()), "faults=Hang(): a list of faults would be right, as in Cha"),
+        (lambda: any_failure("x"), "Failure.error is 'x', where a Code, an exception, or a class "),
+        (lambda: any_failure(3), "Failure.error is 3, where a Code, an exception, or a class or f"),
+        (lambda: any_failure(int), "Failure.error is <class 'int'>, where a Code, an exception, o"),
+        (lambda: any_altered(3), "Altered.change is 3, where a function would be right"),
+        (lambda: any_failure(only=3), "Failure.only is 3, where a function would be right"),
+    ],
+)
+def test_what_would_inject_nothing_or_something_else_is_refused(
+    wrong: Callable[[], object], says: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(says)):
+        wrong()
+
+
+async def test_a_function_that_makes_no_exception_is_told_of() -> None:
+    chaos = Chaos(1, [any_failure(lambda: "x")])
+    with pytest.raises(TypeError, match=r"^Failure\.error made 'x': an exception would be right$"):
+        await chaos.around(same)()
 
 
 async def test_a_kind_of_ones_own() -> None:

@@ -80,3 +80,16 @@ def test_options_that_one_policy_refuses_leave_all_as_they_were() -> None:
     with pytest.raises(ValueError, match="'orders': hedge"), overridden(mail, orders, **options):
         pass
     assert vars(mail) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], r"overridden\(\): policies would be right, as in overridden\(app\.mail\)"),
+        (["mail"], r"overridden\('mail'\): policies would be right"),
+        ([mail, ok, 3], r"overridden\(<function ok at .*>, 3\): policies would be right"),
+    ],
+)
+def test_what_is_no_policy_is_refused(given: list[Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says), overridden(*given):
+        pass
