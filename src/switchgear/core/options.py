@@ -11,7 +11,7 @@ from msgspec.structs import fields, replace
 from switchgear.core import checks
 from switchgear.core.clock import Clock
 from switchgear.core.coalesce import coalescing
-from switchgear.core.fallback import Fallback, Stale, falling_back
+from switchgear.core.fallback import Fallback, Stale, computed, falling_back, static
 from switchgear.core.handler import Judge, Layer
 from switchgear.core.hedged import hedging
 from switchgear.core.invocation import answer_of, of_arguments, same_work
@@ -83,6 +83,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 f"fallback={self.fallback!r}: static(a value), a Stale(...), or a function of the"
                 " error and the call's arguments would be right"
             )
+        for made, right in ((static, "static(a value)"), (computed, "computed(a function)")):
+            if self.fallback is made:
+                raise TypeError(f"fallback={made.__name__}: {right} would be right")
         if isclass(self.fallback):
             raise TypeError(f"fallback={self.fallback!r}: one that is made of it would be right")
         if isinstance(self.fallback, Stale):

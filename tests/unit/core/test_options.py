@@ -80,6 +80,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"observe": EventRecorder}, TypeError,
      f"observe={EventRecorder!r}: one that is made of it would be right"),
     ({"fallback": Stale}, TypeError, f"fallback={Stale!r}: one that is made of it would be right"),
+    ({"fallback": static}, TypeError, "fallback=static: static(a value) would be right"),
+    ({"fallback": computed}, TypeError, "fallback=computed: computed(a function) would be right"),
     ({"clock": 1.0}, TypeError, "clock=1.0: a function would be right"),
     ({"random": None}, TypeError, "random=None: a function would be right"),
     # modes
