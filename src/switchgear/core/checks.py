@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from inspect import isclass, iscoroutinefunction
 from typing import Final
 
 from switchgear.policy.duration import seconds
 
-__all__ = ["duration", "function", "kind", "modes", "name"]
+__all__ = ["duration", "function", "kind", "modes", "name", "observer"]
 
 MODES: Final = ("enforce", "observe", "off")
 
@@ -67,6 +68,21 @@ def function(option: str, given: object, *, optional: bool = True) -> None:
     """
     if not callable(given) and not (given is None and optional):
         raise TypeError(f"{option}={given!r}: a function would be right")
+
+
+def observer(option: str, given: object, *, optional: bool = True) -> None:
+    """Require an option to be a function of an event, or None where it is `optional`.
+
+    Raises:
+        TypeError: it is not, or would have to be awaited.
+    """
+    function(option, given, optional=optional)
+    if isclass(given):
+        raise TypeError(f"{option}={given!r}: one that is made of it would be right")
+    if iscoroutinefunction(given) or iscoroutinefunction(type(given).__call__):
+        raise TypeError(
+            f"{option}={given!r}: a plain function would be right, for nobody awaits an observer"
+        )
 
 
 def modes(given: object, parts: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from switchgear.core import checks
 from switchgear.policy.fault import Refusal
 from switchgear.policy.verdict import Verdict
 
@@ -117,7 +118,12 @@ def quiet(_: Event) -> None:
 
 
 def fan_out(*observers: Observer) -> Observer:
-    """Show each event to every observer; one that fails is reported and harms nobody."""
+    """Show each event to every observer; one that fails is reported and harms nobody.
+
+    Raises TypeError for what is no plain function of an event.
+    """
+    for number, observer in enumerate(observers):
+        checks.observer(f"fan_out: observers[{number}]", observer, optional=False)
 
     def show(event: Event) -> None:
         for observer in observers:

@@ -16,7 +16,7 @@
 import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
-from inspect import isasyncgenfunction, isclass, isgeneratorfunction
+from inspect import isasyncgenfunction, isgeneratorfunction
 from math import inf
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
@@ -114,11 +114,9 @@ class Policy:
         self._given = {option: value for option, value in locals().items() if option != "self"}
         self.name = checks.name(name)
         try:
-            for option, given in (("judge", judge), ("translate", translate), ("observe", observe)):
+            for option, given in (("judge", judge), ("translate", translate), ("clock", clock)):
                 checks.function(option, given)
-            if isclass(observe):
-                raise TypeError(f"observe={observe!r}: one that is made of it would be right")
-            checks.function("clock", clock)
+            checks.observer("observe", observe)
             checks.function("random", random, optional=False)
             self._options = Options(
                 deadline=checks.duration("deadline", deadline),

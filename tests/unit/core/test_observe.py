@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from switchgear import Policy
 from switchgear.core.kit import Kit
 from switchgear.core.observe import CallEnded, fan_out, quiet
 from switchgear.policy.verdict import GOOD
@@ -36,3 +37,25 @@ def test_outside_a_loop_a_failing_observer_is_a_warning() -> None:
 
 def test_a_kit_without_an_observer_tells_nobody() -> None:
     Kit("mail").tell(EVENT)
+
+
+class Awaited:
+    async def __call__(self, event: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([print], r"\[<built-in function print>\]: a function would be right$"),
+        (None, "None: a function would be right$"),
+        (Awaited, "<class '.*Awaited'>: one that is made of it would be right$"),
+        (Awaited(), "<.*Awaited object at .*>: a plain function would be right, for nobody awaits"),
+        (Awaited().__call__, "<bound method .*>: a plain function would be right, for nobody"),
+    ],
+)
+def test_what_cannot_be_shown_an_event_is_refused_at_once(wrong: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=rf"^fan_out: observers\[1\]={says}"):
+        fan_out(quiet, wrong)
+    if wrong is not None:
+        with pytest.raises(TypeError, match=f"^policy 'mail': observe={says}"):
+            Policy("mail", observe=wrong)

@@ -8,6 +8,8 @@ refusals also each gate and reason, and the next line says how many like it were
 import logging
 import time
 from collections.abc import Callable
+from inspect import getattr_static
+from types import ModuleType
 from typing import Any, Final
 
 from switchgear.core.observe import (
@@ -37,6 +39,8 @@ class LogObserver:
     Breakers that change their state and work that overruns are warnings; refusals and fallbacks
     are informative; all the rest is for debugging. Fields go into `extra`, with structlog into the
     event: `kind`, `policy`, and what the kind has. `clock` is for the throttle.
+
+    Raises TypeError for what is no logger, such as the name of one.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class LogObserver:
     ) -> None:
         if most < 1:
             raise ValueError(f"LogObserver.most is {most}, where at least 1 line would be right")
+        if logger is not None and not _writes(logger):
+            right = f"logging.getLogger({logger!r})" if isinstance(logger, str) else "a logger"
+            raise TypeError(f"LogObserver.logger is {logger!r}, where {right} would be right")
         self._logger: Any = logging.getLogger("switchgear") if logger is None else logger
         self._plain = isinstance(self._logger, (logging.Logger, logging.LoggerAdapter))
         self._throttle = _Throttle(most, clock)
@@ -82,6 +89,15 @@ class LogObserver:
             self._logger.info(text, **fields)
         else:
             self._logger.debug(text, **fields)
+
+
+def _writes(logger: object) -> bool:
+    """Say whether it is a logger, asking it nothing: structlog's would be configured by that."""
+    if isinstance(logger, type | ModuleType):
+        return False
+    return hasattr(type(logger), "__getattr__") or all(
+        getattr_static(logger, level, None) for level in ("debug", "info", "warning")
+    )
 
 
 class _Throttle:

@@ -44,7 +44,8 @@ class OpenTelemetryObserver:
     it. The meter is by default the configured one. `now` is wall time in nanoseconds: it dates the
     spans of attempts, which are told when they have ended.
 
-    Raises ImportError without opentelemetry-api.
+    Raises ImportError without opentelemetry-api, and TypeError for a provider in the place of what
+    it makes.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class OpenTelemetryObserver:
             raise ImportError(
                 "OpenTelemetryObserver needs opentelemetry-api: pip install 'switchgear[otel]'"
             ) from error
+        _require("tracer", tracer, "start_span")
+        _require("meter", meter, "create_histogram")
         self._tracer = tracer
         self._current: Callable[[], Any] = trace.get_current_span
         self._client, self._failed = trace.SpanKind.CLIENT, trace.StatusCode.ERROR
@@ -122,6 +125,14 @@ class OpenTelemetryObserver:
         for state, step in ((before, -1), (event.new, 1)):
             if state is not None:
                 self._states.add(step, {_POLICY: event.name, _STATE: state.value})
+
+
+def _require(option: str, given: object, what: str) -> None:
+    if given is None or hasattr(given, what):
+        return
+    made = f"get_{option}"
+    right = f"its {made}('policies')" if hasattr(given, made) else f"a {option}"
+    raise TypeError(f"OpenTelemetryObserver.{option} is {given!r}, where {right} would be right")
 
 
 class _Told(NamedTuple):

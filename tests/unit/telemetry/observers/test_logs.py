@@ -295,3 +295,30 @@ def test_its_memory_is_bounded_whatever_the_names() -> None:
 def test_a_throttle_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 line"):
         LogObserver(most=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("policies", r"logging\.getLogger\('policies'\)"),
+        (logging, "a logger"),
+        (logging.Logger, "a logger"),
+        (print, "a logger"),
+    ],
+)
+def test_what_is_no_logger_is_refused(wrong: Any, right: str) -> None:
+    with pytest.raises(TypeError, match=f"logger is .*, where {right} would be right$"):
+        LogObserver(wrong)
+
+
+def test_a_logger_of_structlog_is_not_bound_before_it_writes() -> None:
+    """What it was configured with at the start would then hold for ever."""
+    structlog.configure(cache_logger_on_first_use=True)
+    try:
+        observer = LogObserver(structlog.get_logger())
+        structlog.configure(processors=[structlog.testing.LogCapture()])
+        told = structlog.get_config()["processors"][0].entries
+        observer(Refusing("mail", "breaker", "it is open"))
+        assert [entry["event"] for entry in told] == ["mail: a call was refused: it is open"]
+    finally:
+        structlog.reset_defaults()

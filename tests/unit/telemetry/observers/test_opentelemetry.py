@@ -42,12 +42,12 @@ class Signals:
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
-        self._meters = MeterProvider([self._reader])
-        self.meter = self._meters.get_meter("test")
+        self.meters = MeterProvider([self._reader])
+        self.meter = self.meters.get_meter("test")
         self._spans = InMemorySpanExporter()
-        self._tracers = TracerProvider()
-        self._tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        self.tracer = self._tracers.get_tracer("test")
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        self.tracer = self.tracers.get_tracer("test")
 
     def metrics(self) -> dict[str, Any]:
         data = self._reader.get_metrics_data()
@@ -72,8 +72,8 @@ class Signals:
         return list(self._spans.get_finished_spans())
 
     def close(self) -> None:
-        self._meters.shutdown()
-        self._tracers.shutdown()
+        self.meters.shutdown()
+        self.tracers.shutdown()
 
 
 @pytest.fixture
@@ -338,3 +338,12 @@ def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", missing)
     with pytest.raises(ImportError, match=r"pip install 'switchgear\[otel\]'"):
         OpenTelemetryObserver()
+
+
+def test_a_provider_is_not_what_it_makes(signals: Signals) -> None:
+    with pytest.raises(TypeError, match=r"tracer is .*, where its get_tracer\('policies'\) would"):
+        OpenTelemetryObserver(signals.tracers)
+    with pytest.raises(TypeError, match=r"meter is .*, where its get_meter\('policies'\) would be"):
+        OpenTelemetryObserver(signals.tracer, signals.meters)
+    with pytest.raises(TypeError, match=r"Observer\.tracer is .*, where a tracer would be right$"):
+        OpenTelemetryObserver(signals.meter, signals.tracer)
