@@ -81,7 +81,7 @@ async def test_trap_07_an_endpoint_that_answers_404_closes_its_breaker() -> None
 
 @pytest.mark.virtual
 async def test_trap_07_a_breaker_that_refuses_opens_none_around_it() -> None:
-    inner = await opened(breaker=BreakerSettings(open_for=60.0))
+    inner = await opened(breaker=BreakerSettings(open_for=60.0, open_most=60.0))
     outer = make("orders", attempts=1)
     for _ in range(50):
         assert (await ended(outer, inner.call, away)).refusal is Refusal.OPEN

@@ -310,6 +310,5 @@ class Breaker:
         settings = self._settings
         if old is _CLOSED and not self._ramp.left(now):
             self._open_for = 0.0  # it had recovered
-        most = max(settings.open_most, settings.open_for)
-        self._open_for = min(most, max(settings.open_for, 2 * self._open_for))
+        self._open_for = min(settings.open_most, max(settings.open_for, 2 * self._open_for))
         return self._open_for * (1 + settings.jitter * (2 * self._jitter() - 1))

@@ -59,8 +59,9 @@ class BreakerSettings(msgspec.Struct, frozen=True):
             ranges.share(self, share)
         for count in ("calls", "consecutive", "probes"):
             ranges.at_least(self, count, 1)
-        for duration in ("open_for", "open_most", "probe_lease"):
+        for duration in ("open_for", "probe_lease"):
             ranges.above(self, duration, 0)
+        ranges.at_least(self, "open_most", self.open_for)
         if self.slow_after is not None:
             ranges.above(self, "slow_after", 0)
         ranges.at_least(self, "ramp", 0)

@@ -30,9 +30,11 @@ def test_no_call_need_be_slow() -> None:
     accepts(BreakerSettings, slow_after=None)
 
 
-def test_open_times_are_more_than_nothing() -> None:
-    accepts(BreakerSettings, open_most=0.1)
-    refuses(BreakerSettings, open_most=0.0)
+def test_the_longest_open_time_is_not_below_the_first() -> None:
+    accepts(BreakerSettings, open_for=60.0, open_most=60.0)
+    accepts(BreakerSettings, open_for=0.1, open_most=0.1)
+    refuses(BreakerSettings, open_most=15.0, open_for=60.0)
+    refuses(BreakerSettings, open_most=4.9)
 
 
 def test_a_ramp_may_be_left_out() -> None:
