@@ -6,7 +6,7 @@ from; here every problem is gathered, each with its full path, its source and wh
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import inspect
@@ -18,6 +18,9 @@ __all__ = ["Layer", "Leaf", "Problem", "SettingsError", "Steps", "converted", "l
 
 Steps = tuple[str, ...]
 """A path into the tree, a name per step."""
+
+_NO_TIMES: Final = frozenset({"rate", "burst", "ratio", "share"})
+"""Every other setting that is a float is a duration: seconds, as everywhere."""
 
 
 class Layer(NamedTuple):
@@ -39,6 +42,11 @@ class Leaf(NamedTuple):
     value: Any
     source: str
     textual: bool
+
+    @property
+    def timed(self) -> bool:
+        """Whether it may be written as a duration: one that is a number, and no rate."""
+        return isinstance(_bare(self.kind), inspect.FloatType) and self.path[-1] not in _NO_TIMES
 
 
 class Problem(NamedTuple):
@@ -128,15 +136,15 @@ def converted(leaf: Leaf, annotation: Any) -> Any:
     kind, value = _bare(leaf.kind), leaf.value
     if isinstance(kind, inspect.StructType) and issubclass(kind.cls, Secret):
         return _secret(kind.cls, value)
-    if leaf.textual and isinstance(value, str):
-        value = _text(kind, value)
-    elif isinstance(kind, inspect.FloatType) and isinstance(value, str):
+    if leaf.timed and isinstance(value, str):
         value = _duration(value)
+    elif leaf.textual and isinstance(value, str):
+        value = _text(kind, value)
     try:
         return msgspec.convert(value, annotation, strict=not leaf.textual)
     except msgspec.ValidationError:
         raise ValueError(
-            f"found {shown(leaf.value)}, where {_right(leaf.kind)} would be right"
+            f"found {shown(leaf.value)}, where {_right(leaf.kind, leaf.timed)} would be right"
         ) from None
 
 
@@ -152,8 +160,6 @@ def _secret(cls: type[Secret], value: Any) -> Secret:
 
 def _text(kind: inspect.Type, value: str) -> Any:
     """Read a variable's or flag's text as the setting's type wants it."""
-    if isinstance(kind, inspect.FloatType):
-        return _duration(value)
     if isinstance(kind, inspect.BoolType):
         return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value, value)
     listing = isinstance(
@@ -191,7 +197,7 @@ def shown(value: Any) -> str:
     return f"{'the text ' if isinstance(value, str) else ''}{value!r}"
 
 
-def _right(kind: inspect.Type) -> str:
+def _right(kind: inspect.Type, timed: bool = False) -> str:
     """Say what a type takes, in words."""
     optional = isinstance(kind, inspect.UnionType)
     kind = _bare(kind)
@@ -199,7 +205,8 @@ def _right(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.IntType):
         words = f"a whole number{_range(kind)}"
     elif isinstance(kind, inspect.FloatType):
-        words = f'a number{_range(kind)} (a duration in seconds, or such as "250ms")'
+        how = ' (a duration in seconds, or such as "250ms")' if timed else ""
+        words = f"a number{_range(kind)}{how}"
     elif isinstance(kind, inspect.BoolType):
         words = "true or false"
     elif isinstance(kind, inspect.StrType):

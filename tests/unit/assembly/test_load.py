@@ -7,7 +7,7 @@ from typing import Annotated, Literal, ParamSpec, TypeVar
 import msgspec
 import pytest
 
-from switchgear.assembly.decode import SettingsError
+from switchgear.assembly.decode import Layer, SettingsError, leaves
 from switchgear.assembly.load import (
     Loaded,
     describe,
@@ -137,6 +137,27 @@ def test_text_becomes_what_the_setting_wants(pair: Pair, attribute: str, value: 
 
 def test_a_file_may_write_durations_as_people_do(tmp_path: Path) -> None:
     assert filed(Toy, tmp_path, 'wait = "2min"').settings.wait == 120.0
+
+
+def test_a_rate_is_no_duration(tmp_path: Path) -> None:
+    """Else five minutes would be three hundred a second."""
+    said = "limit.rate: found the text '5min', where a number would be right"
+    assert said in complaint(filed, Toy, tmp_path, '[limit]\nrate = "5min"')
+    assert said in complaint(from_flags, ("limit.rate", "5min"))
+    assert from_flags(("limit.rate", "5")).settings.limit.rate == 5.0
+    said = "wait: found the text 'soon', where a number (a duration in seconds, or such as \"250ms"
+    assert said in complaint(from_flags, ("wait", "soon"))
+
+
+def test_of_the_tree_only_the_limits_are_told_in_no_durations() -> None:
+    layer = Layer(msgspec.to_builtins(Settings()), ".".join)
+    found = leaves(msgspec.inspect.type_info(Settings), layer, [])
+    numbers = [leaf for leaf in found if isinstance(leaf.kind, msgspec.inspect.FloatType)]
+    assert {leaf.source for leaf in numbers if not leaf.timed} == {
+        f"gateway.{limit}.{field}"
+        for limit in ("address", "principal", "sign_in")
+        for field in ("rate", "burst")
+    }
 
 
 def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
