@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from inspect import isclass, iscoroutinefunction
+from inspect import (
+    isasyncgenfunction,
+    isawaitable,
+    isclass,
+    iscoroutinefunction,
+    isgeneratorfunction,
+)
 from typing import Final
 
 from switchgear.policy.duration import seconds
 
-__all__ = ["duration", "function", "kind", "modes", "name", "observer"]
+__all__ = ["decorated", "duration", "function", "kind", "modes", "name", "observer"]
 
 MODES: Final = ("enforce", "observe", "off")
 
@@ -25,6 +31,32 @@ def name(given: object) -> str:
     if not given.strip():
         raise ValueError("a policy has a name first, as in Policy('mail'), which is not empty")
     return given
+
+
+def decorated(policy: str, given: object) -> None:
+    """Require what a policy is to decorate to be a function that returns.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isasyncgenfunction(given) or isgeneratorfunction(given):
+        raise TypeError(
+            f"policy {policy!r} protects functions that return, not {given!r}:"
+            " protect the calls that it makes, or the loop that consumes it by 'async with';"
+            " never yield inside 'async with' or 'within': who takes it would run under them"
+        )
+    if isinstance(given, staticmethod | classmethod):
+        kind = type(given).__name__
+        right = f"@{kind} stays outermost: decorate the function below it"
+    elif isclass(given):
+        right = "decorate those of its methods that call the dependency"
+    elif callable(given):
+        return
+    elif isawaitable(given):
+        right = "give the function, not its result, as in policy(send) or policy.call(send, letter)"
+    else:
+        right = "a function would be right"
+    raise TypeError(f"policy {policy!r} protects functions, not {given!r}: {right}")
 
 
 def duration(option: str, given: object) -> float | None:

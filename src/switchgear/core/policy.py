@@ -16,7 +16,6 @@
 import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
-from inspect import isasyncgenfunction, isgeneratorfunction
 from math import inf
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
@@ -234,14 +233,10 @@ class Policy:
         A plain function becomes an async one that runs in a thread, as `call_in_thread` tells.
 
         Raises:
-            TypeError: it yields, and so ends long after it was called, or it is no function.
+            TypeError: it yields, and so ends long after it was called, or it is no function: the
+                result of one, a class, or what `staticmethod` or `classmethod` makes of one.
         """
-        if isasyncgenfunction(function) or isgeneratorfunction(function) or not callable(function):
-            raise TypeError(
-                f"policy {self.name!r} protects functions that return, not {function!r}:"
-                " protect the calls that it makes, or the loop that consumes it by 'async with';"
-                " never yield inside 'async with' or 'within': who takes it would run under them"
-            )
+        checks.decorated(self.name, function)
         work = function if is_async(function) else self._threaded(function)
 
         way = self._way

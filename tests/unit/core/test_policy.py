@@ -30,6 +30,9 @@ async def double(number: int, *, plus: int = 0) -> int:
     return 2 * number + plus
 
 
+async def of_class(cls: type) -> None: ...
+
+
 async def hang() -> None:
     await asyncio.get_running_loop().create_future()
 
@@ -90,10 +93,33 @@ async def test_what_yields_is_not_decorated() -> None:
     def generate() -> Iterator[int]:
         yield 1
 
-    for function in (stream, generate, 42):
+    for function in (stream, generate):
         said = "policy 'mail' protects functions that return, not .*; never yield inside 'async"
         with pytest.raises(TypeError, match=said):
-            make()(function)  # type: ignore[arg-type]  # the point of it
+            make()(function)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (3, "3: a function would be right"),
+        (asyncio.Queue, "<class 'asyncio.queues.Queue'>: decorate those of its methods that call"),
+        (staticmethod(hang), "<staticmethod(<.*>)>: @staticmethod stays outermost: decorate"),
+        (classmethod(of_class), "<classmethod(<.*>)>: @classmethod stays outermost: decorate"),
+        (property(double), "<property object at .*>: a function would be right"),
+    ],
+)
+async def test_only_a_function_is_decorated(given: Any, says: str) -> None:
+    said = f"policy 'mail' protects functions, not {says}".replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(TypeError, match=f"^{said}"):
+        make()(given)
+
+
+async def test_the_result_of_a_call_is_not_decorated() -> None:
+    result: Any = double(3)
+    with pytest.raises(TypeError, match=r"not <coroutine .*>: give the function, not its result"):
+        make()(result)
+    assert await result == 6, "it is left as it was"
 
 
 async def test_by_default_only_what_had_no_effect_is_tried_again() -> None:

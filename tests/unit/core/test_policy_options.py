@@ -725,8 +725,9 @@ async def test_what_makes_a_coroutine_is_awaited_in_whatever_dress() -> None:
 
     sender = Sender()
     policy = Policy("mail")
-    for function in (sender, sender.plainly, Sender.__dict__["static"], sender.__call__):
+    for function in (sender, sender.plainly, sender.static, sender.__call__):
         assert await policy(function)(5) == 5
+    for function in (sender, sender.plainly, Sender.__dict__["static"], sender.__call__):
         assert await policy.call_in_thread(function, 5) == 5
     assert "threads" in policy.statistics()
     lean = Policy("mail")
