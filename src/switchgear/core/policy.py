@@ -383,5 +383,16 @@ class Policy:
         return self._threads
 
 
+def _keep(self: Policy, name: str, value: object) -> None:
+    if name in (Policy.__init__.__kwdefaults__ or ()):
+        told = f"anew({name}={value!r}) makes another"
+        raise AttributeError(f"policy {self.name!r} stays as it was made: {told}")
+    object.__setattr__(self, name, value)
+
+
+# Written in the class, it would have type checkers let any name be set.
+Policy.__setattr__ = _keep  # type: ignore[assignment, method-assign]  # see above
+
+
 def _is_gate(what: object) -> TypeGuard[Gate]:
     return hasattr(what, "admit")

@@ -122,6 +122,15 @@ async def test_the_result_of_a_call_is_not_decorated() -> None:
     assert await result == 6, "it is left as it was"
 
 
+@pytest.mark.parametrize("option", ["deadline", "fallback", "mode"])
+async def test_an_option_that_is_set_on_a_policy_would_do_nothing(option: str) -> None:
+    policy = make()
+    with pytest.raises(AttributeError, match=rf"^policy 'mail' .*: anew\({option}=3\) makes"):
+        setattr(policy, option, 3)
+    assert not hasattr(policy, option)
+    policy.note = "whatever"  # type: ignore[attr-defined]  # what is no option is nobody's business
+
+
 async def test_by_default_only_what_had_no_effect_is_tried_again() -> None:
     seen: list[int] = []
 
