@@ -127,6 +127,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             bulkhead=None if "bulkhead" in off else self.bulkhead,
             limit=None if "rate" in off else self._limit,
             rate=rate,
+            limited=self.rate is not None,
+            keyed=self.key is not None,
         )
 
     def derived(self) -> dict[str, Setting]:

@@ -33,7 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `share` of what remains is the most that one attempt of a `repeatable` call gets. `limit` is the
     rate at which calls are let in at most, `rate` the one at which they are expected; None is
-    not known.
+    not known. `limited` says whether there is a rate limit at all, `keyed` whether calls have keys.
     """
 
     name: str
@@ -47,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bulkhead: BulkheadSettings | None = None
     limit: float | None = None
     rate: float | None = None
+    limited: bool = False
+    keyed: bool = False
 
     @property
     def attempts(self) -> int:
@@ -67,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def lint(plan: Plan) -> tuple[Finding, ...]:
     """Return what contradicts within one policy."""
-    return (*_times(plan), *_retries(plan), *_breaker(plan), *_bulkhead(plan))
+    return (*_times(plan), *_retries(plan), *_breaker(plan), *_bulkhead(plan), *_keys(plan))
 
 
 def lint_nested(plans: Sequence[Plan]) -> tuple[Finding, ...]:
@@ -186,6 +188,11 @@ def _bulkhead(plan: Plan) -> Iterator[Finding]:
             f" {traffic * plan.attempt:g} inside (Little's law); {bulkhead.permits} permits and a"
             f" queue of {bulkhead.queue} refuse the rest",
         )
+
+
+def _keys(plan: Plan) -> Iterator[Finding]:
+    if plan.keyed and not plan.limited:
+        yield Finding("key", "it says whose rate a call counts against, and there is no rate")
 
 
 def _product(plans: Sequence[Plan]) -> Iterator[Finding]:

@@ -170,6 +170,8 @@ def test_the_linter_is_told_what_holds() -> None:
     assert unbounded.repeatable
     assert Policy("mail", rate=BucketSettings(10.0, 5.0)).plan().limit == 10.0
     assert Policy("mail", rate=GcraSettings(0.05)).plan().limit == 20.0
+    assert Policy("mail", rate=GcraSettings(0.05)).plan().limited
+    assert Policy("mail", key=str).plan().keyed
 
 
 def test_the_linter_hears_nothing_of_what_is_off_and_of_what_is_not_known() -> None:
@@ -179,6 +181,7 @@ def test_the_linter_hears_nothing_of_what_is_off_and_of_what_is_not_known() -> N
     plan = Policy("mail", rate=BucketSettings(10.0, 5.0), mode=off).plan()  # type: ignore[arg-type]  # they are modes
     assert (plan.retry, plan.breaker, plan.bulkhead, plan.limit) == (None, None, None, None)
     assert (plan.deadline, plan.timeout) == (float("inf"), float("inf"))
+    assert plan.limited, "but for what it would be were it on"
     observed = Policy("mail", rate=BucketSettings(10.0, 5.0), mode="observe").plan()
     assert observed.limit == 10.0
     assert observed.breaker == BreakerSettings(slow_after=0.8 * 3.0)

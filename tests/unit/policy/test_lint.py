@@ -238,6 +238,20 @@ def test_more_calls_at_once_than_there_is_room_for() -> None:
     assert not found(bulkhead=None, rate=1000.0)
 
 
+# -- keys
+
+
+def test_a_key_without_a_rate_counts_for_nothing() -> None:
+    assert only("key", keyed=True) == (
+        "it says whose rate a call counts against, and there is no rate"
+    )
+    assert not found(keyed=True, limited=True)
+    assert not found(limited=True)
+    policy = Policy("mail", key=str)
+    assert [finding.setting for finding in policy.lint()] == ["key"]
+    assert Policy("mail", key=str, rate=BucketSettings(10.0, 5.0)).lint() == ()
+
+
 def test_everything_is_found_in_one_go() -> None:
     findings = found(
         retry=BackoffSettings(base=5.0, cap=5.0),
@@ -245,6 +259,7 @@ def test_everything_is_found_in_one_go() -> None:
         breaker=BreakerSettings(slow_after=4.0, probe_lease=1.0),
         bulkhead=BulkheadSettings(permits=1, queue=1, patience=0.0, permit_age=1.0),
         rate=0.9,
+        keyed=True,
     )
     assert [name for name, _ in findings] == [
         "budget",
@@ -255,6 +270,7 @@ def test_everything_is_found_in_one_go() -> None:
         "bulkhead.queue",
         "bulkhead.permit_age",
         "bulkhead",
+        "key",
     ]
 
 
