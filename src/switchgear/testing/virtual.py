@@ -17,9 +17,11 @@ of the loop. The outside world does not: sockets, pipes, processes and signals a
 import asyncio
 import math
 import selectors
+import sys
 from asyncio import Future, SelectorEventLoop, Task, TimerHandle
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 __all__ = ["START", "Stuck", "VirtualLoop", "advance", "clock", "run"]
@@ -229,15 +231,30 @@ def _describe(loop: VirtualLoop) -> str:
 
 
 def _place(task: "Task[Any]") -> str:
-    """Tell a task's name and the innermost line of ours at which it waits."""
-    frame: Any = None
-    inner: Any = task.get_coro()
-    while inner is not None:
-        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None) or frame
-        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
-    if frame is None:
+    """Tell a task's name and the line at which it waits: the innermost that is a user's own.
+
+    What that line waits in, where it is asyncio's or ours, follows in brackets.
+    """
+    found = list(_frames(task.get_coro()))
+    if not found:
         return task.get_name()
+    inner = found[-1]
+    frame = next((one for one in reversed(found) if _is_own(one)), inner)
     code = frame.f_code
-    return (
-        f"{task.get_name()} in {code.co_qualname}, {Path(code.co_filename).name}:{frame.f_lineno}"
-    )
+    where = f"{code.co_qualname}, {Path(code.co_filename).name}:{frame.f_lineno}"
+    within = "" if frame is inner else f" ({inner.f_code.co_qualname})"
+    return f"{task.get_name()} in {where}{within}"
+
+
+def _frames(work: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine and of what it awaits, from the outside in."""
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+
+
+def _is_own(frame: FrameType) -> bool:
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package != "switchgear" and package not in sys.stdlib_module_names

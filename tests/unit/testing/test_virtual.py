@@ -1,6 +1,7 @@
 """Virtual time: it jumps, it never waits, and it says when nothing can wake."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from switchgear import Policy
 from switchgear.testing import virtual
 from switchgear.testing.virtual import START, Stuck, VirtualLoop, clock
 
@@ -85,9 +87,38 @@ def test_stuck_names_every_task_and_where_it_waits() -> None:
     with pytest.raises(Stuck) as stuck:
         virtual.run(main())
     text = str(stuck.value)
-    assert "left in Event.wait, locks.py:" in text
-    assert "right in Event.wait, locks.py:" in text
-    assert "TaskGroup.__aexit__, taskgroups.py:" in text
+    here = r"test_stuck_names_every_task_and_where_it_waits.<locals>"
+    line = inner.__code__.co_firstlineno + 1
+    assert f"  left in {here}.inner, test_virtual.py:{line} (Event.wait)\n" in text
+    assert f"  right in {here}.inner, test_virtual.py:{line} (Event.wait)" in text
+    line = main.__code__.co_firstlineno + 1
+    assert f" in {here}.main, test_virtual.py:{line} (TaskGroup.__aexit__)\n" in text
+
+
+def test_stuck_names_a_line_of_whose_test_it_is_below_a_policy() -> None:
+    async def ask() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def main() -> None:
+        policy = Policy("mail", deadline=None, coalesce=lambda: 1)
+        await policy.call(ask)
+
+    with pytest.raises(Stuck) as stuck:
+        virtual.run(main())
+    text = str(stuck.value)
+    line = ask.__code__.co_firstlineno + 1
+    assert re.search(rf"<locals>\.ask, test_virtual\.py:{line}$", text, re.MULTILINE)
+    line = main.__code__.co_firstlineno + 2
+    assert re.search(rf"<locals>\.main, test_virtual\.py:{line} \(.+\)$", text, re.MULTILINE)
+
+
+def test_stuck_names_a_library_where_no_line_is_of_the_test() -> None:
+    async def main() -> None:
+        lonely = asyncio.create_task(asyncio.Event().wait(), name="lonely")
+        await asyncio.wait([lonely])
+
+    with pytest.raises(Stuck, match=r"  lonely in Event\.wait, locks\.py:\d+"):
+        virtual.run(main())
 
 
 def test_stuck_ends_the_tasks_that_waited() -> None:
