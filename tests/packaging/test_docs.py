@@ -8,7 +8,10 @@ page tell virtual time without being told to, and draw the same random numbers e
 
 import ast
 import asyncio
+import os
 import random
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,6 +112,35 @@ def read(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run(page: Path) -> None:
     read(page)
+
+
+def test_the_hook_of_the_page_runs_async_tests_in_virtual_time(tmp_path: Path) -> None:
+    page = (ROOT / "docs/testing.md").read_text()
+    (hook,) = [
+        block
+        for block in re.findall(rf"^{FENCE}python\n(.*?)^{FENCE}", page, re.DOTALL | re.MULTILINE)
+        if "def pytest_pyfunc_call" in block
+    ]
+    (tmp_path / "conftest.py").write_text(hook)
+    (tmp_path / "test_hour.py").write_text(
+        "import asyncio, pytest\n"
+        "from switchgear.testing import clock\n"
+        "@pytest.fixture\n"
+        "def hours(): return 1\n"
+        "@pytest.mark.parametrize('more', [1, 2])\n"
+        "async def test_hours(hours, more):\n"
+        "    began = clock()\n"
+        "    await asyncio.sleep(3600 * (hours + more))\n"
+        "    assert clock() - began == 3600 * (hours + more)\n"
+        "async def test_wrong(): assert not await asyncio.sleep(3600, 1)\n"
+        "def test_plain(hours): assert hours == 1\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "1 failed, 3 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def written(folder: Path, *lines: str) -> Path:
