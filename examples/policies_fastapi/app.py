@@ -46,8 +46,10 @@ app = FastAPI(title="Shop", lifespan=lifespan)
 
 
 @app.exception_handler(Fault)
-async def say(_: Request, fault: Fault) -> JSONResponse:
+async def say(request: Request, fault: Fault) -> JSONResponse:
     """Answer with the public sentence; the detail is for operators."""
+    if "switchgear" in request.scope.get("extensions", {}):
+        raise fault  # behind our gateway: it would try a 503 of ours again, and a fault never
     told = {"code": fault.code.value, "detail": fault.public}
     wait = {"retry-after": str(math.ceil(fault.retry_after))} if fault.retry_after else None
     return JSONResponse(told, http_status(fault), wait)

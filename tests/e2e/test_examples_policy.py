@@ -1,6 +1,7 @@
 """The examples of policies alone: they run as a reader runs them, and need only what they say."""
 
 import ast
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import switchgear
+from switchgear import Call, Code, Fault, Request
+from switchgear.core.clock import FINE
+from switchgear.http.asgi import AsgiHost
 from tests.e2e.running import ROOT, environment, free_port
 from tests.packaging.test_bare_install import bare, wheel  # noqa: F401 - fixtures
 
@@ -162,3 +166,22 @@ def test_the_fastapi_example_asks_a_store_no_more_that_is_down(shop: Shop) -> No
     lamp = shop.get("/stock/lamp")  # through the same policy, so it knows
     assert (lamp.status, lamp.body) == (503, down)
     assert "breaker went from closed to open" in shop.log.read_text()
+
+
+async def test_behind_a_gateway_of_ours_a_fault_of_the_fastapi_example_stays_one() -> None:
+    """A 503 of its own making would be tried again there: its policy has done so already."""
+    spec = importlib.util.spec_from_file_location("shop", app("policies_fastapi"))
+    assert spec is not None
+    assert spec.loader is not None
+    shop = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shop)
+    host = AsgiHost(shop.app)
+    await host.start()
+    try:
+        lamp = await host(Call(Request.of("GET", "/prices/lamp"), FINE() + 3.0))
+        assert (lamp.status, lamp.body) == (200, b'{"price":7}')
+        with pytest.raises(Fault) as caught:
+            await host(Call(Request.of("GET", "/prices/cursed"), FINE() + 3.0))
+        assert (caught.value.code, caught.value.hops) == (Code.UNAVAILABLE, ("store",))
+    finally:
+        await host.stop()
