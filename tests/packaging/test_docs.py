@@ -29,9 +29,10 @@ from switchgear.testing import virtual
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
+    ROOT / "README.md",
     *sorted(ROOT.glob("docs/policies/*.md")),
-    *ROOT.glob("docs/testing.md"),
-    *ROOT.glob("docs/http/asgi.md"),
+    ROOT / "docs/testing.md",
+    ROOT / "docs/http/asgi.md",
 ]
 FENCE = "```"
 
@@ -109,18 +110,25 @@ def read(page: Path) -> None:
                 virtual.run(test()) if iscoroutinefunction(test) else test()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(page: Path) -> None:
     read(page)
 
 
+def block(page: str, words: str) -> str:
+    """Return the one example of a page that has these words in it."""
+    text = (ROOT / page).read_text()
+    found = re.findall(rf"^{FENCE}python\n(.*?)^{FENCE}", text, re.DOTALL | re.MULTILINE)
+    (one,) = [source for source in found if words in source]
+    return str(one)
+
+
+def test_an_example_that_is_said_to_be_whole_runs_by_itself() -> None:
+    exec(block("docs/policies/README.md", "run(main())"), {})
+
+
 def test_the_hook_of_the_page_runs_async_tests_in_virtual_time(tmp_path: Path) -> None:
-    page = (ROOT / "docs/testing.md").read_text()
-    (hook,) = [
-        block
-        for block in re.findall(rf"^{FENCE}python\n(.*?)^{FENCE}", page, re.DOTALL | re.MULTILINE)
-        if "def pytest_pyfunc_call" in block
-    ]
+    hook = block("docs/testing.md", "def pytest_pyfunc_call")
     (tmp_path / "conftest.py").write_text(hook)
     (tmp_path / "test_hour.py").write_text(
         "import asyncio, pytest\n"
