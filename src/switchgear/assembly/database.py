@@ -18,12 +18,12 @@ from switchgear.engines.postgres.account import choose_account
 from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
-from switchgear.engines.postgres.migrations import migrate
+from switchgear.engines.postgres.migrations import migrate, read_migrations
 from switchgear.engines.postgres.passwords import Passwords
 from switchgear.engines.postgres.queue import install
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Database", "run_as"]
+__all__ = ["Database", "check_migrations", "run_as"]
 
 _OWN: Final = "switchgear"  # the database's name where the configuration names none
 _RIGHTS: Final = (
@@ -107,10 +107,29 @@ class Database:
             "accounts",
             ledger="accounts.migrations_applied",
         )
-        own = Path(self._folder) / "migrations"
-        if self._folder and own.is_dir():
+        own = _own_migrations(self._folder)
+        if own is not None:
             await migrate(roles.owner, own, "app")
         return roles
+
+
+def check_migrations(folder: str) -> None:
+    """Read the migrations that an app has in its folder as a start does, and apply none.
+
+    Raises StartError for a name that is none, and a number that is missing or there twice.
+    """
+    own = _own_migrations(folder)
+    if own is None:
+        return
+    try:
+        read_migrations(own)
+    except Fault as fault:
+        raise StartError(f"the database would not be ready: {fault.detail}") from None
+
+
+def _own_migrations(folder: str) -> Path | None:
+    own = Path(folder) / "migrations"
+    return own if folder and own.is_dir() else None
 
 
 class _Shared:

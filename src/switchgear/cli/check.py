@@ -1,5 +1,6 @@
-"""`switchgear check`: validate the configuration, import and bind the app, start nothing."""
+"""`switchgear check`: validate the configuration, import and bind the app, read its migrations."""
 
+from switchgear.assembly.database import check_migrations
 from switchgear.assembly.load import describe
 from switchgear.assembly.survey import survey
 from switchgear.cli.request import Request, configured
@@ -15,7 +16,7 @@ def check(request: Request, *, every: bool) -> int:
     Then what contradicts in the app's routes, which is served all the same.
 
     Raises:
-        StartError: the app cannot be imported or bound.
+        StartError: the app cannot be imported or bound, or its migrations are not in order.
         SettingsError: something in the configuration is wrong.
     """
     target = request.target() if request.app is not None else None
@@ -27,7 +28,9 @@ def check(request: Request, *, every: bool) -> int:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
     doubts: list[str] = []
     if target is not None:
-        for route in survey(target).routes:
+        found = survey(target)
+        check_migrations(found.folder)
+        for route in found.routes:
             plan = plan_of(route, loaded.settings.gateway)
             doubts += (f"{route.name}: {finding}" for finding in lint(plan))
     changed = sum(source != "default" for _, _, source in told)

@@ -145,6 +145,17 @@ def test_check_tells_what_is_set_and_what_is_wrong(folder: Path) -> None:
     assert "No module named 'nothere'" in refusal(folder, "check", "app")
 
 
+def test_check_refuses_the_migrations_that_a_start_would(folder: Path) -> None:
+    (folder / "app" / "migrations").mkdir()
+    (folder / "app" / "migrations" / "0002_todos.sql").write_text("select 1")
+    assert switchgear("check", "app", cwd=folder).returncode == 0, "it is no App: they are not ours"
+    (folder / "app" / "app.py").write_text("from switchgear import App\napp = App('toy')\n")
+    said = refusal(folder, "check", "app")
+    assert "migrations: migration 0001 is missing, 0002 is there" in said
+    (folder / "app" / "migrations" / "0001_todos.sql").write_text("select 1")
+    assert switchgear("check", "app", cwd=folder).returncode == 0
+
+
 def test_status_where_nothing_runs(folder: Path) -> None:
     told = switchgear("status", "--data=data", cwd=folder)
     assert (told.returncode, told.stderr) == (
