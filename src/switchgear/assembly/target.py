@@ -72,11 +72,11 @@ def load_target(target: Target) -> Any:
     """
     if target.root not in sys.path:
         sys.path.insert(0, target.root)
-    return load_object(target.spec, what="the app")
+    return load_object(target.spec, what="the app", nor=", and no such folder")
 
 
-def load_object(spec: str, *, what: str = "the role") -> Any:
-    """Import "package.module:attribute".
+def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
+    """Import "package.module:attribute"; `nor` says what else there is not where it is missing.
 
     Raises:
         StartError: it cannot be imported, or is not there.
@@ -87,7 +87,7 @@ def load_object(spec: str, *, what: str = "the role") -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise StartError(
-                f"cannot import {what} {spec!r}: there is no module {name!r}"
+                f"cannot import {what} {spec!r}: there is no module {name!r}{nor}"
             ) from None
         raise _failed(spec, what, error) from error
     except (Exception, SystemExit) as error:  # user code may raise anything, and some call exit()

@@ -12,18 +12,27 @@ __all__ = ["command"]
 
 PLANNER: Final = "switchgear.assembly.build:plan"
 
-App = Annotated[str, typer.Argument(help="A folder with an app.py, or module:attribute.")]
-Host = Annotated[str | None, typer.Option(help="Address that clients reach. [127.0.0.1]")]
-Port = Annotated[str | None, typer.Option(help="Port that clients reach. [8080]")]
+# The values are texts: the settings read them, and say of each what would be right.
+App = Annotated[
+    str,
+    typer.Argument(metavar="APP", help="A folder with an app.py, module:attribute, or a file."),
+]
+Host = Annotated[
+    str | None, typer.Option(metavar="HOST", help="Address that clients reach. [127.0.0.1]")
+]
+Port = Annotated[str | None, typer.Option(metavar="PORT", help="Port that clients reach. [8080]")]
 Admin = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where operators reach. [127.0.0.1:9080]")
 ]
-Data = Annotated[str | None, typer.Option(help="Folder for all that lasts. [.switchgear]")]
-Gateways = Annotated[str | None, typer.Option(help="Gateway processes. [2]")]
-Services = Annotated[str | None, typer.Option(help="Service processes. [2]")]
-Workers = Annotated[str | None, typer.Option(help="Worker processes. [1]")]
+Data = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Folder for all that lasts. [.switchgear]")
+]
+Gateways = Annotated[str | None, typer.Option(metavar="COUNT", help="Gateway processes. [2]")]
+Services = Annotated[str | None, typer.Option(metavar="COUNT", help="Service processes. [2]")]
+Workers = Annotated[str | None, typer.Option(metavar="COUNT", help="Worker processes. [1]")]
 Config = Annotated[
-    str | None, typer.Option(help="Configuration file. [switchgear.toml beside the app]")
+    str | None,
+    typer.Option(metavar="FILE", help="Configuration file, else switchgear.toml beside the app."),
 ]
 Pairs = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any setting, repeatable.")
@@ -39,6 +48,14 @@ def command(planner: str = PLANNER) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+
+    @application.callback()
+    def switchgear(
+        version: Annotated[
+            bool,
+            typer.Option("--version", help="Show the version and exit.", callback=_tell_version),
+        ] = False,
+    ) -> None: ...
 
     @application.command()
     def up(
@@ -66,7 +83,9 @@ def command(planner: str = PLANNER) -> typer.Typer:
 
     @application.command()
     def run(
-        role: Annotated[str, typer.Argument(help="Which role: gateway, service, worker, ...")],
+        role: Annotated[
+            str, typer.Argument(metavar="ROLE", help="gateway, service, worker or accounts.")
+        ],
         app: App,
         host: Host = None,
         port: Port = None,
@@ -100,7 +119,9 @@ def command(planner: str = PLANNER) -> typer.Typer:
 
     @application.command()
     def check(
-        app: Annotated[str | None, typer.Argument(help="An app to check as well.")] = None,
+        app: Annotated[
+            str | None, typer.Argument(metavar="APP", help="An app to check as well.")
+        ] = None,
         every: Annotated[
             bool, typer.Option("--all", help="Show every setting, defaults too.")
         ] = False,
@@ -131,6 +152,14 @@ def command(planner: str = PLANNER) -> typer.Typer:
         _run(work, None, _named(None, None, data), pairs, config, planner)
 
     return application
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"switchgear {version('switchgear')}")
+        raise typer.Exit
 
 
 def _named(

@@ -52,7 +52,7 @@ def test_an_app_is_a_folder_a_module_or_a_file(
 
 
 def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path) -> None:
-    with pytest.raises(StartError, match="there is no module 'absent_x'") as raised:
+    with pytest.raises(StartError, match=r"no module 'absent_x', and no such folder$") as raised:
         load_target(Target(str(here), "absent_x"))
     assert raised.value.trace == ""
     (here / "needy_x.py").write_text("import absent_x\n")
