@@ -15,7 +15,7 @@ import pytest
 import switchgear
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = 5_000_000
+SMALL = 3_000_000  # bytes that are brought; the bytecode that Python makes of them is as much again
 HEAVY = (
     "aio_pika",
     "argon2",
@@ -109,7 +109,8 @@ def test_the_bare_install_is_small(bare: Path) -> None:
     (site,) = bare.glob("lib/python3*/site-packages")
     ours = [folder for name in ("switchgear*", "msgspec*") for folder in site.glob(name)]
     assert {folder.name.partition("-")[0] for folder in ours} == {"switchgear", "msgspec"}
-    size = sum(f.stat().st_size for folder in ours for f in folder.rglob("*") if f.is_file())
+    files = [file for folder in ours for file in folder.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files if file.suffix != ".pyc")
     assert 100_000 < size < SMALL
 
 

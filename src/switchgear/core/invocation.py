@@ -119,12 +119,12 @@ def answer_of(fallback: Fallback | Callable[..., Any]) -> object:
     return fallback.function if isinstance(fallback, Computed) else fallback
 
 
-def of_arguments(fallback: Fallback | Callable[..., Any]) -> Fallback:
+def of_arguments(name: str, fallback: Fallback | Callable[..., Any]) -> Fallback:
     """Make a fallback of calls of one that knows a function's arguments."""
     if isinstance(fallback, Static):
         return fallback
     if isinstance(fallback, Stale):
-        return replace(fallback, key=same_work(fallback.key))
+        return replace(fallback, key=same_work(name, fallback.key))
     function: Callable[..., Any] = fallback.function if isinstance(fallback, Computed) else fallback
 
     def compute(call: Any, error: Exception) -> Any:
@@ -134,7 +134,7 @@ def of_arguments(fallback: Fallback | Callable[..., Any]) -> Fallback:
     return computed(compute)
 
 
-def same_work(key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable | None]:
+def same_work(name: str, key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable | None]:
     """Make a key of calls of one of arguments: the same question to another function is another."""
 
     def asked(call: Any) -> Hashable | None:
@@ -146,8 +146,8 @@ def same_work(key: Callable[..., Hashable | None]) -> Callable[[Any], Hashable |
             hash(made)
         except TypeError:
             raise TypeError(
-                f"the key of what is asked is {made!r}: what can be hashed, such as a text or a"
-                " tuple, would be right"
+                f"the key of what {name!r} is asked is {made!r}: what can be hashed, such as a"
+                " text or a tuple, would be right"
             ) from None
         return work.function, made
 

@@ -231,12 +231,12 @@ class Builder:
         options = self._options
         name, clock, tell, judge = self.name, self._clock, self._observe, self._judge
         if options.fallback is not None and options.mode_of("fallback") == "enforce":
-            fallback = of_arguments(options.fallback)
+            fallback = of_arguments(name, options.fallback)
             layer: Any = falling_back(fallback, name=name, clock=clock, tell=tell, judge=judge)
             told = (Setting("answer", answer_of(options.fallback), "given"),)
             yield Part(Place.FALLBACK, self._keep("fallback", layer), told)
         if options.coalesce is not None and options.mode_of("coalesce") == "enforce":
-            layer = coalescing(same_work(options.coalesce), name=name, clock=clock, tell=tell)
+            layer = coalescing(same_work(name, options.coalesce), name=name, clock=clock, tell=tell)
             told = (Setting("key", options.coalesce, "given"),)
             yield Part(Place.COALESCE, self._keep("coalesce", layer), told)
         if options.hedge is not None and options.mode_of("hedge") == "enforce":

@@ -218,8 +218,8 @@ UNHASHABLE = Stale(age=1.0, key=lambda: [7])  # type: ignore[arg-type, return-va
     ("options", "says"),
     [
         ({"key": lambda: 7}, "policy 'mail': key returned 7: a text would be right"),
-        ({"coalesce": lambda: [7]}, "the key of what is asked is [7]: what can be hashed"),
-        ({"fallback": UNHASHABLE}, "the key of what is asked is [7]: what"),
+        ({"coalesce": lambda: [7]}, "the key of what 'mail' is asked is [7]: what can be hashed"),
+        ({"fallback": UNHASHABLE}, "the key of what 'mail' is asked is [7]: what"),
     ],
 )
 async def test_what_a_function_of_the_arguments_returns_is_looked_at(

@@ -10,6 +10,7 @@ import pytest
 from switchgear.core.drivers import working
 from switchgear.core.frames import Frame, Kit, Timeout
 from switchgear.core.observe import AttemptEnded, CallEnded
+from switchgear.core.retry import _ring
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Refused
@@ -307,3 +308,10 @@ async def test_an_observer_that_breaks_is_reported_and_harms_no_call() -> None:
     run = Frame(kit, upstream, gates=[Door()], retry=retry(Plain([0.1]))).run
     assert await run(call(START + 3, repeatable=True)) == "done"
     assert len(told) == 4  # two attempts, the retry, the call
+
+
+async def test_a_timer_that_comes_with_a_cancellation_changes_nothing() -> None:
+    slept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    slept.cancel()
+    _ring(slept)
+    assert slept.cancelled()

@@ -16,7 +16,7 @@ import pytest
 from switchgear.core import threads as module
 from switchgear.core.endings import follow, streams
 from switchgear.core.policy import Policy
-from switchgear.core.threads import Lingering, Threads, in_thread, lingering
+from switchgear.core.threads import Lingering, Threads, _Run, in_thread, lingering
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import BAD_AGAIN, GOOD, NEUTRAL, Verdict
 
@@ -473,3 +473,8 @@ async def test_work_that_hangs_for_another_is_nothing_to_who_is_asked_in_its_pla
     finally:
         hanging.go.set()
     await until(lambda: first.statistics()["bulkhead"]["out"] == 0)
+
+
+async def test_what_a_thread_has_just_taken_is_looked_for_in_vain(pool: Threads) -> None:
+    pool._forget(_Run(lambda: None))
+    assert pool.statistics()["queued"] == 0

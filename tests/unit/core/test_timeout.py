@@ -515,3 +515,15 @@ async def test_without_a_deadline_of_its_own_a_policy_has_that_of_what_is_around
             assert clock() - begun == pytest.approx(0.1, abs=0.02)
     assert policy.statistics()["breaker"]["state"] == "closed"
     assert policy.statistics()["bulkhead"]["out"] == 0
+
+
+async def test_where_the_timeout_is_off_nothing_is_cut() -> None:
+    policy = Policy("mail", mode={"timeout": "off"}, clock=clock)
+    with within("100ms"):
+        async with policy:
+            await asyncio.sleep(60.0)
+        assert await policy.call(asyncio.sleep, 60.0, "done") == "done"
+        with pytest.raises(KeyError):
+            async with policy:
+                raise KeyError
+    assert policy.statistics()["bulkhead"]["out"] == 0
