@@ -3,11 +3,14 @@
 import asyncio
 import warnings
 from collections.abc import Callable
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 import msgspec
 
 from switchgear.core import checks
+from switchgear.core.clock import present
+from switchgear.core.per_loop import PerLoop
 from switchgear.policy.fault import Refusal
 from switchgear.policy.verdict import Verdict
 
@@ -26,6 +29,11 @@ __all__ = [
     "quiet",
     "report",
 ]
+
+_EVERY: Final = 1.0  # seconds
+_KINDS: Final = 64
+# By the type of an error: when it was told last, and how many were left out since.
+_reported: Final[PerLoop[dict[type, tuple[float, int]]]] = PerLoop(lambda _: {})
 
 
 class AttemptEnded(msgspec.Struct, frozen=True, gc=False):
@@ -136,12 +144,25 @@ def fan_out(*observers: Observer) -> Observer:
 
 
 def report(event: Event, error: Exception) -> None:
-    """Tell the running loop, where there is one, of an observer's defect."""
+    """Tell the running loop, where there is one, of an observer's defect.
+
+    Of each kind of error once a second: an observer that fails does so with every call.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         warnings.warn(f"an observer failed on {event!r}: {error!r}", stacklevel=2)
-    else:
-        loop.call_exception_handler(
-            {"message": f"an observer failed on {event!r}", "exception": error}
-        )
+        return
+    kind, now = type(error), present(loop)()
+    reported = _reported.of(loop)
+    last, left_out = reported.get(kind, (-inf, 0))
+    if now - last < _EVERY:
+        reported[kind] = (last, left_out + 1)
+        return
+    if len(reported) >= _KINDS:  # types made at run time must not pile up
+        reported.clear()
+    reported[kind] = (now, 0)
+    more = f", and {left_out} times since it was last told" if left_out else ""
+    loop.call_exception_handler(
+        {"message": f"an observer failed on {event!r}{more}", "exception": error}
+    )

@@ -27,6 +27,33 @@ async def test_every_observer_sees_every_event_and_one_that_fails_is_reported() 
     assert "CallEnded" in told[0]["message"]
 
 
+@pytest.mark.virtual
+async def test_an_observer_that_fails_with_every_call_is_reported_once_a_second() -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: told.append(context["message"])
+    )
+    kinds = [type(f"Error{number}", (Exception,), {}) for number in range(100)]
+
+    def broken(event: Any) -> None:
+        raise ZeroDivisionError
+
+    for _ in range(3):
+        for _ in range(100):
+            Kit("mail", broken).tell(EVENT)
+        await asyncio.sleep(1.0)
+    assert len(told) == 3
+    assert "since" not in told[0]
+    assert told[1].endswith(", and 99 times since it was last told")
+    for kind in kinds:
+
+        def odd(event: Any, kind: type[Exception] = kind) -> None:
+            raise kind
+
+        Kit("mail", odd).tell(EVENT)
+    assert len(told) == 103, "each kind for itself"
+
+
 def test_outside_a_loop_a_failing_observer_is_a_warning() -> None:
     def broken(event: Any) -> None:
         raise ZeroDivisionError
