@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from switchgear.http.message import Response, StreamResponse
+from switchgear.http.stream import Body
 from switchgear.policy.call import Call
 from tests.rules.entry import BREAK, BYE, Await, Entry, Pause, Serve, Steps, head, plain
 
@@ -40,6 +41,21 @@ def whole(status: int) -> Serve:
     return handler
 
 
+async def _echoed(body: Body) -> AsyncIterator[bytes]:
+    yield b"got:"
+    async for part in body:
+        yield part
+
+
+async def late(call: Call[Any]) -> Response:
+    """Begin the answer, and only then read."""
+    return StreamResponse.of(_echoed(call.payload.body))
+
+
+async def mirror(call: Call[Any]) -> Response:
+    return StreamResponse(200, body=call.payload.body)
+
+
 def alone(clause: str, sent: Steps, answer: str, handler: Serve, **more: Any) -> Entry:
     return Entry(25, clause, sent, answer, serve=handler, **more)
 
@@ -74,6 +90,13 @@ ENTRIES = [
     Entry(25, "a body that is too long is refused, and not asked for",
           head(b"POST / HTTP/1.1", EXPECT, b"Content-Length: 1048577"),
           "413 body-too-large, closed", b""),
+    alone("a client whose answer has begun is not asked amid it",
+          (head(b"POST / HTTP/1.1", EXPECT, b"Content-Length: 5"), Await(b"got:"), Pause(0.05),
+           b"hello"),
+          "200, closed", late, body=b"got:hello", lacks=b"100 Continue"),
+    alone("a client that waits is asked before its own body is its answer",
+          (head(b"POST / HTTP/1.1", EXPECT, b"Content-Length: 5"), Await(CONTINUE), b"hello"),
+          "100 200, closed", mirror, body=b"hello"),
     Entry(25, "an expectation that nobody knows", head(GET, b"Expect: 200-ok"),
           "417 expectation, closed", b""),
     Entry(25, "two expectations", head(GET, b"Expect: 100-continue", b"Expect: 100-continue"),

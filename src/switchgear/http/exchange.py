@@ -70,7 +70,7 @@ class Exchange:
     @property
     def begun(self) -> bool:
         """Whether any of the answer was written."""
-        return self._status > 0
+        return self._status > 0 and not self._head
 
     @property
     def sent(self) -> int:

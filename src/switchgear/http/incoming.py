@@ -47,6 +47,9 @@ class Incoming:
         Raises Fault for a body that broke a rule of framing or size.
         """
         payload, rest = self._decoder.feed(data)
+        if self._expects:  # it did not wait
+            self._expects = False
+            self._at = self._connection.server.clock()
         self._count += len(data)
         self._size += len(payload)
         limit = self._connection.server.settings.body_bytes
@@ -97,11 +100,16 @@ class Incoming:
         self._connection.resume_reading()
 
     def wanted(self) -> None:
-        """Ask the client for its body if it waits to be asked, once (rule 25)."""
+        """Ask the client for its body if it waits to be asked, once (rule 25).
+
+        Not amid its answer, nor behind it: that has told the client enough.
+        """
         if self._expects:
             self._expects = False
             self._at = self._connection.server.clock()
-            self._connection.send(_CONTINUE)
+            exchange = self._connection.exchange
+            if self.stream is not None and exchange is not None and not exchange.begun:
+                self._connection.send(_CONTINUE)
 
     def abandoned(self) -> None:
         """Read the rest of the body for nobody."""
