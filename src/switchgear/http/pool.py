@@ -9,6 +9,7 @@ import asyncio
 import random
 import re
 import ssl
+from asyncio import Future
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from math import inf
@@ -210,6 +211,9 @@ class Pool:
         slot = self.sweep.arm(deadline, hurry)
         try:
             made = await dial.found
+        except BaseException:
+            self._untaken(dial.found)
+            raise
         finally:
             slot.discard(hurry)
         if made.lost or made.transport.is_closing():
@@ -250,6 +254,13 @@ class Pool:
             found.set_result(made)
         else:  # who asked for it has left
             self.release(made)
+
+    def _untaken(self, found: Future[Upstream]) -> None:
+        """Keep what was given to a caller who was called off before it could take it."""
+        if found.done() and not found.cancelled() and found.exception() is None:
+            made = found.result()
+            if not made.lost and not made.transport.is_closing():
+                self.release(made)
 
     def release(self, connection: Upstream) -> None:
         """Keep a connection for the next call."""

@@ -184,6 +184,31 @@ async def test_places_come_back_whatever_ended_the_connection() -> None:
     await closed(pool)
 
 
+@pytest.mark.parametrize("how", ["the pool is open", "the pool was closed", "it was lost"])
+async def test_a_connection_whose_caller_was_called_off_as_it_stood_is_nobody_elses(
+    how: str,
+) -> None:
+    """It was given to the caller, who had not woken yet."""
+    room = Room(10)
+    pool = wired(ClientSettings(connections=1), room)
+    task = asyncio.ensure_future(pool(ask()))
+    while not pool.counters.connects:
+        await asyncio.sleep(0)
+    task.cancel()
+    if how == "the pool was closed":
+        pool._closed = True
+    elif how == "it was lost":
+        wires(pool)[0].protocol.connection_lost(None)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kept = how == "the pool is open"
+    assert (pool.statistics()["idle"], room.taken) == (kept, kept)
+    if kept:
+        assert await done(pool) is wires(pool)[0]
+    await closed(pool)
+    assert room.taken == 0
+
+
 async def test_statistics_tell_where_every_connection_is() -> None:
     pool = wired()
     pool.name = "upstream"
