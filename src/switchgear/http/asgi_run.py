@@ -147,7 +147,6 @@ class Run:
             return
         self._off = True
         self.disconnect()
-        self.resume()
         if self._listens:
             self.cancel_at(FINE() + AFTERWARDS)
         else:
@@ -170,9 +169,13 @@ class Run:
             self.cancel()
 
     def disconnect(self) -> None:
-        """Have `receive` say that the client has left, or that the exchange is over."""
+        """Have `receive` say that the client has left, or that the exchange is over.
+
+        Whoever still waits in `send`, beside the one that has ended it, waits no longer.
+        """
         if not self._left.done():
             self._left.set_result(None)
+        self.resume()
 
     # What the app calls
 

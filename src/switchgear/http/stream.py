@@ -153,7 +153,8 @@ class Stream(Body):
     def pipe(self, sink: Sink) -> None:
         """Write all of it to `sink` as it comes, and tell it the end."""
         self._sink = sink
-        self._feeder.wanted()
+        if self.open:
+            self._feeder.wanted()
         self._flush()
 
     def hold(self) -> None:
@@ -195,7 +196,8 @@ class Stream(Body):
     def _relax(self) -> None:
         if self._paused and self._size * 4 <= self._high:
             self._paused = False
-            self._feeder.resume()
+            if self.open:  # else it feeds somebody else by now
+                self._feeder.resume()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -324,3 +324,30 @@ async def test_a_file_that_is_not_there_is_a_500(loop_factory: Any, tmp_path: Pa
     async with hosted(saying(START, gone)) as at:
         assert (await at.ask()).status == 500
         assert [type(error) for error in at.defects] == [FileNotFoundError]
+
+
+async def test_a_task_that_waits_for_the_client_goes_on_when_another_ends_the_answer(
+    loop_factory: Any,
+) -> None:
+    ended: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def first() -> None:
+            await send({"type": "http.response.body", "body": b"x" * 5_000_000, "more_body": True})
+            ended.append("first")
+
+        await send(START)
+        waits = asyncio.create_task(first())
+        await asyncio.sleep(0.05)
+        assert not waits.done(), "the client reads nothing yet"
+        await send(END)
+        ended.append("last")
+        await waits
+
+    async with hosted(app) as at:
+        client = await at.raw("GET / HTTP/1.1", "Host: a", "Connection: close")
+        await until(lambda: len(ended) == 2)
+        (got,) = answers(await client.rest())
+        assert len(got.body) == 5_000_003
+        assert at.defects == []
+        await client.close()

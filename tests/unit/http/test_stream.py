@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -68,6 +68,18 @@ async def test_what_nobody_takes_pauses_the_feeder() -> None:
     assert feeder.log == ["pause", "resume"]
     body.finish()
     assert await body.read() == b"xx"
+
+
+@pytest.mark.parametrize("end", [Stream.finish, lambda one: one.fail(Fault(Code.CANCELLED))])
+async def test_a_feeder_that_has_done_is_asked_nothing_more(end: Callable[[Stream], None]) -> None:
+    """It may feed another by now, of whom nothing is read for the moment."""
+    body, feeder, _ = stream()
+    body.feed(b"x" * 101)
+    end(body)
+    body.pipe(Sink(body)) if body._error else await body.read()
+    body.hold()
+    body.release()
+    assert feeder.log == ["pause"]
 
 
 async def test_a_reader_is_woken_by_a_piece_an_end_or_a_cut() -> None:
