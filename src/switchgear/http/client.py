@@ -13,7 +13,7 @@ from switchgear.core.drivers import Wait
 from switchgear.core.here import HERE
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
-from switchgear.http.corked import Corked, corked
+from switchgear.http.corked import Corked, corked, outbox_of
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade, hint
@@ -38,9 +38,9 @@ HINT: Final = 103
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_buffer", "_call", "_decoder", "_interim", "_keep", "_key", "_loop", "_method",
-                 "_outgoing", "_paused", "_whole", "heard", "lost", "transport", "uses",
-                 "why")  # fmt: skip
+    __slots__ = ("_buffer", "_call", "_decoder", "_fresh", "_interim", "_keep", "_key",
+                 "_loop", "_method", "_outgoing", "_paused", "_whole", "heard", "lost",
+                 "transport", "uses", "why")  # fmt: skip
 
     transport: Corked
 
@@ -51,6 +51,7 @@ class Upstream(Patience):
         self.heard = False  # whether anything of the present answer has come
         self.why = ""  # it ended, as soon as it has
         self._loop = asyncio.get_running_loop()
+        self._fresh = outbox_of(self._loop).fresh  # what makes a request one that has not left
         self._call: Call[Request] | None = None  # until the head of its answer is there
         self._method = ""
         self._whole = False  # the request was given as a whole
@@ -111,6 +112,7 @@ class Upstream(Patience):
         self._interim = 0
         self._waiter = waiter
         self._head_by = by
+        self.transport.fresh = self._fresh
         if wire:
             self.transport.write(wire)
         if by < self._due:
@@ -143,7 +145,7 @@ class Upstream(Patience):
         if self._decoder is not None:
             self._more(data)
         elif self._waiter is not None and not self._waiter.done():
-            if self._whole and self.transport.held:
+            if self.transport.fresh:
                 self._untimely()
                 return
             self.heard = True

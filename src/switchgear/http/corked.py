@@ -11,22 +11,32 @@ from contextvars import Context
 from typing import Any, Final
 
 from switchgear.core.per_loop import PerLoop
+from switchgear.http.watch import readable
 
 __all__ = ["ENOUGH", "Corked", "Outbox", "corked", "outbox_of"]
 
 ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
+
+# How fresh it is what a transport holds.
+_LEFT: Final = 0
+_FRESH: Final = 1
+_WARY: Final = 3  # the kernel is asked first; 2 once it was
 _MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
 
 
 class Outbox:
     """The transports of one loop that have something to write when its turn is over."""
 
-    __slots__ = ("_bare", "_due", "_loop", "_waiting")
+    __slots__ = ("_bare", "_due", "_later", "_loop", "_waiting", "fresh")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        # uvloop looks at its sockets before it takes a turn, asyncio's loop behind it.
+        first = type(loop).__module__.startswith("uvloop")
+        self.fresh: int = _FRESH if first else _WARY
         self._bare = Context()  # its own: a Context is entered by one thread at a time
         self._waiting: list[Corked] = []
+        self._later: list[Corked] = []  # which are looked at no earlier than in the next turn
         self._due = False
 
     def put(self, transport: "Corked") -> None:
@@ -36,11 +46,23 @@ class Outbox:
         if len(waiting) >= _MOST:
             self.flush()
         elif not self._due:
-            self._due = True
-            self._loop.call_soon(self._turn, context=self._bare)
+            self._arm()
+
+    def defer(self, transport: "Corked") -> None:
+        """Have a transport write in the next turn, however many others do so in this one."""
+        self._later.append(transport)
+        if not self._due:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._due = True
+        self._loop.call_soon(self._turn, context=self._bare)
 
     def _turn(self) -> None:
         self._due = False
+        if self._later:
+            later, self._later = self._later, []
+            self._waiting += later
         self.flush()
 
     def flush(self) -> None:
@@ -48,6 +70,8 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             try:
+                if transport.fresh > _FRESH and transport.preceded():
+                    continue
                 transport.flush()
             except Exception as error:  # noqa: BLE001 - one connection's trouble is not the others'
                 self._loop.call_exception_handler(
@@ -61,20 +85,26 @@ class Corked:
     It answers to the methods of `asyncio.Transport` that are used here. Whatever else is asked of
     the connection that what is held could matter to has it written first; what is held counts as
     not sent. `held`: nothing of what was written last has left yet.
+
+    Who asks something sets `fresh` to what its outbox has for that; it is 0 as soon as anything has
+    left. What comes before is no answer. So that it is seen, a question is held whatever its size,
+    and longer where something lies in the kernel still.
     """
 
-    __slots__ = ("_outbox", "_transport", "held")
+    __slots__ = ("_outbox", "_transport", "fresh", "held")
 
     def __init__(self, transport: Any, outbox: Outbox) -> None:
         self._transport = transport
         self._outbox = outbox
+        self.fresh: int = _LEFT
         self.held = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write, by the end of the turn at the latest."""
         held = self.held
-        if len(held) + len(data) >= ENOUGH:
+        if len(held) + len(data) >= ENOUGH and (not self.fresh or len(held) >= ENOUGH):
             self.held = b""
+            self.fresh = _LEFT
             if held:
                 self._transport.writelines((held, data))
             else:
@@ -92,8 +122,20 @@ class Corked:
         held = self.held
         if held:
             self.held = b""
+            self.fresh = _LEFT
             if not self._transport.is_closing():  # it was lost meanwhile
                 self._transport.write(held)
+
+    def preceded(self) -> bool:
+        """Say whether something came before what is held; then it waits till that has been read.
+
+        That is in the next turn, or the one behind it if it came as this one had begun.
+        """
+        self.fresh -= 1
+        if not self.held or not readable(self._transport):
+            return False
+        self._outbox.defer(self)
+        return True
 
     def drop(self) -> None:
         """Take back what is held: it is not sent at all."""

@@ -145,13 +145,13 @@ class Pool:
         request = call.payload
         key = check_request(request) if request.upgrade else ""
         head = self._head(call, request)
-        connection = self.take(call.repeatable)
+        again = call.repeatable and isinstance(request.body, Whole)
+        connection = self.take(again)
         if connection is not None:
             try:
                 return await connection.exchange(call, head, key)
             except Fault as fault:
-                whole = isinstance(request.body, Whole)
-                if not (connection.stale(fault) and call.repeatable and whole):
+                if not (again and connection.stale(fault)):
                     raise
                 self.counters.stale += 1
         connection = await self.connect(call.deadline)

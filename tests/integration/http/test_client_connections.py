@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -59,6 +60,39 @@ def deaf(address: str, port: int) -> list[socket.socket]:
         one.setblocking(False)
         one.connect_ex((address, port))
     return [*fill, sock]
+
+
+STRAY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray"
+
+
+async def produced(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+@pytest.mark.parametrize("size", [0, 200_000])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_lay_in_the_kernel_before_a_request_is_not_its_answer(
+    loop_factory: Any, size: int, streamed: bool
+) -> None:
+    """It came, unasked, since the loop last looked."""
+    ends: list[int] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer.get_extra_info("socket").fileno())
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"content-length" in head:
+                await reader.readexactly(size)
+            writer.write(OK)
+
+    async with raw_server(talk) as port, pooled(port) as pool:
+        assert await (await pool(call())).read() == b"ok"
+        os.write(ends[0], STRAY)
+        body: Any = Produced(produced(b"x" * size), size) if streamed else b"x" * size
+        answer = await pool(call("PUT", body=body, repeatable=True))
+        assert await answer.read() == b"ok"
+        assert len(ends) == pool.counters.connects == 2
+        assert pool.counters.retired == {"stale" if streamed else "unanswered": 1}
 
 
 async def test_a_name_is_looked_up(loop_factory: Any) -> None:

@@ -1,6 +1,7 @@
 """What is written in one turn of the loop leaves together, whole and in order."""
 
 import asyncio
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,6 +27,10 @@ class Kept(Transport):
     def __init__(self) -> None:
         super().__init__(Deaf())
         self.done: list[Any] = []
+        self.raw: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.raw if name == "socket" else super().get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.done.append(data)
@@ -99,6 +104,62 @@ async def test_what_is_worth_it_leaves_at_once_behind_what_was_held() -> None:
     assert kept.done == [BIG, [b"a", BIG]]
     await asyncio.sleep(0)
     assert kept.done == [BIG, [b"a", BIG], b"b"]
+
+
+@pytest.mark.parametrize("first", [b"a", BIG])
+async def test_a_question_is_held_to_the_end_of_the_turn_whatever_its_size(first: bytes) -> None:
+    one, kept = made()
+    one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+    one.write(first)
+    assert (kept.done, bool(one.fresh)) == ([], True)
+    await asyncio.sleep(0)
+    assert (kept.done, one.fresh) == ([first], 0)
+    one.write(BIG)
+    assert kept.done == [first, BIG], "what follows it is not"
+
+
+async def test_a_question_does_not_hold_more_than_it_must() -> None:
+    one, kept = made()
+    one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+    for _ in range(10):
+        one.write(BIG)
+        assert len(one.held) <= len(BIG)
+    assert kept.done == [[BIG, BIG], *[BIG] * 7, BIG]
+
+
+async def test_what_lies_in_the_kernel_is_waited_for_but_not_for_ever() -> None:
+    """It is read by the end of the next turn, or of the one behind it."""
+    near, far = socket.socketpair()
+    with near, far:
+        one, kept = made()
+        kept.raw = near
+        far.send(b"x")
+        one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+        one.write(b"a")
+        turns = 0
+        while not kept.done:
+            await asyncio.sleep(0)
+            turns += 1
+        assert (kept.done, turns, one.fresh) == ([b"a"], 3, 0)
+        one.write(b"b")
+        await asyncio.sleep(0)
+        assert kept.done == [b"a", b"b"]
+
+
+async def test_many_that_wait_for_what_lies_in_the_kernel_wait_a_turn_each() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        several = [made() for _ in range(100)]
+        for one, kept in several:
+            kept.raw = near
+            one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+            one.write(b"a")
+        assert [kept.done for _, kept in several] == [[]] * 100
+        await asyncio.sleep(0)
+        assert [kept.done for _, kept in several] == [[]] * 100
+        for one, _ in several:
+            one.drop()
 
 
 async def test_many_small_ones_are_not_held_for_ever() -> None:
