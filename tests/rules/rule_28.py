@@ -16,6 +16,10 @@ def said(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
+def post(target: bytes, size: int) -> bytes:
+    return head(b"POST " + target + b" HTTP/1.1", b"Content-Length: %d" % size)
+
+
 async def path(call: Call[Any]) -> Response:
     return Response(200, body=call.payload.path.encode())
 
@@ -42,6 +46,11 @@ ENTRIES = [
           head(b"POST /a HTTP/1.1", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n" + B,
           "200 200, kept",
           plain(b"/a", b"content-length: 5", method=b"POST") + b"hello" + plain(b"/b")),
+    Entry(28, "an upload that begins while more waits than is read ahead",
+          (A + post(b"/b", 30_000) + b"x" * 30_000 + post(b"/c", 300_000) + b"x" * 45_000,
+           Pause(0.05), b"x" * 255_000),
+          "200 200 200, kept", bodies=b"123",
+          upstream=((Pause(0.2), said(b"1")), said(b"2"), said(b"3"))),
     Entry(28, "behind a request that closes nothing is read", head(b"GET /a HTTP/1.1",
           b"Connection: close") + B, "200, closed", plain(b"/a")),
     Entry(28, "behind HTTP/1.0 nothing is read", head(b"GET /a HTTP/1.0") + B, "200, closed",

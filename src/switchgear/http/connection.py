@@ -9,8 +9,6 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.ambient import ambient
-from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Parked, step
 from switchgear.http.corked import corked
 from switchgear.http.exchange import Exchange, turned
@@ -164,8 +162,11 @@ class Connection(Link):
             self._unpause()
 
     def _unpause(self) -> None:
-        """Read on when what waits has become little, or is all that a head has so far."""
-        if self._incoming is None and not self.lost:
+        """Read on when what waits has become little, or is all that a head or a body has so far."""
+        if self._incoming is not None:
+            if not self._incoming.paused:  # a body that began while its bytes waited
+                self.resume_reading()
+        elif not self.lost:
             stuck = self.exchange is None and not self.blocked
             if stuck or len(self._buffer) * 2 < self.server.settings.buffer_bytes:
                 self.resume_reading()
@@ -229,12 +230,8 @@ class Connection(Link):
         else:
             if self._parked is None:
                 self._parked = Parked(self.loop)
-            self._parked.run(self._user(exchange))
+            self._parked.run(server.user(exchange))
         return end
-
-    async def _user(self, exchange: Exchange) -> None:
-        ambient.set(exchange.call)
-        await dispatch(self.server.handler, exchange)
 
     def _body(self, data: bytes) -> None:
         assert self._incoming is not None  # noqa: S101 - the caller has looked

@@ -86,6 +86,11 @@ class Incoming:
         decoder = self._decoder
         return isinstance(decoder, Counted) and decoder.left <= _DISCARDED and not self._expects
 
+    @property
+    def paused(self) -> bool:
+        """Whether its taker is behind."""
+        return self.stream is not None and self.stream.paused
+
     # What the stream asks of its feeder
 
     def pause(self) -> None:
@@ -125,7 +130,7 @@ class Incoming:
         settings = self._connection.server.settings
         behind = self.stream is not None and self.stream.idle
         if self._held or behind or self._expects:
-            self._held = self.stream is not None and self.stream.paused
+            self._held = self.paused
             self._at, self._count = now, 0
         elif now - self._at >= settings.body_grace:
             if self._count < settings.body_rate * (now - self._at):

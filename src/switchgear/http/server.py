@@ -19,6 +19,7 @@ from enum import Enum
 from math import inf
 from typing import Any, Final
 
+from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.handler import Handler
@@ -258,6 +259,11 @@ class Server:
         """Report a defect of what was injected here."""
         self.counters.defects += 1
         self.loop.call_exception_handler({"message": message, "exception": error})
+
+    async def user(self, exchange: Exchange) -> None:
+        """Answer one exchange by user code, to which its call is ambient."""
+        ambient.set(exchange.call)
+        await dispatch(self.handler, exchange)
 
     def _run(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         return dispatch(self.handler, exchange)
