@@ -309,6 +309,7 @@ class Connection(Link):
         self._tunnel = tunnel
         self.server.census.sessions.take(client)
         self.watch(self.server.clock() + self.server.settings.session_idle)
+        self.resume_reading()  # what waited goes to the tunnel, which pauses by itself
         tunnel.attach(self.transport, self._call_off)
         if self.blocked:
             tunnel.pause_writing()

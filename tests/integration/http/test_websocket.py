@@ -12,6 +12,7 @@ from websockets.asyncio.server import serve as their_server
 from websockets.typing import Origin, Subprotocol
 
 from switchgear.core.consume import consume
+from switchgear.http.frames import BINARY, TEXT, encode
 from switchgear.http.handshake import new_key
 from switchgear.http.message import Request, Response
 from switchgear.http.server import Drive, Server
@@ -64,6 +65,40 @@ async def test_messages_go_and_come(loop_factory: Any, size: int) -> None:
         await asyncio.sleep(0.01)
         assert verdicts == [GOOD]
         assert not server.connections
+
+
+@pytest.mark.parametrize("drive", list(Drive))
+@pytest.mark.parametrize("size", [30_000, 200_000])
+async def test_what_came_before_the_switch_does_not_stop_what_comes_behind_it(
+    loop_factory: Any, size: int, drive: Drive
+) -> None:
+    """While the handshake is thought over, no more is read than the buffer holds."""
+
+    async def measure(socket: WebSocket) -> None:
+        while (message := await socket.receive()) is not None:
+            await socket.send(str(len(message)))
+
+    opened = endpoint(measure)
+
+    async def slow(call: Call[Request]) -> Response:
+        await asyncio.sleep(0.1)
+        answer: Response = await opened(call)
+        return answer
+
+    async with (
+        serving(slow, drive=drive) as behind,
+        pooled(behind.port) as pool,
+        serving(pool, drive=Drive.EAGER) as before,
+    ):
+        for server in (behind, before):
+            client = await Raw.to(server.port)
+            message = encode(BINARY, b"x" * size, masked=True)
+            await client.send(HANDSHAKE + b"\r\n" + message[:-5000])
+            await client.until(b"\r\n\r\n")
+            await client.send(message[-5000:] + encode(TEXT, b"last", masked=True))
+            for told in (str(size).encode(), b"4"):
+                await client.until(encode(TEXT, told, masked=False))
+            await client.close()
 
 
 @pytest.mark.parametrize(
