@@ -105,6 +105,8 @@ class Corked:
         if len(held) + len(data) >= ENOUGH and (not self.fresh or len(held) >= ENOUGH):
             self.held = b""
             self.fresh = _LEFT
+            if self._transport.is_closing():  # uvloop would raise
+                return
             if held:
                 self._transport.writelines((held, data))
             else:

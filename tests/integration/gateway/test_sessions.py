@@ -1,6 +1,9 @@
 """Sessions that pass through a process on its way out."""
 
 import asyncio
+import socket
+import struct
+from typing import Any
 
 from switchgear.http.frames import BINARY, TEXT, Closing, Frame, FrameReader, encode
 from switchgear.http.handshake import accept_of
@@ -12,6 +15,10 @@ SHAKE = (
     b"GET /talk HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % KEY.encode()
 )
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_of(KEY).encode()
+)
 
 
 async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
@@ -20,10 +27,7 @@ async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_of(KEY).encode()
-        )
+        writer.write(SWITCH)
         writer.write(encode(TEXT, b"hello", masked=False) + message[:100])
         await go.wait()
         writer.write(message[100:])
@@ -48,3 +52,41 @@ async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
         assert events[1].code == 1012
         assert await draining
         await client.close()
+
+
+async def test_an_upstream_that_resets_amid_large_frames_ends_the_session_and_no_more(
+    loop_factory: Any,
+) -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+    turns = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turns
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+        turns += 1
+        for _ in range(turns % 20):
+            await asyncio.sleep(0)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with (
+        raw_server(talk) as port,
+        pooled(port) as pool,
+        serving(pool, drive=Drive.EAGER) as server,
+    ):
+        for _ in range(100):
+            client = await Raw.to(server.port)
+            client.writer.write(SHAKE)
+            try:
+                await client.until(b"\r\n\r\n")
+                for _ in range(10):
+                    client.writer.write(b"x" * 40_000)
+                    await asyncio.sleep(0)
+            except (ConnectionError, asyncio.IncompleteReadError, RuntimeError):
+                pass
+            await client.close()
+        assert errors == []
+        assert server.counters.defects == 0

@@ -211,6 +211,11 @@ async def test_nothing_is_written_to_a_connection_that_was_lost_meanwhile() -> N
     kept.closed = True
     await asyncio.sleep(0)
     assert kept.done == []
+    one.write(BIG)  # what leaves at once does not either
+    one.write(b"a")
+    one.write(BIG)
+    await asyncio.sleep(0)
+    assert kept.done == []
 
 
 async def test_one_that_cannot_write_does_not_keep_the_others_from_it() -> None:
