@@ -174,7 +174,11 @@ class Link(Watching):
             self._linger = now + server.settings.linger_timeout
             self.resume_reading()
             if transport.can_write_eof():
-                transport.write_eof()
+                try:
+                    transport.write_eof()
+                except OSError:  # asyncio tells so of a client that has gone
+                    transport.abort()
+                    return
             self.watch(min(self._linger, now + server.settings.linger))
         else:
             transport.close()

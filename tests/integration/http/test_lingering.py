@@ -187,3 +187,25 @@ async def test_no_more_than_a_bounded_number_of_bytes_is_read_for_nobody() -> No
         with pytest.raises(ConnectionError):
             await sent(server.port, counted())
         await gone(server)
+
+
+async def test_a_client_that_has_gone_as_its_answer_is_written_is_no_defect(
+    loop_factory: Any,
+) -> None:
+    """Its reset has come before the end of what is sent is said."""
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+
+    async def leaving(call: Call[Request]) -> Response:
+        client.close()
+        return Response(200, body=b"ok")
+
+    async with serving(leaving, drive=Drive.EAGER) as server:
+        for asked in range(1, 6):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /")
+            while server.counters.requests < asked:
+                await asyncio.sleep(0.005)
+            await gone(server)
+        assert errors == []
+        assert server.counters.defects == 0
