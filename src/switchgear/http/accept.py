@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.drivers import Stepper, step
 from switchgear.http.connection import Connection
-from switchgear.http.limits import UNIX
+from switchgear.http.limits import peer_of
 from switchgear.http.spoken import connected
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Acceptor:
             return False
         sock.setblocking(False)
         server = self._server
-        peer = address[0] if isinstance(address, tuple) else UNIX
+        peer = peer_of(address)
         reason = server.no_room(peer)
         if reason:
             self._turn_away(sock, peer, reason)

@@ -16,7 +16,7 @@ from switchgear.http.half_close import HalfClosed
 from switchgear.http.head import Memo
 from switchgear.http.heads import incomplete, read_request
 from switchgear.http.incoming import Incoming, begun
-from switchgear.http.limits import UNIX
+from switchgear.http.limits import peer_of
 from switchgear.http.link import Link
 from switchgear.http.message import Request
 from switchgear.http.refusals import reason_of, refuse, status_of
@@ -38,7 +38,8 @@ class Connection(Link):
     """One client, from accept to close."""
 
     __slots__ = ("_buffer", "_followed", "_head_since", "_idle_since", "_incoming", "_memo",
-                 "_parked", "_pumping", "_scanned", "_tunnel", "exchange", "half")  # fmt: skip
+                 "_parked", "_pumping", "_scanned", "_skipped", "_tunnel", "exchange",
+                 "half")  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
         super().__init__(server)
@@ -48,6 +49,7 @@ class Connection(Link):
         self._followed = False  # whether bytes stand behind the present request
         self._memo = Memo()
         self._scanned = 0  # bytes of the buffer that hold no end of a head
+        self._skipped = False  # an empty line, before the next head
         self._pumping = False
         self._incoming: Incoming | None = None
         self._parked: Parked | None = None
@@ -62,16 +64,13 @@ class Connection(Link):
         server = self.server
         self.transport = corked(transport, self.loop)
         if not self.admitted:  # else it was accepted by us, and its address is known
-            peer = transport.get_extra_info("peername")
-            self.peer = peer[0] if isinstance(peer, tuple) else UNIX
+            self.peer = peer_of(transport.get_extra_info("peername"))
         self._idle_since = server.clock()
         self.transport.set_write_buffer_limits(high=server.settings.buffer_bytes)
         if server.enter(self):
             self.watch(self._idle_since + server.settings.idle_timeout)
         else:
-            self.lost = True
-            self.transport.write(server.full)
-            self.transport.close()
+            self.turn_away(server.full)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and call off what still works for it."""
@@ -177,10 +176,11 @@ class Connection(Link):
 
     def _partial(self, buffer: bytes, at: int) -> bool:
         """Look at a head that is not complete; return whether an empty line was skipped."""
+        if not self._skipped and buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2
+            self._skipped = True  # one is tolerated, and begins nothing
+            return True
         if not self._head_since and buffer[at:] != b"\r":  # which may be half of an empty line
             self._head_since = self.server.clock()
-            if buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2: one is tolerated
-                return True
             self.watch(self._head_since + self.server.settings.head_timeout)
         fault = incomplete(buffer, at, self._scanned, self.server.settings)
         if fault is not None:
@@ -194,6 +194,7 @@ class Connection(Link):
         """Begin the request whose head stands there; return where the rest begins."""
         server = self.server
         self._scanned = 0
+        self._skipped = False
         self._head_since = 0.0
         now = server.clock()
         body: Body = EMPTY
@@ -346,11 +347,14 @@ class Connection(Link):
 
     @property
     def idle_since(self) -> float:
-        """Since when there has been nothing to do; infinite while there is."""
+        """Since when there has been nothing to do; infinite while there is.
+
+        An empty line is nothing, nor is one half of it.
+        """
         if self._linger:  # for a client that has its answer
             return self._blocked_since
         busy = self.exchange is not None or self._incoming is not None or self._closing
-        return inf if busy or self._head_since or self._buffer else self._idle_since
+        return inf if busy or self._head_since or len(self._buffer) > 1 else self._idle_since
 
     def drain(self) -> None:
         """Be told that the process is on its way out: no request after the present one."""

@@ -24,7 +24,7 @@ from switchgear.http.watch import readable
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
 
-__all__ = ["UNIX", "Census", "Counters", "Crowd", "longest_idle", "network_of"]
+__all__ = ["UNIX", "Census", "Counters", "Crowd", "longest_idle", "network_of", "peer_of"]
 
 UNIX: Final = "unix"
 """The address of every client of a unix socket."""
@@ -173,6 +173,11 @@ def longest_idle(connections: Iterable["Connection"], now: float, most: int) -> 
     idle = ((one.idle_since, one) for one in connections)
     found = nsmallest(most, (pair for pair in idle if pair[0] <= before), key=lambda pair: pair[0])
     return [one for _, one in found]
+
+
+def peer_of(address: object) -> str:
+    """Return the name of a peer by the address that its socket tells."""
+    return str(address[0]) if isinstance(address, tuple) else UNIX
 
 
 @lru_cache(maxsize=4096)

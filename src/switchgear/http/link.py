@@ -83,6 +83,12 @@ class Link(Watching):
             self.server.counters.sent += len(data)
             self.transport.write(data)
 
+    def turn_away(self, answer: bytes) -> None:
+        """Close a connection that is not taken, with one answer to whatever it would ask."""
+        self.lost = True
+        self.transport.write(answer)
+        self.transport.close()
+
     async def drained(self) -> None:
         """Wait until the client has caught up."""
         while self.blocked and not self.lost:

@@ -39,6 +39,38 @@ async def test_a_head_has_five_seconds_however_it_drips() -> None:
     assert not server.connections
 
 
+@pytest.mark.parametrize("first", [b"\r\n", b"\r"])
+async def test_an_empty_line_takes_no_time_from_a_head_and_gives_it_none(first: bytes) -> None:
+    server, connection, wire = serve(ok)
+    connection.data_received(first)
+    await sleep(20)
+    connection.data_received((b"\r\n" + GET)[len(first) : -2])
+    await sleep(4.9)
+    assert wire.sent == b""
+    await sleep(0.2)
+    assert wire.sent.startswith(b"HTTP/1.1 408 ")
+    await sleep(5 + SOON)
+    assert not server.connections
+
+
+@pytest.mark.parametrize("first", [b"\r\n", b"\r"])
+async def test_a_connection_with_an_empty_line_is_idle(first: bytes) -> None:
+    server, connection, wire = serve(ok)
+    connection.data_received(GET)
+    since = connection.idle_since
+    await sleep(1)
+    connection.data_received(first)
+    assert connection.idle_since == since
+    await sleep(28.9)
+    assert (wire.closed, wire.ended) == (False, False)
+    await sleep(0.1 + SOON)
+    assert (wire.closed, wire.ended) != (False, False)
+    await sleep(5 + SOON)
+    assert not server.connections
+    assert wire.sent.count(b"HTTP/1.1 ") == 1
+    assert server.counters.timeouts == 0
+
+
 async def test_a_head_in_time_disarms_its_deadline() -> None:
     _server, connection, wire = serve(ok)
     connection.data_received(GET[:9])
