@@ -343,14 +343,13 @@ class Connection(Link):
         """Close after what was written, and read on a while where more may be under way."""
         incoming, self._incoming = self._incoming, None
         more = self._spoilt or incoming is not None or self._followed or bool(self._buffer)
+        if incoming is not None:
+            incoming.answered()
         self.close(linger=more and self.half is None)
 
     @property
     def idle_since(self) -> float:
-        """Since when there has been nothing to do; infinite while there is.
-
-        An empty line is nothing, nor is one half of it.
-        """
+        """Since when there is nothing to do (an empty line is nothing); infinite if there is."""
         if self._linger:  # for a client that has its answer
             return self._blocked_since
         busy = self.exchange is not None or self._incoming is not None or self._closing

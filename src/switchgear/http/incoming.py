@@ -75,9 +75,13 @@ class Incoming:
         """Be told that the client has gone."""
         self.fail(Fault(Code.CANCELLED, "the client left before its body was complete"))
 
+    def answered(self) -> None:
+        """Be told that the answer was given: whoever still reads gets no more."""
+        self.fail(Fault(Code.CANCELLED, "the answer was given before the body was complete"))
+
     def discard(self) -> None:
         """Read what still comes for nobody."""
-        self.stream = None
+        self.answered()
         self.resume()
 
     @property

@@ -267,3 +267,31 @@ async def test_no_request_sees_the_context_of_another(loop_factory: Any, drive: 
     async with hosted(app, drive=drive) as at:
         got = await asyncio.gather(*[at.ask(f"/{n}") for n in range(1, 60)])
     assert [one.body for one in got] == [b"0 %d" % n for n in range(1, 60)]
+
+
+@BOTH
+@pytest.mark.parametrize("size", [100, 5_000, 500_000])
+async def test_a_task_that_reads_on_is_told_when_the_answer_was_given(
+    loop_factory: Any, drive: Drive, size: int
+) -> None:
+    """Whether the rest of the body is read for nobody, or the connection closed because of it."""
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def listen_on() -> None:
+            while (message := await receive())["type"] != "http.disconnect":
+                seen.append(message["type"])
+            seen.append("told")
+
+        listening = asyncio.create_task(listen_on())
+        await until(lambda: bool(seen))
+        await answer(send, b"no", 413, (b"content-length", b"2"))
+        await listening
+
+    async with hosted(app, drive=drive) as at:
+        client = await at.raw("POST / HTTP/1.1", "Host: a", f"Content-Length: {size}", body=b"x")
+        await client.until(b"\r\n\r\nno")
+        await until(lambda: at.host.running == 0)
+        assert seen == ["http.request", "told"]
+        assert at.defects == []
+        await client.close()
