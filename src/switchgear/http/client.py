@@ -33,13 +33,14 @@ __all__ = ["Upstream"]
 
 INTERIM: Final = 8  # informational answers before the final one
 HINT: Final = 103
+AT_ONCE: Final = 4096  # bytes that the kernel takes of a request, whatever its buffers are set to
 
 
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
     __slots__ = ("_buffer", "_call", "_decoder", "_fresh", "_interim", "_keep", "_key",
-                 "_loop", "_method", "_outgoing", "_paused", "_whole", "heard", "lost",
+                 "_loop", "_method", "_outgoing", "_paused", "_size", "heard", "lost",
                  "transport", "uses", "why")  # fmt: skip
 
     transport: Corked
@@ -54,7 +55,7 @@ class Upstream(Patience):
         self._fresh = outbox_of(self._loop).fresh  # what makes a request one that has not left
         self._call: Call[Request] | None = None  # until the head of its answer is there
         self._method = ""
-        self._whole = False  # the request was given as a whole
+        self._size = 0  # of the request on the wire, where it was given as a whole
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
         self._interim = 0
@@ -107,7 +108,7 @@ class Upstream(Patience):
         self.heard = False
         self._call = call
         self._method = call.payload.method
-        self._whole = bool(wire)
+        self._size = len(wire)
         self._key = ""
         self._interim = 0
         self._waiter = waiter
@@ -166,7 +167,7 @@ class Upstream(Patience):
 
     def _recalled(self) -> Effect:
         """Take back what has not left yet; say what effect the request may have had."""
-        recalled = self._whole and self.transport.held  # else some of its body may be used up
+        recalled = self._size and self.transport.held  # else some of its body may be used up
         self.transport.drop()
         return Effect.NONE if recalled else Effect.UNKNOWN
 
@@ -296,7 +297,7 @@ class Upstream(Patience):
 
     def _done(self) -> None:
         """Give the connection back, unless it cannot carry another exchange."""
-        if self._outgoing is not None or self._stuck_since != inf:
+        if not 0 < self._size <= AT_ONCE or self._stuck_since != inf:
             self._unfinished()
         if self._paused:
             self._paused = False

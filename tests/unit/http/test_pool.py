@@ -275,6 +275,27 @@ async def test_an_upstream_that_takes_nothing_of_a_request_is_hung() -> None:
 
 
 @pytest.mark.parametrize("unsent", [0, 1])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_rest_so_small_that_nobody_was_asked_to_wait_ends_the_connection_too(
+    unsent: int, streamed: bool
+) -> None:
+    pool = wired()
+
+    async def produced() -> AsyncIterator[bytes]:
+        yield b"x" * 5_000
+
+    body: Any = Produced(produced(), 5_000) if streamed else b"x" * 5_000
+    task, wire = await begun(pool, Call(Request.of("PUT", "/", body=body), clock() + 3.0))
+    wire.unsent = unsent
+    wire.protocol.data_received(EMPTY)
+    assert (await task).status == 200
+    assert wire.closed is bool(unsent)
+    assert pool.counters.retired == ({"unfinished": 1} if unsent else {})
+    wire.unsent = 0
+    await closed(pool)
+
+
+@pytest.mark.parametrize("unsent", [0, 1])
 async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its_connection(
     unsent: int,
 ) -> None:
