@@ -350,7 +350,8 @@ class Upstream(Patience):
             self.why = self.why or why
             self.pool.forget(self)
             self.transport.drop()  # nobody is to begin what nobody waits for
-            self.transport.abort()
+            if not self.transport.is_closing():  # asyncio would end what has ended once more
+                self.transport.abort()
 
     def _close(self, why: str) -> None:
         self.why = self.why or why

@@ -95,6 +95,34 @@ async def test_what_lay_in_the_kernel_before_a_request_is_not_its_answer(
         assert pool.counters.retired == {"stale" if streamed else "unanswered": 1}
 
 
+async def test_the_rest_of_an_early_answered_request_is_sent_before_its_connection_ends(
+    loop_factory: Any,
+) -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+    read, size = asyncio.Event(), 12_000_000
+    got = bytearray()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+        await read.wait()
+        while data := await reader.read(1 << 20):
+            got.extend(data)
+        writer.close()
+        read.clear()
+
+    async with raw_server(talk) as port, pooled(port) as pool:
+        assert (await pool(call("PUT", body=b"x" * size))).status == 401
+        assert pool.counters.retired == {"unfinished": 1}
+        read.set()
+        async with asyncio.timeout(5):
+            while read.is_set():
+                await asyncio.sleep(0.01)
+        assert len(got) == size
+        assert errors == []
+
+
 async def test_a_name_is_looked_up(loop_factory: Any) -> None:
     async with serving(echo) as server:
         pool = Pool("localhost", server.port)
