@@ -13,7 +13,7 @@ from switchgear.core.drivers import Wait
 from switchgear.core.here import HERE
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
-from switchgear.http.corked import Corked, corked, outbox_of
+from switchgear.http.corked import corked, outbox_of
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade, hint
@@ -41,16 +41,13 @@ class Upstream(Patience):
 
     __slots__ = ("_buffer", "_call", "_decoder", "_fresh", "_interim", "_keep", "_key",
                  "_loop", "_method", "_outgoing", "_paused", "_size", "heard", "lost",
-                 "transport", "uses", "why")  # fmt: skip
-
-    transport: Corked
+                 "uses")  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__(pool)
         self.lost = False
         self.uses = 0
         self.heard = False  # whether anything of the present answer has come
-        self.why = ""  # it ended, as soon as it has
         self._loop = asyncio.get_running_loop()
         self._fresh = outbox_of(self._loop).fresh  # what makes a request one that has not left
         self._call: Call[Request] | None = None  # until the head of its answer is there
@@ -317,6 +314,7 @@ class Upstream(Patience):
             self._drop_body()
             self._keep = False
             self.why = "unfinished"
+            self.rest(self.pool.clock())  # till it has taken the rest, but not for ever
 
     def _drop_body(self) -> None:
         outgoing, self._outgoing = self._outgoing, None
@@ -357,10 +355,6 @@ class Upstream(Patience):
         self.why = self.why or why
         self.pool.forget(self)
         self.transport.close()
-
-    def quit(self, why: str) -> None:
-        """Close an idle connection, for a reason to be counted by."""
-        self._close(why)
 
     # What the stream of the answer asks of its feeder
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from switchgear.core.clock import Clock
 from switchgear.core.drivers import Wait
 from switchgear.core.sweep import Sweep
+from switchgear.http.corked import Corked
 from switchgear.http.message import Response
 from switchgear.http.stream import Stream
 from switchgear.http.watch import Watching
@@ -28,11 +29,14 @@ class Patience(Watching):
     """
 
     __slots__ = ("_head_by", "_moved", "_stream", "_stuck_since", "_waiter", "blocked", "ends_at",
-                 "idle_since", "pool")  # fmt: skip
+                 "idle_since", "pool", "transport", "why")  # fmt: skip
+
+    transport: Corked
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__()
         self.pool = pool
+        self.why = ""  # it ended, as soon as it has
         self.blocked = False
         self.idle_since = 0.0
         self.ends_at = pool.clock() + pool.lifetime()
@@ -48,6 +52,12 @@ class Patience(Watching):
 
     def quit(self, why: str) -> None:
         """Close an idle connection, for a reason to be counted by."""
+        if self.transport.is_closing():  # for long, and its upstream takes nothing of the rest
+            self.transport.abort()
+        self._close(why)
+
+    def _close(self, why: str) -> None:
+        """Close after what was written; it is the pool's no longer."""
         raise NotImplementedError
 
     def rest(self, now: float) -> None:

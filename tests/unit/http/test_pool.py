@@ -295,6 +295,23 @@ async def test_a_rest_so_small_that_nobody_was_asked_to_wait_ends_the_connection
     await closed(pool)
 
 
+async def test_an_upstream_that_never_takes_the_rest_is_not_waited_for_for_ever() -> None:
+    """It has answered, and reads no more: nobody but us can end the connection."""
+    pool = wired(ClientSettings(idle_timeout=10.0))
+    task, wire = await begun(pool, ask("PUT", body=b"x" * 1_000_000))
+    wire.unsent = 100
+    wire.protocol.data_received(EMPTY)
+    assert (await task).status == 200
+    assert wire.closed
+    await asyncio.sleep(9.9)
+    assert not wire.aborted
+    await asyncio.sleep(0.1 + SOON)
+    assert wire.aborted
+    await turns()
+    assert pool.sweep.armed == 0
+    await closed(pool)
+
+
 @pytest.mark.parametrize("unsent", [0, 1])
 async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its_connection(
     unsent: int,
