@@ -152,6 +152,8 @@ class Upstream(Patience):
                 self._head()
             except Fault as fault:
                 self._distrust(fault.detail, reason_of(fault))
+        elif self._waiter is not None:  # who has left, and was not recalled yet
+            self._abort("left")
         elif not self.transport.is_closing():
             self.pool.counters.poisoned += 1
             self._abort("poisoned")

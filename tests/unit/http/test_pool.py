@@ -184,6 +184,19 @@ async def test_places_come_back_whatever_ended_the_connection() -> None:
     await closed(pool)
 
 
+async def test_an_answer_that_comes_as_its_caller_leaves_poisons_nothing() -> None:
+    pool = wired()
+    task, wire = await begun(pool)
+    task.cancel()
+    wire.protocol.data_received(EMPTY)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wire.aborted
+    assert pool.counters.retired == {"left": 1}
+    assert pool.counters.poisoned == 0
+    await closed(pool)
+
+
 @pytest.mark.parametrize("how", ["the pool is open", "the pool was closed", "it was lost"])
 async def test_a_connection_whose_caller_was_called_off_as_it_stood_is_nobody_elses(
     how: str,
