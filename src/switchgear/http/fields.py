@@ -8,9 +8,10 @@ from typing import Final
 
 import httptools
 
+from switchgear.http.reader import READER
 from switchgear.http.refusals import refuse
 
-__all__ = ["TEXT", "read_fields"]
+__all__ = ["TEXT", "FieldReader", "read_fields"]
 
 TEXT: Final = bytes({9, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _TOKEN: Final = b"!#$%&'*+-.^_`|~" + bytes(
@@ -22,8 +23,12 @@ _NAMES: Final[dict[bytes, str]] = {}
 _NAMES_KEPT: Final = 512
 
 
-class _Fields:
-    """The receiver of httptools' callbacks; a whole head is fed at once, so it can be shared."""
+class FieldReader:
+    """The receiver of httptools' callbacks.
+
+    A whole head is fed at once, so all heads of a thread can share it. (In between another thread
+    may run, and feed a head of its own.)
+    """
 
     __slots__ = ("pairs", "parser")
 
@@ -37,8 +42,6 @@ class _Fields:
         self.pairs.append((name, value))
 
 
-_fields = _Fields()
-
 # A 204 has no body whatever its fields say, so the parser is ready for the next head at once.
 _BODILESS: Final = b"HTTP/1.1 204 \r\n"
 
@@ -48,23 +51,24 @@ def read_fields(block: bytes, lines: int) -> list[tuple[str, str]]:
 
     Raises Fault for anything that RFC 9112 section 5 forbids, and for more than `lines`.
     """
-    global _fields  # noqa: PLW0603 - replaced when a parse failed halfway
-    fields = _fields
+    fields = READER.own
+    if fields is None:
+        fields = READER.own = FieldReader()
     pairs: list[tuple[bytes, bytes]] = []
     fields.pairs = pairs
     try:
         fields.parser.feed_data(_BODILESS + block)
     except httptools.HttpParserError as error:
-        _fields = _Fields()
+        READER.own = None  # it is amid a head for good
         raise refuse(_why(block), f"malformed header fields: {error}") from None
     if b"close" in block.lower():
         # After a `Connection: close` it does not forget the Content-Length: the next one's digits
         # would be added to its own, and a few such heads would spoil a stranger's.
-        _fields = _Fields()
+        READER.own = None
     if len(pairs) > lines:
         raise refuse("too-many-headers", f"{len(pairs)} header lines, {lines} allowed", status=431)
     if block.translate(None, TEXT) != b"\r\n" * (len(pairs) + 1):
-        _fields = _Fields()
+        READER.own = None
         raise refuse(_why(block), "malformed header fields: stray control byte or line break")
     known = _NAMES.get
     return [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from switchgear.http.fields import FieldReader
 from switchgear.http.heads import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -10,6 +11,7 @@ from switchgear.http.heads import (
     read_request,
     read_response,
 )
+from switchgear.http.reader import READER
 from switchgear.http.refusals import reason_of, status_of
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.fault import Code, Effect, Fault
@@ -198,14 +200,12 @@ def test_the_number_of_lines_is_limited() -> None:
 def test_a_library_that_turns_lenient_does_not_make_us_so(
     lines: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from switchgear.http import fields
-
-    lenient = fields._Fields()
+    lenient = FieldReader()
     lenient.parser.set_dangerous_leniencies(
         lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_optional_lf_after_cr=True
     )
     lenient.parser.feed_data(b"HTTP/1.1 204 \r\n" + lines + b"\r\n")  # it would pass
-    monkeypatch.setattr(fields, "_fields", lenient)
+    monkeypatch.setattr(READER, "own", lenient)
     with pytest.raises(Fault) as caught:
         request(b"GET / HTTP/1.1\r\n" + HOST + lines + b"\r\n")
     assert reason_of(caught.value) == reason
