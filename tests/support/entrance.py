@@ -33,7 +33,6 @@ __all__ = [
 ]  # fmt: skip
 
 DRIVES = (
-    "switchgear.http.connection.dispatch",
     "switchgear.http.server.dispatch",
     "switchgear.core.consume.dispatch",
 )

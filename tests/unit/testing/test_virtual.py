@@ -95,6 +95,7 @@ def test_stuck_names_every_task_and_where_it_waits() -> None:
     assert f" in {here}.main, test_virtual.py:{line} (TaskGroup.__aexit__)\n" in text
 
 
+@pytest.mark.pure  # nobody sees through coroutines of mypyc
 def test_stuck_names_a_line_of_whose_test_it_is_below_a_policy() -> None:
     async def ask() -> None:
         await asyncio.get_running_loop().create_future()
