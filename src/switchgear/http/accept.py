@@ -55,11 +55,14 @@ class Acceptor:
         """Listen."""
         self._backlog = backlog
         self._sock.setblocking(False)
-        if self._sock.family != socket.AF_UNIX and _NOT_SENT is not None:
-            # Inherited by what is accepted: for a slow reader the kernel, too, holds little.
-            self._sock.setsockopt(
-                socket.IPPROTO_TCP, _NOT_SENT, _AHEAD * self._server.settings.buffer_bytes
-            )
+        if self._sock.family != socket.AF_UNIX:
+            # Inherited by what is accepted. (asyncio sends without delay only on sockets that
+            # were made by naming TCP, which few are.)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if _NOT_SENT is not None:  # for a slow reader the kernel, too, holds little
+                self._sock.setsockopt(
+                    socket.IPPROTO_TCP, _NOT_SENT, _AHEAD * self._server.settings.buffer_bytes
+                )
         self._sock.listen(backlog)
         self._resume()
 

@@ -3,7 +3,7 @@
 A peer that sleeps is woken by the first bytes that it gets, which costs whoever sends 3 us. Sent
 one by one, while the loop looks after other connections, every answer finds its peer asleep again:
 it has done with the last one long ago. Sent together, the first wakes it, and the rest find it
-awake. (`bench/proxy`: a fifth less for each request, and a p99 of two thirds.)
+awake. (`bench/proxy`: a seventh less for each request, and a p99 of four fifths.)
 """
 
 import asyncio

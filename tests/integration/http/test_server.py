@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,6 +42,18 @@ async def test_a_request_is_answered_and_the_connection_kept(
             assert "connection" not in got.headers
         assert server.counters.requests == 3
         assert server.counters.accepted == 1
+        await client.close()
+
+
+async def test_answers_leave_without_delay(loop_factory: Any) -> None:
+    """Whoever gave the socket: the second of two writes must not wait for an acknowledgement."""
+    async with serving(echo) as server:
+        client = await Raw.to(server.port)
+        await client.send(GET)
+        await client.until(b"}")
+        (connection,) = server.connections
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         await client.close()
 
 
