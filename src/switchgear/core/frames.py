@@ -230,7 +230,7 @@ class Frame:
                 if limit != until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
                 answer = await self._handler(work)
-            elif self._passes_on:
+            elif self._passes_on and until != inf:
                 token = _set_due(limit)
                 try:
                     answer = await (function(*args, **kwargs) if kwargs else function(*args))
