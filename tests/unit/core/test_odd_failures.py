@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from switchgear import Code, Effect, Fault, Health, Policy, Refusal, Verdict
+from switchgear import Code, Fault, Health, Policy, Verdict
 from switchgear.core.marks import because, marks_of, origins, within
 from switchgear.policy.verdict import NEUTRAL
 from switchgear.testing import virtual
@@ -182,25 +182,6 @@ def test_a_defect_of_the_users_own_is_raised_and_keeps_no_permits(defect: str, w
         asyncio.run(told())
     else:
         virtual.run(told())
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"effect": "none"}, "effect='none': an Effect, such as Effect.NONE, would be right"),
-        ({"refusal": "full"}, "refusal='full': a Refusal, such as Refusal.FULL, or None would"),
-        ({"retry_after": "2"}, "retry_after='2': seconds as a number, or None would be right"),
-        ({"retry_after": True}, "retry_after=True: seconds as a number, or None would be right"),
-    ],
-)
-def test_a_fault_takes_no_texts_for_what_they_mean(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(TypeError, match=said):
-        Fault(Code.UNAVAILABLE, **given)
-
-
-def test_a_fault_takes_whole_seconds() -> None:
-    fault = Fault(Code.ABORTED, effect=Effect.NONE, refusal=Refusal.FULL, retry_after=2)
-    assert (fault.retry_after, fault.effect, fault.refusal) == (2, Effect.NONE, Refusal.FULL)
 
 
 @pytest.mark.parametrize("kind", [*ODD, RudeError])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 
@@ -145,3 +146,24 @@ def test_who_passes_a_fault_on_changes_a_copy_of_it() -> None:
     assert (other.origin, other.hops) == ("mail", ("mail", "orders"))
     assert (other.code, other.detail, other.extra) == (fault.code, fault.detail, fault.extra)
     assert (fault.origin, fault.hops) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("effect", "none", "an Effect, such as Effect.NONE,"),
+        ("refusal", "full", "a Refusal, such as Refusal.FULL, or None"),
+        ("retry_after", "2", "seconds as a number, or None"),
+        ("retry_after", True, "seconds as a number, or None"),
+    ],
+)
+def test_a_fault_takes_no_texts_for_what_they_mean(name: str, value: Any, right: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        Fault(Code.UNAVAILABLE, **{name: value})
+    assert str(refused.value) == f"a fault with {name}={value!r}: {right} would be right"
+
+
+@pytest.mark.parametrize("after", [None, 2, 2.5, -1.0, float("inf")])
+def test_a_fault_takes_seconds_of_either_kind(after: float | None) -> None:
+    fault = Fault(Code.ABORTED, effect=Effect.NONE, refusal=Refusal.FULL, retry_after=after)
+    assert (fault.retry_after, fault.effect, fault.refusal) == (after, Effect.NONE, Refusal.FULL)
