@@ -142,8 +142,8 @@ def test_in_use_is_the_most_that_was_in_flight_at_once() -> None:
 
 def test_each_window_looks_at_its_own_use_and_at_what_it_began_with() -> None:
     gate = make()
-    assert round_of(gate, 0.0, 0.25, count=8) == 18.0
-    assert round_of(gate, 2.0, 0.25, count=5) == 18.0, "the eight were those of the window before"
+    assert round_of(gate, 0.0, 0.25, count=12) == 18.0
+    assert round_of(gate, 2.0, 0.25, count=5) == 18.0, "the twelve were those of the window before"
     admitted(gate, 3.0, 9)  # these go on
     assert round_of(gate, 3.0, 0.25, count=4) > 18.0
     after = gate.statistics()["limit"]
