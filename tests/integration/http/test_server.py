@@ -12,7 +12,8 @@ import pytest
 from switchgear.core.ambient import current
 from switchgear.http.events import Turned
 from switchgear.http.exchanged import Exchanged
-from switchgear.http.message import Request, Response, StreamResponse
+from switchgear.http.headers import Headers
+from switchgear.http.message import Request, Response, StreamResponse, hint
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
@@ -54,6 +55,27 @@ async def test_answers_leave_without_delay(loop_factory: Any) -> None:
         (connection,) = server.connections
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await client.close()
+
+
+async def test_a_hint_goes_before_the_answer_of_its_own_request_alone(loop_factory: Any) -> None:
+    """Whoever still works for an earlier one of the connection is not heard any more."""
+    links = Headers({"link": "</a.css>"})
+    calls: list[Call[Request]] = []
+
+    async def handler(call: Call[Request]) -> Response:
+        calls.append(call)
+        hint(calls[0], links)
+        return Response(200, body=b"answered")
+
+    async with serving(handler) as server:
+        client = await Raw.to(server.port)
+        await client.send(GET)
+        said = await client.until(b"answered")
+        assert said.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200")
+        await client.send(GET)
+        assert (await client.until(b"answered")).startswith(b"HTTP/1.1 200")
+        assert calls[0].payload.arrival is calls[1].payload.arrival
         await client.close()
 
 

@@ -287,6 +287,16 @@ async def test_an_upstream_that_takes_nothing_of_a_request_is_hung() -> None:
     await closed(pool)
 
 
+async def answered_early(pool: Pool, task: Any, wire: Wire, unsent: int) -> None:
+    """Answer a request of which so much is still unsent: its connection is kept if nothing is."""
+    wire.unsent = unsent
+    wire.protocol.data_received(EMPTY)
+    assert (await task).status == 200
+    assert wire.closed is bool(unsent)
+    assert pool.counters.retired == ({"unfinished": 1} if unsent else {})
+    wire.unsent = 0
+
+
 @pytest.mark.parametrize("unsent", [0, 1])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_rest_so_small_that_nobody_was_asked_to_wait_ends_the_connection_too(
@@ -299,12 +309,7 @@ async def test_a_rest_so_small_that_nobody_was_asked_to_wait_ends_the_connection
 
     body: Any = Produced(produced(), 5_000) if streamed else b"x" * 5_000
     task, wire = await begun(pool, Call(Request.of("PUT", "/", body=body), clock() + 3.0))
-    wire.unsent = unsent
-    wire.protocol.data_received(EMPTY)
-    assert (await task).status == 200
-    assert wire.closed is bool(unsent)
-    assert pool.counters.retired == ({"unfinished": 1} if unsent else {})
-    wire.unsent = 0
+    await answered_early(pool, task, wire, unsent)
     await closed(pool)
 
 
@@ -332,12 +337,7 @@ async def test_a_whole_request_that_was_answered_before_it_was_all_sent_ends_its
     pool = wired()
     task, wire = await begun(pool, ask("PUT", body=b"x" * 1_000_000))
     wire.block(500_000)
-    wire.unsent = unsent
-    wire.protocol.data_received(EMPTY)
-    assert (await task).status == 200
-    assert wire.closed is bool(unsent)
-    assert pool.counters.retired == ({"unfinished": 1} if unsent else {})
-    wire.unsent = 0
+    await answered_early(pool, task, wire, unsent)
     wire.protocol.resume_writing()
     await closed(pool)
 
