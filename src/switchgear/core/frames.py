@@ -217,8 +217,8 @@ class Frame:
                     elif desk.loop is None or not desk.loop.is_running():
                         driver = None
                 if driver is None:  # another thread, or another loop
-                    desk = self.kit.desk(lodging=attempt is not None and attempt.tries > 0)
-                    self.desk = desk
+                    desk = self.kit.desk(lodging=tries > 1)
+                    self.desk = desk if tries == 1 else self.desk  # a lodger's is not the frame's
                     driver = working()
                 sweep = desk.sweep
                 slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)

@@ -151,9 +151,10 @@ def hint(call: Call[Request], headers: Headers) -> None:
     """
     arrival = call.payload.arrival
     exchange = None if arrival is None else arrival.exchange
-    links = [pair for pair in headers.forwardable() if pair[0] == "link"]
-    if exchange is not None and links:
-        exchange.inform(call.trail, Headers.parsed(links, None).wire())
+    if exchange is not None:
+        links = [pair for pair in headers.forwardable() if pair[0] == "link"]
+        if links:
+            exchange.inform(call.trail, Headers.parsed(links, None).wire())
 
 
 def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:

@@ -334,6 +334,8 @@ def test_a_call_ends_where_it_has_begun_though_the_policy_has_moved(loop_factory
             moved.set()
             assert told.result(20.0) == "done"
             assert attempts[0] is attempts[1] is not ours.loop
+            with pytest.raises(RuntimeError, match="in use on the event loop of another thread"):
+                portal.run(policy.call, where)  # what begins there now is refused as ever
             assert ours.run(policy.call(where)) is ours.loop
 
 
