@@ -41,6 +41,7 @@ def mark() -> str:
         ROOT / "requirements/dev.txt",
         ROOT / "tools/native.py",
         ROOT / "tools/compiling.py",
+        ROOT / "tools/quick.h",
         *sorted((ROOT / "src").rglob("*")),
     ]:
         if path.is_file() and path.suffix not in {".pyc", ".so"}:

@@ -10,28 +10,32 @@ from typing import Final
 from mypyc.build import mypycify
 from setuptools import setup  # type: ignore[import-untyped]  # it ships no types
 
-PLACE: Final = '#include "__native_'
-AWAITS: Final = "= CPy_GetCoro("
-COROUTINES: Final = """
-static inline PyObject *coroutine_of(PyObject *awaited)
-{
-    return PyCoro_CheckExact(awaited) ? Py_NewRef(awaited) : CPy_GetCoro(awaited);
-}
-"""
+PLACE: Final = '#include "__native_internal_'
+QUICK: Final = Path(__file__).with_name("quick.h")
+REPLACED: Final = (
+    "= CPy_GetCoro(",
+    "= CPyObject_GetAttr(",
+    "= CPyDict_GetItem(",
+    "= CPyStr_Build(",
+    "= PyObject_Vectorcall(",
+    "= PyObject_VectorcallMethod(",
+)
 
 
-def send_to_coroutines(written: Path) -> None:
-    """Have what is compiled await a coroutine as the interpreter does: by sending to it.
+def quicken(written: Path) -> None:
+    """Have what is compiled ask what is not in the way that the header tells (`quick.h`).
 
-    mypyc makes an object around it first, whose end is an exception: 80 ns for every await of a
-    function that is not compiled. Raises RuntimeError where it writes something else by now.
+    Raises RuntimeError where mypyc does not write any more what is replaced there.
     """
     before, found, after = written.read_text("utf-8").partition(PLACE)
-    if not found or AWAITS not in after:
-        raise RuntimeError(f"mypyc awaits in another way now: look for {AWAITS!r} in {written}")
+    lacking = [call for call in REPLACED if call not in after]
+    if not found or lacking:
+        raise RuntimeError(
+            f"mypyc writes in another way now: look for {lacking or PLACE} in {written}"
+        )
     line, end, code = after.partition("\n")
-    code = code.replace(AWAITS, "= coroutine_of(")
-    written.write_text(f"{before}{found}{line}{end}{COROUTINES}{code}", "utf-8")
+    header = QUICK.read_text("utf-8")
+    written.write_text(f"{before}{found}{line}{end}{header}{code}", "utf-8")
 
 
 def main(group: str, made: str, scratch: str, *modules: str) -> None:
@@ -50,7 +54,7 @@ def main(group: str, made: str, scratch: str, *modules: str) -> None:
         target_dir=scratch,
         group_name=group,
     )
-    send_to_coroutines(Path(scratch, f"__native_{group}.c"))
+    quicken(Path(scratch, f"__native_{group}.c"))
     sys.argv[1:] = ["--quiet", "build_ext", "--build-lib", made, "--build-temp", scratch]
     setup(name=group, ext_modules=extensions)
 

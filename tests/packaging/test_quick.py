@@ -1,0 +1,347 @@
+"""What compiled code asks of others is remembered, and forgotten when it is not so any more."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tools.compiled import ROOT, lacking
+
+SOURCE = """
+from typing import Any
+
+name: Any = "first"
+
+def field(it: Any) -> Any:
+    return it.field
+
+def named(it: Any, name: str) -> Any:
+    return getattr(it, name)
+
+def call(it: Any, given: Any) -> Any:
+    return it.method(given)
+
+def apply(function: Any, *args: Any) -> Any:
+    return function(args)
+
+def word() -> Any:
+    return name
+
+def item(items: dict[str, Any], key: str) -> Any:
+    return items[key]
+
+def join(one: str, two: str, three: str) -> str:
+    return f"{one}-{two}-{three}"
+
+async def wait(it: Any) -> Any:
+    return await it
+"""
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Compile the functions above as the wheel is compiled."""
+    if missing := lacking():
+        pytest.skip(f"platform: {missing}")
+    folder = tmp_path_factory.mktemp("quick")
+    (folder / "scratch").mkdir()
+    (folder / "quickly.py").write_text(SOURCE)
+    (folder / "another.py").touch()  # what is compiled alone is no group
+    command = [sys.executable, str(ROOT / "tools/compiling.py"), "quick", "made", "scratch"]
+    done = subprocess.run(
+        [*command, "quickly.py", "another.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    sys.path.insert(0, str(folder / "made"))
+    try:
+        module = import_module("quickly")
+    finally:
+        sys.path.pop(0)
+    assert (module.__file__ or "").endswith(".so")
+    return module
+
+
+class Slotted:
+    __slots__ = ("field", "other")
+
+    def __init__(self, field: object = 1, other: object = 2) -> None:
+        self.field = field
+        self.other = other
+
+
+class Open:
+    """An object with a dict of its own."""
+
+    def __init__(self, field: object = "open") -> None:
+        self.field = field
+
+    def method(self, given: object) -> object:
+        return ("open", given)
+
+
+def fresh(answer: str) -> type[Any]:
+    """Make a class without dicts whose method answers so."""
+
+    class Fresh:
+        __slots__ = ()
+
+        def method(self, given: object) -> object:
+            return (answer, given)
+
+    return Fresh
+
+
+def test_a_field_is_that_of_the_object_that_is_asked(quick: ModuleType) -> None:
+    objects = [Slotted(f"field {number}") for number in range(5)]
+    assert [quick.field(it) for it in objects] == [it.field for it in objects]
+    objects[0].field = "set anew"
+    assert quick.field(objects[0]) == "set anew"
+
+
+def test_objects_of_many_kinds_come_to_one_place(quick: ModuleType) -> None:
+    class Other:
+        __slots__ = ("before", "field")
+
+    other: Any = Other()
+    other.before, other.field = "before", "of another"
+    kinds = [Slotted("slot"), Open(), other]
+    for _ in range(3):
+        assert [quick.field(it) for it in kinds] == ["slot", "open", "of another"]
+
+
+def test_what_inherits_a_field_has_it_in_its_place(quick: ModuleType) -> None:
+    class Heir(Slotted):
+        __slots__ = ("more",)
+
+    assert [quick.field(Heir("heir")) for _ in range(3)] == ["heir"] * 3
+
+
+def test_a_field_that_is_unset_is_missed_as_ever(quick: ModuleType) -> None:
+    it = Slotted()
+    assert quick.field(it) == 1
+    del it.field
+    with pytest.raises(AttributeError, match="field"):
+        quick.field(it)
+    it.field = 3
+    assert quick.field(it) == 3
+
+
+def test_a_class_that_changes_is_looked_at_again(quick: ModuleType) -> None:
+    class Changing:
+        __slots__ = ("field",)
+
+    it: Any = Changing()
+    it.field = "slot"
+    assert [quick.field(it) for _ in range(3)] == ["slot"] * 3
+    setattr(Changing, "field", property(lambda _: "property"))  # noqa: B010 - mypy knows the slot
+    assert [quick.field(it) for _ in range(3)] == ["property"] * 3
+    delattr(Changing, "field")
+    with pytest.raises(AttributeError, match="field"):
+        quick.field(it)
+
+
+def test_a_base_that_changes_is_looked_at_again(quick: ModuleType) -> None:
+    base = fresh("base")
+    heir = type("Heir", (base,), {"__slots__": ()})
+    assert [quick.call(heir(), 1) for _ in range(3)] == [("base", 1)] * 3
+    base.method = lambda _, given: ("changed", given)
+    assert quick.call(heir(), 2) == ("changed", 2)
+
+
+def test_an_object_may_become_one_of_another_class(quick: ModuleType) -> None:
+    one, two = fresh("one"), fresh("two")
+    it = one()
+    assert [quick.call(it, 1) for _ in range(3)] == [("one", 1)] * 3
+    it.__class__ = two
+    assert quick.call(it, 1) == ("two", 1)
+
+
+def test_a_place_that_is_given_names_finds_each(quick: ModuleType) -> None:
+    it = Slotted("field", "other")
+    for _ in range(3):
+        assert [quick.named(it, name) for name in ("field", "other")] == ["field", "other"]
+    # A name that is made anew, where one of before lay.
+    for _ in range(100):
+        assert quick.named(it, "".join(["fi", "eld"])) == "field"
+        assert quick.named(it, "".join(["ot", "her"])) == "other"
+
+
+def test_fields_that_are_no_objects_are_made_to_be(quick: ModuleType) -> None:
+    for _ in range(3):
+        assert [quick.named(2.5 + 1j, name) for name in ("real", "imag")] == [2.5, 1.0]
+        assert quick.named(2.5 + 1j, "imag") == 1.0
+        assert quick.named(slice(1, 2), "stop") == 2
+        assert quick.named(test_fields_that_are_no_objects_are_made_to_be, "__closure__") is None
+
+
+def test_a_method_is_that_of_the_class_unless_the_object_has_one(quick: ModuleType) -> None:
+    it: Any = Open()
+    assert [quick.call(it, 1) for _ in range(3)] == [("open", 1)] * 3
+    it.method = lambda given: ("own", given)
+    assert quick.call(it, 1) == ("own", 1)
+    assert quick.call(Open(), 1) == ("open", 1)
+
+
+def test_a_method_that_is_taken_away_as_it_runs_ends_well(quick: ModuleType) -> None:
+    kind = fresh("replaced")
+
+    def method(_: object, given: object) -> object:
+        del kind.method
+        return given
+
+    kind.method = method
+    del method
+    assert quick.call(kind(), 1) == 1
+    with pytest.raises(AttributeError, match="method"):
+        quick.call(kind(), 1)
+
+
+@pytest.mark.parametrize("wrap", [staticmethod, classmethod])
+def test_methods_without_the_object_are_called_without_it(quick: ModuleType, wrap: Any) -> None:
+    def last(*given: object) -> object:
+        return given[-1], len(given)
+
+    kind = type("Kind", (), {"__slots__": (), "method": wrap(last)})
+    extra = 2 if wrap is classmethod else 1
+    assert [quick.call(kind(), 7) for _ in range(3)] == [(7, extra)] * 3
+
+
+def test_builtin_methods_and_what_they_raise(quick: ModuleType) -> None:
+    class List(list[int]):
+        __slots__ = ()
+        method = list.index
+
+    assert [quick.call(List([5, 6]), 6) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(ValueError, match="not in list"):
+        quick.call(List([5, 6]), 7)
+
+
+def test_whatever_can_be_called_is(quick: ModuleType) -> None:
+    class Callable:
+        def __call__(self, given: object) -> object:
+            return given
+
+    many: list[Any] = [lambda given: given, tuple, Callable(), Callable().__call__, list]
+    assert [tuple(quick.apply(it, 1, 2)) for it in many] == [(1, 2)] * 5
+    assert quick.apply(len, 1, 2) == 2
+    with pytest.raises(TypeError, match="not callable"):
+        quick.apply(1)
+
+
+def test_a_name_of_the_module_is_what_it_is_now(quick: ModuleType) -> None:
+    assert [quick.word() for _ in range(3)] == ["first"] * 3
+    setattr(quick, "name", "second")  # noqa: B010 - mypy knows no attribute of a module that is made
+    assert quick.word() == "second"
+    delattr(quick, "name")
+    with pytest.raises(KeyError, match="name"):  # so mypyc says that there is no such name
+        quick.word()
+    setattr(quick, "name", "first")  # noqa: B010 - as above
+
+
+def test_an_item_is_that_of_the_dict_as_it_is(quick: ModuleType) -> None:
+    one, two = {"key": 1}, {"key": 2}
+    for _ in range(3):
+        assert (quick.item(one, "key"), quick.item(two, "key")) == (1, 2)
+    one["key"] = 3
+    assert quick.item(one, "key") == 3
+    del one["key"]
+    with pytest.raises(KeyError, match="key"):
+        quick.item(one, "key")
+    one.update(key=4)
+    assert quick.item(one, "key") == 4
+
+
+def test_a_place_that_is_given_keys_finds_each(quick: ModuleType) -> None:
+    items = {"key": 1, "other": 2}
+    for _ in range(3):
+        assert [quick.item(items, key) for key in ("key", "other")] == [1, 2]
+        assert quick.item(items, "key") == 1
+
+
+def test_items_come_and_go_at_the_same_addresses(quick: ModuleType) -> None:
+    for number in count():
+        items = {"key": str(number)}
+        assert quick.item(items, "key") == str(number)
+        if number == 500:
+            break
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("a", "b", "c"),
+        ("", "", ""),
+        ("a" * 1000, "", "z"),
+        ("é", "b", "c"),
+        ("a", "Ω", "c"),
+        ("a", "b", "😀"),
+        ("é", "Ω", "😀"),
+        ("\ud800", "b", "\0"),
+    ],
+)
+def test_texts_are_joined_whatever_they_hold(
+    quick: ModuleType, texts: tuple[str, str, str]
+) -> None:
+    assert quick.join(*texts) == "-".join(texts)
+
+
+def test_a_text_of_another_class_is_joined_by_what_it_holds(quick: ModuleType) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    got = quick.join(Text("a"), "b", Text("ü"))
+    assert got == "a-b-ü"
+    assert type(got) is str
+
+
+def everything(quick: ModuleType) -> Iterator[object]:
+    it, kind = Slotted(), fresh("kept")()
+    items = {"key": it}
+    yield quick.field(it)
+    yield quick.call(kind, it)
+    yield quick.apply(len, it)
+    yield quick.item(items, "key")
+    yield quick.word()
+    yield quick.join("a", "b", "c")
+
+
+def test_nothing_is_held_or_given_away(quick: ModuleType) -> None:
+    watched: list[Any] = [Slotted, len, quick.word, "key", quick.__dict__["name"]]
+    list(everything(quick))
+    before = [sys.getrefcount(it) for it in watched]
+    for _ in range(1000):
+        list(everything(quick))
+    assert [
+        abs(sys.getrefcount(it) - was) < 50 for it, was in zip(watched, before, strict=True)
+    ] == [True] * len(watched)
+
+
+def test_what_awaits_is_answered(quick: ModuleType) -> None:
+    async def work(answer: object) -> object:
+        await asyncio.sleep(0)
+        return answer
+
+    class Awaitable:
+        def __await__(self) -> Iterator[Any]:
+            return work("awaited").__await__()
+
+    async def main() -> None:
+        assert await quick.wait(work("sent")) == "sent"
+        assert await quick.wait(Awaitable()) == "awaited"
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.set_result(1)
+        assert await quick.wait(future) == 1
+        with pytest.raises(TypeError, match="int"):
+            await quick.wait(1)
+
+    asyncio.run(main())

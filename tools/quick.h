@@ -1,0 +1,203 @@
+/* What compiled code asks of objects that are not, as quickly as the interpreter asks it.
+
+   mypyc asks by the functions of CPython's that are meant for anything: 160 instructions for a field of a
+   Struct, of which the compiled code reads some seventy for a proxied request, and as much for the name of a
+   method. CPython's own interpreter does not: it keeps, for each place in the code, where the field was, and
+   looks only whether the type is still what it was (PEP 659). This does the same, in the same way: a type's
+   version is another one whenever anything of the type is changed, and 0 is the version of none.
+
+   `compiling.py` puts it in front of what mypyc writes. Each cache is one place's own; it is read and written
+   under the GIL. Where CPython says nothing of what is used here, or has no GIL, mypyc's own way stays. */
+
+/* -- awaiting
+
+   mypyc makes an object around a coroutine first, whose end is an exception: 80 ns for every await of a function
+   that is not compiled. The interpreter sends to it, and so does this. */
+
+static inline PyObject *coroutine_of(PyObject *awaited)
+{
+    return PyCoro_CheckExact(awaited) ? Py_NewRef(awaited) : CPy_GetCoro(awaited);
+}
+
+#define CPy_GetCoro(awaited) coroutine_of(awaited)
+
+#if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_GIL_DISABLED) && !defined(PYPY_VERSION)
+
+#include <stddef.h>
+#include <structmember.h>
+
+/* -- fields */
+
+struct field_cache {
+    PyObject *name; /* kept alive: another one never lies where this does */
+    unsigned int version;
+    Py_ssize_t offset;
+};
+
+static Py_NO_INLINE PyObject *field_found(PyObject *object, PyObject *name, struct field_cache *here)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject *got = PyObject_GetAttr(object, name);
+    if (got == NULL || type->tp_getattro != PyObject_GenericGetAttr)
+        return got;
+    PyObject *found = _PyType_Lookup(type, name); /* gives the type a version, too */
+    if (found == NULL || !Py_IS_TYPE(found, &PyMemberDescr_Type))
+        return got;
+    PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+    if (member->type != T_OBJECT_EX || (member->flags & ~READONLY) || member->offset <= 0
+        || !PyType_IsSubtype(type, ((PyDescrObject *)found)->d_type)
+        || type->tp_version_tag == 0)
+        return got;
+    Py_INCREF(name);
+    Py_XSETREF(here->name, name);
+    here->version = type->tp_version_tag;
+    here->offset = member->offset;
+    return got;
+}
+
+static inline PyObject *field_of(PyObject *object, PyObject *name, struct field_cache *here)
+{
+    if (Py_TYPE(object)->tp_version_tag == here->version && name == here->name) {
+        PyObject *got = *(PyObject **)((char *)object + here->offset);
+        if (got != NULL) { /* else it is unset, and an error is due */
+            Py_INCREF(got);
+            return got;
+        }
+    }
+    return field_found(object, name, here);
+}
+
+#undef CPyObject_GetAttr
+#define CPyObject_GetAttr(object, name) \
+    __extension__({ static struct field_cache here; field_of((object), (name), &here); })
+
+/* -- calls */
+
+static inline PyObject *called(PyObject *it, PyObject *const *args, size_t count, PyObject *names)
+{
+    PyTypeObject *type = Py_TYPE(it);
+    if (PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL)) {
+        vectorcallfunc entry;
+        memcpy(&entry, (char *)it + type->tp_vectorcall_offset, sizeof(entry));
+        if (entry != NULL)
+            return entry(it, args, count, names);
+    }
+    return PyObject_Vectorcall(it, args, count, names);
+}
+
+struct method_cache {
+    PyObject *name;
+    unsigned int version;
+    PyObject *method; /* borrowed of the type, which holds it as long as it has this version */
+};
+
+static Py_NO_INLINE PyObject *method_found(
+    PyObject *name, PyObject *const *args, size_t count, PyObject *names, struct method_cache *here)
+{
+    PyTypeObject *type = Py_TYPE(args[0]);
+    /* Nothing of the object's own may stand before the type's method. */
+    if (type->tp_getattro == PyObject_GenericGetAttr && type->tp_dictoffset == 0) {
+        PyObject *found = _PyType_Lookup(type, name);
+        if (found != NULL && PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)
+            && type->tp_version_tag != 0) {
+            Py_INCREF(name);
+            Py_XSETREF(here->name, name);
+            here->version = type->tp_version_tag;
+            here->method = found;
+        }
+    }
+    return PyObject_VectorcallMethod(name, args, count, names);
+}
+
+static inline PyObject *method_called(
+    PyObject *name, PyObject *const *args, size_t count, PyObject *names, struct method_cache *here)
+{
+    if (Py_TYPE(args[0])->tp_version_tag == here->version && name == here->name) {
+        PyObject *method = here->method;
+        Py_INCREF(method);
+        PyObject *got = called(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+        Py_DECREF(method);
+        return got;
+    }
+    return method_found(name, args, count, names, here);
+}
+
+#define PyObject_Vectorcall(it, args, count, names) called((it), (args), (count), (names))
+#define PyObject_VectorcallMethod(name, args, count, names) \
+    __extension__({ \
+        static struct method_cache here; \
+        method_called((name), (args), (count), (names), &here); \
+    })
+
+/* -- names of a module, and other constant keys of dicts that seldom change */
+
+#if PY_VERSION_HEX < 0x030C0000 /* later ones keep no version of a dict */
+
+struct item_cache {
+    PyObject *key;
+    uint64_t version;
+    PyObject *value; /* borrowed of the dict, which holds it as long as it has this version */
+};
+
+static Py_NO_INLINE PyObject *item_found(PyObject *dict, PyObject *key, struct item_cache *here)
+{
+    PyObject *got = CPyDict_GetItem(dict, key);
+    /* What is interned is a name that stands in the code; anything else would be kept for nothing. */
+    if (got != NULL && PyDict_CheckExact(dict) && PyUnicode_CheckExact(key)
+        && PyUnicode_CHECK_INTERNED(key)) {
+        Py_INCREF(key);
+        Py_XSETREF(here->key, key);
+        here->version = ((PyDictObject *)dict)->ma_version_tag;
+        here->value = got;
+    }
+    return got;
+}
+
+static inline PyObject *item_of(PyObject *dict, PyObject *key, struct item_cache *here)
+{
+    if (PyDict_CheckExact(dict) && ((PyDictObject *)dict)->ma_version_tag == here->version
+        && key == here->key) {
+        Py_INCREF(here->value);
+        return here->value;
+    }
+    return item_found(dict, key, here);
+}
+
+#define CPyDict_GetItem(dict, key) \
+    __extension__({ static struct item_cache here; item_of((dict), (key), &here); })
+
+#endif
+
+/* -- texts */
+
+/* Join texts that are ASCII, as nearly all are; NULL, without an error, where one is not. */
+static PyObject *joined(Py_ssize_t count, PyObject *const *texts)
+{
+    Py_ssize_t size = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *text = texts[i];
+        if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text)
+            || PyUnicode_GET_LENGTH(text) > PY_SSIZE_T_MAX - size)
+            return NULL;
+        size += PyUnicode_GET_LENGTH(text);
+    }
+    PyObject *whole = PyUnicode_New(size, 127);
+    if (whole == NULL) {
+        PyErr_Clear(); /* what is asked next says so again */
+        return NULL;
+    }
+    char *end = PyUnicode_DATA(whole);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        memcpy(end, PyUnicode_DATA(texts[i]), PyUnicode_GET_LENGTH(texts[i]));
+        end += PyUnicode_GET_LENGTH(texts[i]);
+    }
+    return whole;
+}
+
+#define CPyStr_Build(count, ...) \
+    __extension__({ \
+        PyObject *whole = joined((count), (PyObject *[]){__VA_ARGS__}); \
+        whole != NULL ? whole : CPyStr_Build((count), __VA_ARGS__); \
+    })
+
+#endif
