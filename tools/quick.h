@@ -31,7 +31,9 @@ static inline PyObject *coroutine_of(PyObject *awaited)
 struct field_cache {
     PyObject *name; /* kept alive: another one never lies where this does */
     unsigned int version;
-    Py_ssize_t offset;
+    Py_ssize_t offset; /* of a field, or 0 where it is computed: */
+    getter get;
+    void *closure;
 };
 
 static Py_NO_INLINE PyObject *field_found(PyObject *object, PyObject *name, struct field_cache *here)
@@ -41,23 +43,31 @@ static Py_NO_INLINE PyObject *field_found(PyObject *object, PyObject *name, stru
     if (got == NULL || type->tp_getattro != PyObject_GenericGetAttr)
         return got;
     PyObject *found = _PyType_Lookup(type, name); /* gives the type a version, too */
-    if (found == NULL || !Py_IS_TYPE(found, &PyMemberDescr_Type))
+    if (found == NULL || type->tp_version_tag == 0)
         return got;
-    PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-    if (member->type != T_OBJECT_EX || (member->flags & ~READONLY) || member->offset <= 0
-        || !PyType_IsSubtype(type, ((PyDescrObject *)found)->d_type)
-        || type->tp_version_tag == 0)
+    struct field_cache is = {name, type->tp_version_tag, 0, NULL, NULL};
+    if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        if (member->type == T_OBJECT_EX && (member->flags & ~READONLY) == 0)
+            is.offset = member->offset;
+    } else if (Py_IS_TYPE(found, &PyGetSetDescr_Type)) {
+        is.get = ((PyGetSetDescrObject *)found)->d_getset->get;
+        is.closure = ((PyGetSetDescrObject *)found)->d_getset->closure;
+    }
+    if ((is.offset <= 0 && is.get == NULL) || !PyType_IsSubtype(type, PyDescr_TYPE(found)))
         return got;
     Py_INCREF(name);
-    Py_XSETREF(here->name, name);
-    here->version = type->tp_version_tag;
-    here->offset = member->offset;
+    PyObject *before = here->name;
+    *here = is;
+    Py_XDECREF(before);
     return got;
 }
 
 static inline PyObject *field_of(PyObject *object, PyObject *name, struct field_cache *here)
 {
     if (Py_TYPE(object)->tp_version_tag == here->version && name == here->name) {
+        if (here->offset == 0)
+            return here->get(object, here->closure);
         PyObject *got = *(PyObject **)((char *)object + here->offset);
         if (got != NULL) { /* else it is unset, and an error is due */
             Py_INCREF(got);
@@ -89,14 +99,14 @@ struct method_cache {
     PyObject *name;
     unsigned int version;
     PyObject *method; /* borrowed of the type, which holds it as long as it has this version */
+    Py_ssize_t own; /* where the object's dict would be, if it ever needed one */
 };
 
 static Py_NO_INLINE PyObject *method_found(
     PyObject *name, PyObject *const *args, size_t count, PyObject *names, struct method_cache *here)
 {
     PyTypeObject *type = Py_TYPE(args[0]);
-    /* Nothing of the object's own may stand before the type's method. */
-    if (type->tp_getattro == PyObject_GenericGetAttr && type->tp_dictoffset == 0) {
+    if (type->tp_getattro == PyObject_GenericGetAttr && type->tp_dictoffset >= 0) {
         PyObject *found = _PyType_Lookup(type, name);
         if (found != NULL && PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)
             && type->tp_version_tag != 0) {
@@ -104,6 +114,7 @@ static Py_NO_INLINE PyObject *method_found(
             Py_XSETREF(here->name, name);
             here->version = type->tp_version_tag;
             here->method = found;
+            here->own = type->tp_dictoffset;
         }
     }
     return PyObject_VectorcallMethod(name, args, count, names);
@@ -112,7 +123,9 @@ static Py_NO_INLINE PyObject *method_found(
 static inline PyObject *method_called(
     PyObject *name, PyObject *const *args, size_t count, PyObject *names, struct method_cache *here)
 {
-    if (Py_TYPE(args[0])->tp_version_tag == here->version && name == here->name) {
+    /* Nothing of the object's own may stand before the type's method. */
+    if (Py_TYPE(args[0])->tp_version_tag == here->version && name == here->name
+        && (here->own == 0 || *(PyObject **)((char *)args[0] + here->own) == NULL)) {
         PyObject *method = here->method;
         Py_INCREF(method);
         PyObject *got = called(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, names);

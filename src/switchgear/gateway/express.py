@@ -78,7 +78,8 @@ class Express:
         self._public = entry.public
         self._scope = entry.scope
         self._service = entry.service
-        self._shedder, self._address, self._principal, self._trust, self._clock = gates
+        self._shedder, self._address, self._principal, trust, self._clock = gates
+        self._recall, self._mint = trust.recall, trust.mint
         timeout = lane.timeout
         self._longest, self._share = timeout.limit, timeout.share
 
@@ -104,7 +105,7 @@ class Express:
         verified: Verified | None = None
         key, due = "", 0.0
         if not self._public:
-            verified = passage.verified = self._trust.recall(notes.digest)
+            verified = passage.verified = self._recall(notes.digest)
             if verified is None or (self._scope and self._scope not in verified.principal.scopes):
                 return None
             key = key_of(self._name, verified.principal)
@@ -155,7 +156,7 @@ class Express:
         request, trace = call.payload, call.trace
         assert trace is not None  # noqa: S101 - intake gave it one
         method, path, name = request.method, request.path, passage.request_id
-        token = self._trust.mint(vouched, self._service, method, path, name)
+        token = self._mint(vouched, self._service, method, path, name)
         query = f"?{request.query}" if request.query else ""
         flags = "01" if trace.sampled else "00"
         head = (

@@ -14,7 +14,7 @@ from switchgear.http.bodies import chunk
 from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import full, reason_of
-from switchgear.http.status import LINES, line
+from switchgear.http.status import LINES, line, sized
 from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "turned"]
 
 
-_WHOLE: Final = b"content-length: %d\r\n\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
 _SWITCH: Final = (
@@ -162,7 +161,7 @@ class Exchange:
             return
         length = _announced(response)
         head = self._begin(status, lines, dated=headers.dated)
-        self._connection.send(head + (b"\r\n" if length is None else _WHOLE % length))
+        self._connection.send(head + (b"\r\n" if length is None else sized(length)))
         self._over()
 
     def answer(self, status: int, lines: bytes, body: bytes, *, dated: bool) -> None:
@@ -172,7 +171,7 @@ class Exchange:
             self._connection.send(head + b"\r\n")
         else:
             self._sent = len(body)
-            self._connection.send(head + _WHOLE % self._sent + body)
+            self._connection.send(head + sized(self._sent) + body)
         self._over()
 
     def _begin(self, status: int, lines: bytes, *, dated: bool) -> bytes:
@@ -247,7 +246,7 @@ class Exchange:
             return
         if body.length is not None:
             self._framing = body.length
-            self._head = head + _WHOLE % body.length
+            self._head = head + sized(body.length)
         elif self.minor == 0:
             self._framing = -2
             self._head = head + b"\r\n"
@@ -385,7 +384,7 @@ def turned(server: "Server", peer: str, fault: Fault, *, bodiless: bool) -> byte
     server.refused(peer, reason_of(fault), answer.status, fault.detail)
     head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
     head += server.date(server.clock()) + _CLOSE
-    head += _WHOLE % len(answer.body)
+    head += sized(len(answer.body))
     return head if bodiless else head + bytes(answer.body)
 
 

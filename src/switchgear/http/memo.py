@@ -23,18 +23,23 @@ class AnswerMemo:
     kept.
     """
 
-    __slots__ = ("_heads", "_most")
+    __slots__ = ("_heads", "_last", "_last_read", "_most")
 
     def __init__(self, most: int = _HEADS) -> None:
         self._heads: dict[bytes, ResponseHead] = {}
         self._most = most
+        self._last = b""  # the one that came last: to compare bytes costs less than to hash them
+        self._last_read: ResponseHead | None = None
 
     def read(self, head: bytes, lines: int, method: str) -> ResponseHead:
         """Read a response's head as `read_response` does, or know it."""
         if method == "HEAD":  # the same lines mean another length
             return read_response(head, lines, method)
+        if self._last_read is not None and head == self._last:
+            return self._last_read
         known = self._heads.get(head)
         if known is not None:
+            self._last, self._last_read = head, known
             return known
         read = read_response(head, lines, method)
         if read.status >= 200 and len(head) <= _BYTES and "set-cookie" not in read.headers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from switchgear.http.bodies import MANY, TINY, chunk
 from switchgear.http.heads import CHUNKED
+from switchgear.http.status import sized
 from switchgear.http.stream import Body, Stream
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Outgoing:
         if self._left == CHUNKED:
             upstream.transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
         else:
-            upstream.transport.write(head + b"content-length: %d\r\n\r\n" % self._left)
+            upstream.transport.write(head + sized(self._left))
         if isinstance(body, Stream):
             if upstream.blocked:
                 body.hold()
@@ -136,5 +137,5 @@ class Outgoing:
 def framed(head: bytes, method: str, body: bytes) -> bytes:
     """Return a request whose body is whole, with its framing."""
     if body or method in ("POST", "PUT", "PATCH"):
-        return head + b"content-length: %d\r\n\r\n" % len(body) + body
+        return head + sized(len(body)) + body
     return head + b"\r\n"

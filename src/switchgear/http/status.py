@@ -1,9 +1,9 @@
-"""Status lines, written beforehand, and what must stand beside one of them."""
+"""The lines of a head that are ours, written beforehand: the status, and the length of a body."""
 
 from http import HTTPStatus
 from typing import Final
 
-__all__ = ["LINES", "line"]
+__all__ = ["LINES", "line", "sized"]
 
 LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
@@ -22,3 +22,17 @@ def line(status: int) -> bytes:
     if not 200 <= status <= 599:
         raise ValueError(f"{status} is no final status")
     return b"HTTP/1.1 %d \r\n" % status
+
+
+_FEW: Final = 4096  # bytes of bodies that are so frequent that their lengths are kept as text
+_SIZED: Final[dict[int, bytes]] = {}
+
+
+def sized(length: int) -> bytes:
+    """Return the last line of a head before a body of so many bytes, and the end of that head."""
+    known = _SIZED.get(length)
+    if known is None:
+        known = b"content-length: %d\r\n\r\n" % length
+        if length < _FEW:
+            _SIZED[length] = known
+    return known

@@ -12,8 +12,9 @@ from switchgear.http.refusals import refuse
 __all__ = ["normalise"]
 
 # What needs no work: no escape, no dot segment, no empty segment, nothing odd.
-# (A table of bytes: to delete what is clean costs a third of matching it.)
 _CLEAN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~!$&'()*+,=:@/-"
+# Leaves what is clean, and nothing else, as it is: two thirds of what to match it costs.
+_SAME: Final = bytes(code if code in _CLEAN else 0 if code else 1 for code in range(256))
 _CLEAN_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+").fullmatch
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -41,7 +42,8 @@ def normalise(target: str) -> tuple[str, str]:
         path, _, query = target.partition("?")
         if _CLEAN_QUERY(query) is None:
             query = _quote(query)
-    if path.encode("latin-1").translate(None, _CLEAN) or "//" in path or "/." in path:
+    octets = path.encode("latin-1")
+    if octets.translate(_SAME) != octets or "//" in path or "/." in path:
         path = _rewrite(path)
     return path, query
 

@@ -22,11 +22,14 @@ class Route(NamedTuple, Generic[T]):
     value: T
 
 
-class Found(NamedTuple, Generic[T]):
+class Found(Generic[T]):
     """The route that answers, and the parameters as they stand in the path, not decoded."""
 
-    route: Route[T]
-    params: Mapping[str, str]
+    __slots__ = ("params", "route")
+
+    def __init__(self, route: Route[T], params: Mapping[str, str]) -> None:
+        self.route = route
+        self.params = params
 
 
 class NoMethod(NamedTuple):
@@ -43,9 +46,21 @@ _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 _NO_ROUTE: Final = NoRoute()
 
 
-class _Leaf(NamedTuple, Generic[T]):
-    found: Found[T]  # complete where there are no parameters
-    names: tuple[str, ...]
+class _Leaf(Generic[T]):
+    """What a route's template ends in: what is found there, complete where it has no parameters."""
+
+    __slots__ = ("found", "names")
+
+    def __init__(self, found: Found[T], names: tuple[str, ...]) -> None:
+        self.found = found
+        self.names = names
+
+    def with_values(self, values: Sequence[str]) -> Found[T]:
+        """Return what is found where the parameters have these values."""
+        params: dict[str, str] = {}
+        for place, name in enumerate(self.names):
+            params[name] = values[place]
+        return Found(self.found.route, params)
 
 
 class _Node(Generic[T]):
@@ -85,7 +100,7 @@ class Router(Generic[T]):
         if leaf is not None:
             if not values:
                 return leaf.found
-            return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
+            return leaf.with_values(values)
         known: list[_Node[T]] = []  # the path leads here, but not by this method
         fixed = self._fixed.get(path)
         if fixed is not None:
@@ -96,7 +111,7 @@ class Router(Generic[T]):
         for node, values in self._ends(path):
             leaf = _choose(node, method)
             if leaf is not None:
-                return Found(leaf.found.route, dict(zip(leaf.names, values, strict=True)))
+                return leaf.with_values(values)
             known.append(node)
         return NoMethod(_allow(known)) if known else _NO_ROUTE
 

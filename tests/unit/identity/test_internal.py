@@ -93,8 +93,17 @@ def test_keys_rotate() -> None:
 @pytest.mark.parametrize(("name", "key"), [("old", OLD), ("new", NEW)])
 def test_the_seal_is_plain_hmac_sha256(name: str, key: bytes) -> None:
     stem, _, seal = tokens(name).mint(ADA, *REQUEST, NOW).rpartition(".")
-    text = "\0".join(("switchgear internal 1", stem, *REQUEST))
+    service, method, path, request_id = REQUEST
+    text = "\0".join(("switchgear internal 1", stem, service, method, request_id, path))
     assert seal == hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def test_a_path_may_hold_what_it_will_and_stands_for_nothing_else() -> None:
+    """It comes last in what is sealed: no part of it can be taken for another's."""
+    minted = tokens().mint(ADA, "a", "b", "c\0d", "e", NOW)
+    assert tokens().verify(minted, "a", "b", "c\0d", "e", NOW) == ADA
+    for other in (("a", "b", "c", "e"), ("a", "b", "d", "e"), ("a", "b", "d", "e\0c")):
+        assert refused(minted, *other)
 
 
 def test_the_lifetime_is_bounded() -> None:
