@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from switchgear.accounts.settings import AccountsSettings
+from switchgear.accounts.surface import Ended as EndedSessions
 from switchgear.accounts.vault import Vault
 from switchgear.identity.keys import jwks
 from switchgear.identity.passwords import Passwords
@@ -28,6 +29,8 @@ from switchgear.ports.tables import Tables, Transaction
 __all__ = ["Desk", "Session"]
 
 _RACES: Final = 4  # refreshes of one family at once that are sorted out before giving up
+_PAGE: Final = 2000  # sessions told of at once
+_SKEW: Final = 120.0  # seconds by which the clock of a gateway may be behind ours
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -59,6 +62,12 @@ class _Owned(msgspec.Struct):
     def family(self) -> Family:
         """Return the row as the decision knows it."""
         return Family(self.id, self.generation, self.rotated, self.ends, self.graced, self.revoked)
+
+
+class _Over(msgspec.Struct):
+    id: str
+    rotated: float
+    ended: float
 
 
 class Desk:
@@ -173,6 +182,29 @@ class Desk:
                 raise _over(refused)
             return self._session(owned.account_id, owned.scopes, decision.family)
         raise Fault(Code.ABORTED, "the session is refreshed by too many at once")
+
+    async def ended(self, since: float, after: str, deadline: float) -> EndedSessions:
+        """Tell which sessions were ended after `since`, and after the one of the id `after` then.
+
+        Only those of which there may be access tokens. `since` is an instant of the database, as
+        told with an earlier page.
+        """
+        last = self._families.grace + self._settings.access_lifetime
+        async with self._tables.transaction(deadline) as tx:
+            rows = await tx.fetch_all(
+                _Over,
+                "select id, rotated, ended from family"
+                " where ended is not null and (ended, id) > ($1, $2) and rotated > $3"
+                " order by ended, id limit $4",
+                since,
+                after,
+                self._wall() - last - _SKEW,
+                _PAGE,
+            )
+        if rows:
+            since, after = rows[-1].ended, rows[-1].id
+        told = [(row.id, row.rotated + last) for row in rows]
+        return EndedSessions(told, since, after, full=len(rows) == _PAGE)
 
     def _session(self, account: UUID, scopes: list[str], family: Family) -> Session:
         granted = frozenset(scopes)

@@ -1,4 +1,4 @@
-"""The HTTP face of accounts: four endpoints, declared like any app's."""
+"""The HTTP face of accounts: its endpoints, declared like any app's."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from switchgear.accounts.desk import Desk
-from switchgear.accounts.surface import KEYS, REFRESH, REGISTER, SIGN_IN, Face
+from switchgear.accounts.surface import ENDED, KEYS, REFRESH, REGISTER, SIGN_IN, Ended, Face
 from switchgear.binding.email import Email
 from switchgear.http.headers import Headers
 from switchgear.http.message import JSON, Request, Response, json_response
@@ -50,6 +50,7 @@ def endpoints() -> list[Endpoint]:
         _endpoint(SIGN_IN, sign_in),
         _endpoint(REFRESH, refresh),
         _endpoint(KEYS, keys),
+        _endpoint(ENDED, ended),
     ]
 
 
@@ -80,3 +81,13 @@ async def refresh(held: Refresh, desk: Desk, call: Call[Request]) -> Response:
 async def keys(desk: Desk) -> Response:
     """Publish the keys that verify access tokens (RFC 7517)."""
     return Response(200, _PUBLIC, desk.keys)
+
+
+async def ended(
+    desk: Desk,
+    call: Call[Request],
+    since: float = 0.0,
+    after: Annotated[str, Meta(max_length=64)] = "",
+) -> Ended:
+    """Tell gateways which sessions have ended before their time."""
+    return await desk.ended(since, after, call.deadline)

@@ -1,8 +1,10 @@
-"""The surface of accounts: its four routes, as the service answers them and gateways send there."""
+"""The surface of accounts: its routes, as the service answers them and gateways send there."""
 
 from typing import Final, NamedTuple
 
-__all__ = ["KEYS", "REFRESH", "REGISTER", "SIGN_IN", "SURFACE", "Face"]
+import msgspec
+
+__all__ = ["ENDED", "KEYS", "REFRESH", "REGISTER", "SIGN_IN", "SURFACE", "Ended", "Face"]
 
 
 class Face(NamedTuple):
@@ -19,5 +21,21 @@ REGISTER: Final = Face("POST", "/accounts", deadline=5.0)
 SIGN_IN: Final = Face("POST", "/tokens", deadline=5.0)
 REFRESH: Final = Face("POST", "/tokens/refresh")
 KEYS: Final = Face("GET", "/.well-known/jwks.json", credentials=False)
+# For gateways alone: no client's request leads there.
+ENDED: Final = Face("GET", "/sessions/ended", deadline=1.8, credentials=False)
 
 SURFACE: Final = (REGISTER, SIGN_IN, REFRESH, KEYS)
+"""What clients reach."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A page of the sessions that were ended before their time, oldest first.
+
+    Each with the wall-clock instant up to which there are access tokens of it. `since` and `after`
+    ask for the next page; the last one is not `full`.
+    """
+
+    sessions: list[tuple[str, float]]
+    since: float
+    after: str
+    full: bool

@@ -3,23 +3,25 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from switchgear.accounts.surface import ENDED as ENDED_FACE
 from switchgear.accounts.surface import KEYS as KEYS_FACE
-from switchgear.accounts.surface import SURFACE
+from switchgear.accounts.surface import SURFACE, Face
 from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError
 from switchgear.gateway.table import RouteEntry
 from switchgear.policy.route import Route, Router
 from switchgear.services.endpoint import Endpoint, Mount
 
-__all__ = ["ACCOUNTS", "HEALTH", "KEYS", "SERVICE", "app_of", "is_native", "routes_of"]
+__all__ = ["ACCOUNTS", "ENDED", "HEALTH", "KEYS", "SERVICE", "app_of", "is_native", "routes_of"]
 
 SERVICE: Final = "service"
 ACCOUNTS: Final = "accounts"
 HEALTH: Final = ("/health/live", "/health/ready")
 """What every gateway answers itself."""
 
-_OF_ACCOUNTS: Final = {
-    face: RouteEntry(
+
+def _of_accounts(face: Face) -> RouteEntry:
+    return RouteEntry(
         face.method,
         face.path,
         ACCOUNTS,
@@ -27,10 +29,13 @@ _OF_ACCOUNTS: Final = {
         deadline=face.deadline,
         sign_in=face.credentials,
     )
-    for face in SURFACE
-}
+
+
+_OF_ACCOUNTS: Final = {face: _of_accounts(face) for face in SURFACE}
 KEYS: Final = _OF_ACCOUNTS[KEYS_FACE]
 """Where gateways, too, get the keys: one route, so that what is learnt of it is learnt once."""
+ENDED: Final = _of_accounts(ENDED_FACE)
+"""Where gateways alone ask which sessions have ended: it is in no table of routes."""
 
 _DESCRIPTION: Final = RouteEntry("GET", "/openapi.json", SERVICE, public=True)
 

@@ -42,6 +42,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     token_cache: int = 10_000
     leeway: float = 10.0  # seconds of clock difference tolerated in tokens
     keys_every: float = 30.0  # how often the keys are asked for, so that a withdrawn one ends
+    ended_every: float = 2.0  # how often it is asked which sessions have ended before their time
 
     def __post_init__(self) -> None:
         networks(self.trusted_proxies)
@@ -49,5 +50,5 @@ class GatewaySettings(msgspec.Struct, frozen=True):
         ranges.between(self, "leeway", 0, 120)
         for count in ("table", "endpoint_permits", "token_cache"):
             ranges.at_least(self, count, 1)
-        for duration in ("attempt_timeout", "keys_every"):
+        for duration in ("attempt_timeout", "keys_every", "ended_every"):
             ranges.above(self, duration, 0)

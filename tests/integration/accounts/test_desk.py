@@ -15,6 +15,7 @@ import switchgear.accounts
 from switchgear.accounts.desk import Desk, Session
 from switchgear.accounts.endpoints import endpoints
 from switchgear.accounts.settings import AccountsSettings
+from switchgear.accounts.surface import Ended
 from switchgear.accounts.vault import open_vault
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.migrations import migrate
@@ -77,6 +78,10 @@ class House:
     async def count(self, sql: str) -> int:
         async with self.tables.transaction(self.soon) as tx:
             return await tx.fetch_one(int, sql)
+
+    async def write(self, sql: str) -> None:
+        async with self.tables.transaction(self.soon) as tx:
+            await tx.execute(sql)
 
     async def verified(self, session: Session) -> Verified:
         async def fetch() -> bytes:
@@ -390,3 +395,32 @@ async def test_nobody_else_can_read_accounts(roles: Roles) -> None:
                 assert raised.value.code is Code.PERMISSION_DENIED
         finally:
             await tables.close()
+
+
+async def test_gateways_are_told_what_has_ended_whoever_ended_it(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchgear.accounts.desk._PAGE", 2)
+    settings = msgspec.structs.replace(SETTINGS, refresh_grace=0.0)
+    async with house(roles, settings) as told:
+        await told.register("ada@example.org")
+        held = [await told.sign_in("ada@example.org") for _ in range(4)]
+        names = [(await told.verified(session)).session for session in held]
+        nothing = await told.desk.ended(0.0, "", told.soon)
+        assert (nothing.sessions, nothing.full) == ([], False)
+        await told.refresh(held[0].refresh_token)
+        await refused(told.refresh(held[0].refresh_token))
+        await told.write(f"update family set revoked = true where id in {tuple(names[1:3])}")
+        asked = f"/sessions/ended?since=0.0&after={nothing.after}"
+        first = msgspec.json.decode((await told.ask("GET", asked)).body, type=Ended)
+        assert first.full
+        last = await told.desk.ended(first.since, first.after, told.soon)
+        assert not last.full
+        over = dict(first.sessions + last.sessions)
+        assert next(iter(over)) == names[0]
+        assert set(over) == set(names[:3])
+        assert all(told.wall() < until <= told.wall() + 600 for until in over.values())
+        again = await told.desk.ended(last.since, last.after, told.soon)
+        assert (again.sessions, again.since, again.after) == ([], last.since, last.after)
+        told.late = 600 + 121  # no token of them is left
+        assert (await told.desk.ended(0.0, "", told.soon)).sessions == []

@@ -14,6 +14,7 @@ import switchgear.accounts
 from switchgear import App, Call, Code, Fault, Principal, Request, Response
 from switchgear.accounts.settings import AccountsSettings
 from switchgear.assembly.bodies.trust import trusting
+from switchgear.assembly.routes import ENDED, KEYS
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.migrations import migrate
 from switchgear.engines.postgres.queue import install
@@ -29,7 +30,9 @@ from tests.support.postgres import run
 pytestmark = pytest.mark.timeout(60)
 
 CHEAP = AccountsSettings(
-    default_scopes=("read",), passwords=PasswordSettings(rounds=1, memory_kib=64, queue=64)
+    default_scopes=("read",),
+    passwords=PasswordSettings(rounds=1, memory_kib=64, queue=64),
+    refresh_grace=0.0,
 )
 WHO = {"email": "ada@example.org", "password": "correct horse battery"}
 
@@ -80,12 +83,16 @@ async def get(stand: Stand, target: str, token: str = "") -> Answer:
     return found
 
 
-async def sign_in(stand: Stand) -> str:
+async def session(stand: Stand) -> dict[str, str]:
     assert (await post(stand, "/accounts", WHO)).status == 202
     found = await post(stand, "/tokens", WHO)
     assert (found.status, found.headers["cache-control"]) == (201, "no-store")
-    token: str = json.loads(found.body)["access_token"]
-    return token
+    held: dict[str, str] = json.loads(found.body)
+    return held
+
+
+async def sign_in(stand: Stand) -> str:
+    return (await session(stand))["access_token"]
 
 
 def forged(issuer: str = "switchgear") -> str:
@@ -145,13 +152,38 @@ async def test_a_withdrawn_key_is_believed_no_more(tmp_path: Path, roles: Roles)
         assert (await get(stand, "/mine", await sign_in(stand))).status == 200
 
 
+async def test_a_session_that_was_copied_ends_at_every_gateway_within_seconds(
+    tmp_path: Path, roles: Roles
+) -> None:
+    async with house(tmp_path, roles) as stand:
+        copied, other = await session(stand), await session(stand)
+        spent = {"refresh_token": copied["refresh_token"]}
+        renewed = await post(stand, "/tokens/refresh", spent)
+        tokens = copied["access_token"], json.loads(renewed.body)["access_token"]
+        for token in (*tokens, other["access_token"]):
+            assert (await get(stand, "/mine", token)).status == 200
+        assert (await post(stand, "/tokens/refresh", spent)).status == 401  # by a thief, or not
+        async with asyncio.timeout(5):
+            while {(await get(stand, "/mine", token)).status for token in tokens} != {401}:
+                await asyncio.sleep(0.1)
+        assert (await get(stand, "/mine", other["access_token"])).status == 200
+        assert (await get(stand, ENDED.path)).status == 404  # which is for gateways
+        await stand.start("gateway", 2)  # one that was not there when it ended
+        await stand.running[2].drain()
+        async with asyncio.timeout(5):
+            while {(await get(stand, "/mine", token)).status for token in tokens} != {401}:
+                await asyncio.sleep(0.1)
+        assert (await get(stand, "/mine", other["access_token"])).status == 200
+
+
 async def test_many_unknown_keys_cost_accounts_one_question(tmp_path: Path, roles: Roles) -> None:
     async with house(tmp_path, roles) as stand:
-        served = stand.running[0].context.requests
-        before = served()
         found = await asyncio.gather(*(get(stand, "/mine", forged()) for _ in range(20)))
         assert {one.status for one in found} == {401}
-        assert served() - before == 1
+        told = stand.running[0].context.registry.snapshot()
+        (requests,) = [one for one in told if one.name == "http_requests_total"]
+        asked = [one.value for one in requests.series if KEYS.name in one.labels]
+        assert asked == [1]
 
 
 @pytest.mark.parametrize(

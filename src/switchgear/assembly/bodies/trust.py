@@ -2,37 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
+from switchgear.assembly.bodies.asking import asking
+from switchgear.assembly.bodies.ended import EndedSessions
 from switchgear.assembly.bodies.web import internal_tokens
 from switchgear.assembly.roles import RoleContext
-from switchgear.assembly.routes import ACCOUNTS, KEYS
-from switchgear.core.clock import FINE
+from switchgear.assembly.routes import ENDED, KEYS
 from switchgear.gateway.onward import Trust
-from switchgear.gateway.passage import NOBODY
 from switchgear.gateway.upstream import Upstream
-from switchgear.http.headers import Headers
-from switchgear.http.message import Request
-from switchgear.identity.internal import InternalTokens, minting
+from switchgear.identity.internal import minting
 from switchgear.identity.jwks import KeySet
+from switchgear.identity.revocations import Revocations
 from switchgear.identity.tokens import TokenSettings, Verified, Verifier, recalling
-from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["trusting"]
-
-_KEYS_WITHIN: Final = 1.8  # seconds: before the key set's own patience ends
-_KEYS_BYTES: Final = 64 << 10
 
 
 @asynccontextmanager
 async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIterator[Trust]:
     """Build what proves callers to the gateway and the gateway to services.
 
-    While it is entered, the keys are asked for regularly. Without accounts (a mounted application
-    signs its own users in) no token is ours to believe.
+    While it is entered, the keys and the sessions that have ended are asked for regularly. Without
+    accounts (a mounted application signs its own users in) no token is ours to believe.
     """
     tokens = internal_tokens(context)
     mint = minting(tokens, time.time)
@@ -40,7 +34,15 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
         yield Trust(lambda _: None, _nobody, mint)
         return
     settings = context.settings
-    keys = KeySet(_fetching(accounts, tokens))
+    ask = asking(accounts, KEYS, tokens, "keys")
+    keys = KeySet(lambda: ask(""))
+    revocations = Revocations()
+    ended = EndedSessions(
+        asking(accounts, ENDED, tokens, "ended"),
+        revocations,
+        context.log,
+        settings.gateway.leeway,
+    )
     verifier = Verifier(
         keys,
         TokenSettings(
@@ -49,17 +51,22 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
             leeway=settings.gateway.leeway,
             memory=settings.gateway.token_cache,
         ),
+        revocations,
     )
 
     async def authenticate(token: str) -> Verified:
         return await verifier.inspect(token, time.time())
 
-    refreshing = asyncio.create_task(_refreshed(context, keys))
+    tasks = [
+        asyncio.create_task(_refreshed(context, keys)),
+        asyncio.create_task(ended.follow(settings.gateway.ended_every)),
+    ]
     try:
         yield Trust(recalling(verifier, time.time), authenticate, mint)
     finally:
-        refreshing.cancel()
-        await asyncio.gather(refreshing, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await keys.close()
 
 
@@ -75,19 +82,3 @@ async def _refreshed(context: RoleContext, keys: KeySet) -> None:
             await keys.refresh()
         except Fault as fault:  # those that are known go on serving
             context.log.warning("the keys were not refreshed", detail=fault.detail)
-
-
-def _fetching(accounts: Upstream, tokens: InternalTokens) -> Callable[[], Awaitable[bytes]]:
-    lane = accounts.lane(KEYS)
-
-    async def fetch() -> bytes:
-        token = tokens.mint(NOBODY, ACCOUNTS, KEYS.method, KEYS.path, "keys", time.time())
-        headers = Headers({"x-request-id": "keys", "switchgear-token": token})
-        request = Request.of(KEYS.method, KEYS.path, headers=headers)
-        answer = await lane.run(Call(request, FINE() + _KEYS_WITHIN, repeatable=True))
-        body = await answer.read(_KEYS_BYTES)
-        if answer.status != 200:
-            raise Fault(Code.UNAVAILABLE, f"accounts answered {answer.status} for its keys")
-        return body
-
-    return fetch
