@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from switchgear.accounts.desk import Desk
+from switchgear.accounts.settings import PASSWORD_CHARS
 from switchgear.accounts.surface import ENDED, KEYS, REFRESH, REGISTER, SIGN_IN, Ended, Face
 from switchgear.binding.email import Email
 from switchgear.http.headers import Headers
@@ -20,7 +21,7 @@ _SECRET: Final = Headers({"cache-control": "no-store"})
 # A client may keep the keys for as long as a withdrawn one may still be believed elsewhere.
 _PUBLIC: Final = JSON.also({"cache-control": "public, max-age=60"})
 
-Password = Annotated[str, Meta(min_length=1, max_length=256)]
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS)]
 
 
 class Credentials(Struct):

@@ -1,10 +1,19 @@
 """The figures of accounts, each with its default."""
 
+import re
+from typing import Final
+
 import msgspec
 
+from switchgear.identity.claims import SCOPE_CHARS, TokenSettings
 from switchgear.identity.passwords import PasswordSettings
+from switchgear.policy import ranges
 
-__all__ = ["AccountsSettings"]
+__all__ = ["PASSWORD_CHARS", "AccountsSettings"]
+
+PASSWORD_CHARS: Final = 256
+_NAME_CHARS: Final = 200  # a gateway reads no token without end
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
 class AccountsSettings(msgspec.Struct, frozen=True):
@@ -22,3 +31,22 @@ class AccountsSettings(msgspec.Struct, frozen=True):
     refresh_grace: float = 10.0  # a lost answer may be asked for again, once
     password_least: int = 10  # characters
     passwords: PasswordSettings = PasswordSettings()
+
+    def __post_init__(self) -> None:
+        """Refuse what would be found out only by whoever signs in."""
+        for name in ("issuer", "audience"):
+            if not 0 < len(getattr(self, name)) <= _NAME_CHARS:
+                raise ValueError(ranges.words(self, name, f"1 to {_NAME_CHARS} characters"))
+        ranges.between(
+            self, "access_lifetime", 1, TokenSettings(self.issuer, self.audience).longest
+        )
+        ranges.above(self, "refresh_idle", 0)
+        ranges.above(self, "refresh_whole", 0)
+        ranges.between(self, "refresh_grace", 0, 60)
+        ranges.between(self, "password_least", 1, PASSWORD_CHARS)
+        wrong = next((one for one in self.default_scopes if not _SCOPE.fullmatch(one)), None)
+        if wrong is not None:
+            right = "names without blanks, quotes and backslashes"
+            raise ValueError(ranges.words(self, "default_scopes", right))
+        if len(" ".join(self.default_scopes)) > SCOPE_CHARS:
+            raise ValueError(f"default_scopes are longer than {SCOPE_CHARS} characters in all")

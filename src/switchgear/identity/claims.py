@@ -1,6 +1,6 @@
 """What access tokens say, and for whom they are made."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -8,7 +8,10 @@ from msgspec import Meta
 from switchgear.identity.internal import Vouched
 from switchgear.policy.call import Principal
 
-__all__ = ["Claims", "TokenSettings", "Verified"]
+__all__ = ["SCOPE_CHARS", "Claims", "TokenSettings", "Verified"]
+
+SCOPE_CHARS: Final = 2048
+"""Of all the scopes of one token, as they are written, with the blanks between them."""
 
 _Instant = Annotated[float, Meta(ge=0, le=2**53)]
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -36,7 +39,7 @@ class Claims(msgspec.Struct):
     iat: _Instant
     nbf: _Instant = 0.0
     jti: str = ""
-    scope: Annotated[str, Meta(max_length=2048)] = ""
+    scope: Annotated[str, Meta(max_length=SCOPE_CHARS)] = ""
     tenant: Annotated[str, Meta(max_length=255)] = ""
     sid: Annotated[str, Meta(max_length=255)] = ""
 
