@@ -24,7 +24,7 @@ from switchgear.identity.keys import SigningKey
 from switchgear.identity.passwords import PasswordSettings
 from switchgear.identity.tokens import Minter, TokenSettings
 from tests.integration.http.harness import Answer, ask
-from tests.support.bodies import Stand, quick, standing
+from tests.support.bodies import Role, Stand, quick, standing
 from tests.support.postgres import run
 
 pytestmark = pytest.mark.timeout(60)
@@ -55,11 +55,15 @@ def community() -> App:
     return app
 
 
-@asynccontextmanager
-async def house(folder: Path, roles: Roles, **gateway: Any) -> AsyncIterator[Stand]:
+async def prepare(roles: Roles) -> None:
     await install(roles.owner)
     migrations = Path(switchgear.accounts.__file__).with_name("migrations")
     await migrate(roles.accounts, migrations, "accounts", ledger="accounts.migrations_applied")
+
+
+@asynccontextmanager
+async def house(folder: Path, roles: Roles, **gateway: Any) -> AsyncIterator[Stand]:
+    await prepare(roles)
     settings = quick(accounts=CHEAP, gateway=GatewaySettings(**gateway))
     names = ("accounts", "service", "gateway")
     async with standing(folder, community(), *names, settings=settings, roles=roles) as stand:
@@ -93,6 +97,13 @@ async def session(stand: Stand) -> dict[str, str]:
 
 async def sign_in(stand: Stand) -> str:
     return (await session(stand))["access_token"]
+
+
+def asked_for_keys(accounts: Role) -> float:
+    """Count how often a process of accounts has published its keys."""
+    told = accounts.context.registry.snapshot()
+    (requests,) = [one for one in told if one.name == "http_requests_total"]
+    return sum(one.value for one in requests.series if KEYS.name in one.labels)
 
 
 def forged(issuer: str = "switchgear") -> str:
@@ -180,10 +191,24 @@ async def test_many_unknown_keys_cost_accounts_one_question(tmp_path: Path, role
     async with house(tmp_path, roles) as stand:
         found = await asyncio.gather(*(get(stand, "/mine", forged()) for _ in range(20)))
         assert {one.status for one in found} == {401}
-        told = stand.running[0].context.registry.snapshot()
-        (requests,) = [one for one in told if one.name == "http_requests_total"]
-        asked = [one.value for one in requests.series if KEYS.name in one.labels]
-        assert asked == [1]
+        assert asked_for_keys(stand.running[0]) == 1
+
+
+async def test_the_keys_are_known_before_the_first_token_comes(
+    tmp_path: Path, roles: Roles
+) -> None:
+    """Asked for by the first token they may be missing for 5 s: accounts are slower to start."""
+    settings = quick(accounts=CHEAP, gateway=GatewaySettings(keys_every=600.0))
+    names = ("service", "gateway")
+    await prepare(roles)
+    async with standing(tmp_path, community(), *names, settings=settings, roles=roles) as stand:
+        assert (await get(stand, "/mine", forged())).status == 503
+        told = await stand.start("accounts")
+        async with asyncio.timeout(10):
+            while not asked_for_keys(told):
+                await asyncio.sleep(0.05)
+        assert (await get(stand, "/mine", await sign_in(stand))).status == 200
+        assert asked_for_keys(told) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from switchgear.assembly.bodies.asking import asking
 from switchgear.assembly.bodies.ended import EndedSessions
@@ -19,6 +20,8 @@ from switchgear.identity.tokens import TokenSettings, Verified, Verifier, recall
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["trusting"]
+
+_SOON: Final = 0.5  # seconds until the keys are asked for again while there are none
 
 
 @asynccontextmanager
@@ -75,10 +78,19 @@ async def _nobody(token: str) -> Verified:
 
 
 async def _refreshed(context: RoleContext, keys: KeySet) -> None:
-    """Ask for the keys again and again, so that tokens of a withdrawn one end."""
+    """Ask for the keys again and again, so that tokens of a withdrawn one end.
+
+    Often until there are any: accounts are slower to start than we are, and what a token asks for
+    too early is not asked for again within a while.
+    """
+    every = context.settings.gateway.keys_every
+    known = told = False
     while True:
-        await asyncio.sleep(context.settings.gateway.keys_every)
         try:
             await keys.refresh()
+            known = True
         except Fault as fault:  # those that are known go on serving
-            context.log.warning("the keys were not refreshed", detail=fault.detail)
+            if known or not told:
+                context.log.warning("the keys were not refreshed", detail=fault.detail)
+            told = True
+        await asyncio.sleep(every if known else min(every, _SOON))
