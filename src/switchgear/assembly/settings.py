@@ -5,7 +5,7 @@ system with an embedded database and every protection on.
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -16,6 +16,8 @@ from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.telemetry.settings import LogSettings
 
 __all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
+
+_KEY_CHARS: Final = 32
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=256)]
@@ -56,9 +58,24 @@ class Database(msgspec.Struct, frozen=True):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """What processes that no common supervisor started share: the key of internal tokens."""
+    """What processes that no common supervisor started share: the key of internal tokens.
+
+    The passwords of the database's roles come of it, too, so it is no word: `openssl rand -hex 32`.
+    """
 
     internal_key: Secret | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the key itself; where it is missing is told of the secret."""
+        try:
+            key = "" if self.internal_key is None else self.internal_key.reveal()
+        except ValueError:
+            return
+        if key and len(key) < _KEY_CHARS:
+            yield (
+                f"internal_key has {len(key)} characters, where {_KEY_CHARS} random ones would be "
+                "right: whoever guesses it is every user"
+            )
 
 
 class Supervision(msgspec.Struct, frozen=True):

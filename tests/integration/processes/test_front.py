@@ -163,7 +163,7 @@ def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(
 ) -> None:
     system = start(
         "run", "gateway", "app", "--set=trust.internal_key.env=KEY",
-        "--set=peers.service=tcp:10.0.0.7:81,tcp:10.0.0.8:81", KEY="correct horse",
+        "--set=peers.service=tcp:10.0.0.7:81,tcp:10.0.0.8:81", KEY="0123456789abcdef" * 2,
     )  # fmt: skip
     host, port = str(system.wait("ready")["address"]).removeprefix("tcp:").split(":")
     system.url = f"http://{host}:{port}"

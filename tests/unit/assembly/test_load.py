@@ -282,6 +282,20 @@ def test_validation_finds_contradictions(pair: Pair, said: str) -> None:
     assert said in complaint(validate, flagged(Settings, pair))
 
 
+@pytest.mark.parametrize("size", [1, 31, 32])
+def test_validation_finds_a_key_that_can_be_guessed(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "k" * size)
+    given = flagged(Settings, ("trust.internal_key.env", "KEY"))
+    if size == 32:
+        assert validate(given) is given
+    else:
+        said = complaint(validate, given)
+        assert f"trust: internal_key has {size} characters, where 32 random ones" in said
+        assert "kk" not in said
+
+
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     assert complaint(file_layer, tmp_path / "none.toml") == (
         f"cannot read {tmp_path}/none.toml: No such file or directory"
