@@ -62,6 +62,7 @@ _BY_HAND: Final = "tests/property/test_express_parts.py"
 ALSO: Final[dict[str, tuple[str, ...]]] = {
     "balance": (_BY_HAND,),
     "bucket": (_BY_HAND,),
+    "bulkhead": ("tests/unit/policy/test_reserve.py", "tests/property/test_reserve_model.py"),
     "codec": ("tests/property/test_fault_codec.py",),
     "crossing": ("tests/unit/policy/test_foreign.py",),
     "route": (_BY_HAND,),

@@ -28,7 +28,7 @@ from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.gate import Gate
 
-__all__ = ["FIRST", "Limits", "Trust", "Web", "key_of", "onward", "owned"]
+__all__ = ["FIRST", "Limits", "Trust", "Web", "client_of", "key_of", "onward", "owned"]
 
 Web = Handler[Request, Response]
 
@@ -103,6 +103,11 @@ def _authenticated(route: str, trust: Trust) -> Layer:
 def key_of(route: str, who: Principal) -> str:
     """Return by what the limits count a principal: on each route alone."""
     return f"{route}\0{who.tenant}\0{who.subject}"  # which no two others come to
+
+
+def client_of(key: str) -> str:
+    """Return whom a call is for by its key, whatever the route: a principal, or an address."""
+    return key.partition("\0")[2] or key
 
 
 def _authorised(scope: str) -> Layer:

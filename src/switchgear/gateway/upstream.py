@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.observe import Observer
 from switchgear.gateway.lane import Lane, Shared
+from switchgear.gateway.onward import client_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.handshake import check_chosen
@@ -17,8 +18,13 @@ from switchgear.policy.budget import RetryBudget
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
+from switchgear.policy.reserve import Reserve
 
 __all__ = ["Connector", "Member", "Pool", "Upstream"]
+
+# The share of the places at one process that no client alone can take, by sending or reading as
+# slowly as he may on as many connections as he may have.
+_RESERVE: Final = 0.25
 
 
 class Pool(Protocol):
@@ -50,7 +56,12 @@ class _Process:
         self.pool = pool
         self._unseal = unseal
         self.routable = member.routable
-        self.bulkhead = Bulkhead(member.name, BulkheadSettings(permits=permits, queue=permits))
+        kept = int(_RESERVE * permits)
+        self.bulkhead = Bulkhead(
+            member.name,
+            BulkheadSettings(permits=permits, queue=permits),
+            reserve=Reserve(kept, client_of) if kept else None,
+        )
 
     def is_still(self, member: Member) -> bool:
         """Say whether `member` is this very process, not one that was started in its place."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import Ask, Permit, Refused, Waiting
+from switchgear.policy.reserve import Reserve
 from switchgear.policy.settings import BulkheadSettings
 from switchgear.policy.verdict import Verdict
 
@@ -33,6 +34,10 @@ class Bulkhead:
     The sleeper arms its own alarm at `Waiting.until` and then calls `abandon`, which writes the
     refusal into `answer`.
 
+    Where it is given a `reserve`, that many of the permits are in it, and the same share of the
+    queue is not for who has had his part: one client of many cannot take all there is, however long
+    he keeps what he has. It is for calls that have a key.
+
     `entered` counts the places that were taken so far, `most` how many may have been: it starts
     with the permits, and every place that is given back adds to it. So what is free is the one
     without the other. While nobody is `queued`, nobody need ask: to enter comes to adding one to
@@ -44,12 +49,22 @@ class Bulkhead:
     kind: Final = "bulkhead"
     bounds: Final = True  # a place is taken until the work has really ended
 
-    def __init__(self, name: str, settings: BulkheadSettings = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: BulkheadSettings = _DEFAULTS,
+        *,
+        reserve: Reserve | None = None,
+    ) -> None:
         self.name = name
         self._settings = settings
-        # The express way: see above.
+        self._reserve = reserve
+        kept = 0 if reserve is None else reserve.free
+        self._heaviest = settings.permits - kept
+        self._last = settings.queue * kept // settings.permits  # places of the queue
+        # The express way, which does not lead into the reserve: see above.
         self.entered = 0
-        self.most = settings.permits
+        self.most = self._heaviest
         self.queued = 0
         self.overrun = 0
         self._doubled = 0  # of the places entered, those that one permit took beside its first
@@ -63,7 +78,7 @@ class Bulkhead:
     def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
         """Let one call in, give it a place in the queue, or refuse it because both are full."""
         weight = ask.weight
-        if self.queued or not 0 < weight <= self.free:
+        if self.queued or not 0 < weight <= self.most - self.entered:
             return self._admit_when_full(ask, now)
         return self._grant(ask, now)
 
@@ -85,7 +100,8 @@ class Bulkhead:
             how = "settled twice" if permit.spent else "never given out by it"
             raise RuntimeError(f"a permit of bulkhead '{self.name}' was {how}") from None
         permit.spent = True
-        self.most += permit.weight
+        if self._reserve is None or not self._reserve.give(permit):
+            self.most += permit.weight
         return self._serve(now) if self.queued else ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:
@@ -117,7 +133,8 @@ class Bulkhead:
     @property
     def free(self) -> int:
         """How many places are free, whoever waits for them."""
-        return self.most - self.entered
+        free = self.most - self.entered
+        return free if self._reserve is None else free + self._reserve.free
 
     @property
     def out(self) -> int:
@@ -152,11 +169,14 @@ class Bulkhead:
         settings = self._settings
         self._seen = now
         self._line(ask)
-        if ask.weight > settings.permits:
-            return self._refuse(f"a weight of {ask.weight} never fits {settings.permits} permits")
-        if ask.weight <= self.free and not any(self._lines[ask.priority :]):
-            return self._grant(ask, now)  # what waits is heavier, and less urgent
-        if self.queued >= settings.queue:
+        if ask.weight > self._heaviest:
+            return self._refuse(f"a weight of {ask.weight} never fits {self._heaviest} permits")
+        if self._fits(ask) and self._is_first(ask):
+            return self._grant(ask, now)
+        places = settings.queue
+        if self._reserve is not None and not self._reserve.is_due(ask):
+            places -= self._last
+        if self.queued >= places:
             return self._refuse("is full")
         if ask.deadline <= now:
             return self._refuse("is full, and the deadline is past", Refusal.HURRIED)
@@ -169,18 +189,48 @@ class Bulkhead:
         self.queued += 1
         return waiting
 
+    def _fits(self, ask: Ask) -> bool:
+        """Say whether there is room for an ask, in the reserve or before it."""
+        reserve = self._reserve
+        if ask.weight <= self.most - self.entered:
+            return True
+        return reserve is not None and ask.weight <= reserve.free and reserve.is_due(ask)
+
+    def _is_first(self, ask: Ask) -> bool:
+        """Say whether nobody waits who goes first: what does not fit may be less urgent."""
+        ahead, reserve = self._lines[ask.priority :], self._reserve
+        if reserve is None or ask.weight <= self.most - self.entered:
+            return not any(ahead)
+        return not any(reserve.is_due(waiting.ask) for line in ahead for waiting in line)
+
+    def _next(self) -> Waiting | None:
+        """Return the first in line; where only the reserve has room, of those who may go there."""
+        reserve = self._reserve
+        if reserve is None or self.entered < self.most:
+            return next(iter(next(line for line in reversed(self._lines) if line)))
+        spent: set[tuple[str, int]] = set()  # one who has had his part may wait many times
+        for line in reversed(self._lines):
+            for waiting in line:
+                asked = (waiting.ask.key, waiting.ask.weight)
+                if asked not in spent:
+                    if reserve.is_due(waiting.ask):
+                        return waiting
+                    spent.add(asked)
+        return None
+
     def _serve(self, now: float) -> tuple[Waiting, ...]:
         """Answer waiters while there is room: first in line first, the aged with a refusal."""
         answered = []
         while self.queued:
-            line = next(line for line in reversed(self._lines) if line)
-            waiting = next(iter(line))
+            waiting = self._next()
+            if waiting is None:
+                break
             if now >= waiting.until:
                 self._expire(waiting, now)
             elif self._should_hurry(waiting, now):
                 self._hurried += 1
                 self._dismiss(waiting, f"bulkhead '{self.name}' has a standing queue")
-            elif waiting.ask.weight <= self.free:
+            elif self._fits(waiting.ask):
                 self._leave(waiting)
                 waiting.answer = self._grant(waiting.ask, now)
             else:
@@ -199,9 +249,12 @@ class Bulkhead:
         return now - waiting.since > patience
 
     def _grant(self, ask: Ask, now: float) -> Permit:
+        permit = Permit(now, 0, ask.weight)
+        if self._reserve is not None and ask.weight > self.most - self.entered:
+            self._reserve.take(permit, ask)
+            self.most += ask.weight  # it takes no place of the others
         self.entered += ask.weight
         self._doubled += ask.weight - 1
-        permit = Permit(now, 0, ask.weight)
         self._out[permit] = ask.deadline
         return permit
 

@@ -331,6 +331,32 @@ async def test_who_sends_slowly_harms_nobody_else(tmp_path: Path) -> None:
         await idle(stand)
 
 
+async def test_who_sends_slowly_on_many_connections_leaves_room_for_others(tmp_path: Path) -> None:
+    """Each of his requests has a place at the process for as long as it is under way."""
+    settings = quick(
+        gateway=GatewaySettings(endpoint_permits=16, trusted_proxies=("127.0.0.1/32",))
+    )
+    async with standing(
+        tmp_path, community(Work()), "service", "gateway", settings=settings
+    ) as stand:
+        head = http("/notes", "POST", b"x" * 100_000, "X-Forwarded-For: 10.0.0.1")[:-99_999]
+        slow = [await Raw.to(stand.port) for _ in range(40)]
+        for one in slow:
+            await one.send(head)
+        async with asyncio.timeout(5):
+            while True:
+                (told,) = (await statistics(stand))["service"]["endpoints"].values()
+                if told["refused"]:
+                    break
+                await asyncio.sleep(0.01)
+        others = [get(stand, "/echo", f"X-Forwarded-For: 10.0.0.{last}") for last in (2, 3, 4)]
+        assert [found.status for found in await asyncio.gather(*others)] == [200] * 3
+        assert told["out"] == 13  # all that is before the reserve, and a place in that
+        for one in slow:
+            await one.close()
+        await idle(stand)
+
+
 async def test_a_route_may_take_what_its_deadline_says(tmp_path: Path) -> None:
     work = Work()
     async with standing(tmp_path, community(work), "service", "gateway") as stand:
