@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -475,6 +476,18 @@ async def test_a_websocket_speaks_through_the_gateway(tmp_path: Path) -> None:
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
         (line, *_) = [one for one in stand.logged("request") if one["route"] == "* /shop/*"]
         assert line["status"] == 101
+
+
+async def test_sessions_at_their_most_leave_descriptors_for_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each needs two, and none that a request onward would need."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4096, 4096))
+    async with standing(tmp_path, community(Work()), "gateway") as stand:
+        (line,) = stand.logged("fewer_connections")
+        onward = 3 * stand.settings.gateway.endpoint_permits
+        sessions = stand.settings.http.sessions
+        assert line["now"] + sessions + onward + 128 == 4096
 
 
 async def test_a_websocket_that_is_refused_is_an_ordinary_answer(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ async def gateway(context: RoleContext) -> None:
         door = _door(context, upstreams, shedder, trust)
         server = Server(
             door.handler,
-            seated(context, onward=settings.endpoint_permits * _endpoints(context)),
+            seated(context, onward=_onward(context)),
             drive=Drive.EAGER,
             intake=door.intake,
             run=door.run,
@@ -74,11 +74,15 @@ async def gateway(context: RoleContext) -> None:
             context.log.warning("requests were cut: the drain took too long")
 
 
-def _endpoints(context: RoleContext) -> int:
-    """Count the processes that this one may have connections to."""
+def _onward(context: RoleContext) -> int:
+    """Count the connections that this process may have to others: of calls, and of sessions.
+
+    A session has left the pool, and holds its connection for as long as its client likes.
+    """
     settings = context.settings
     ours = settings.processes.services + 1  # the accounts
-    return max(ours, sum(map(len, settings.peers.values())))
+    endpoints = max(ours, sum(map(len, settings.peers.values())))
+    return settings.gateway.endpoint_permits * endpoints + settings.http.sessions
 
 
 def _upstreams(context: RoleContext) -> dict[str, Upstream]:
