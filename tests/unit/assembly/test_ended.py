@@ -72,12 +72,18 @@ async def test_a_session_is_remembered_for_as_long_as_its_tokens_are_accepted() 
 
 async def test_whatever_fails_is_told_once_and_asked_again() -> None:
     failures = [Fault(Code.UNAVAILABLE, "away"), msgspec.ValidationError("no page"), KeyError("x")]
-    accounts = Accounts(*failures, page(("a", NOW + 1), since=1.0), failures[0])
+    heard = page(("a", NOW + 1), since=1.0)
+    accounts = Accounts(*failures, *failures, heard, *failures[:2], heard, *failures)
     ended, revocations, told = following(accounts)
-    for _ in failures:
+    for _ in failures * 2:
         await ended.look()
     assert told() == 1
     await ended.look()
     assert revocations.covers("a", NOW)
-    await ended.look()
+    for _ in range(3):  # as many as accounts that start anew may be away
+        await ended.look()
+    assert told() == 1
+    for _ in failures:
+        await ended.look()
     assert told() == 2
+    assert accounts.answers == []

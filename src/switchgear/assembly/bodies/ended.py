@@ -21,6 +21,7 @@ __all__ = ["EndedSessions"]
 
 # Seconds that are asked for once more: what was written earlier may have been committed later.
 _OVERLAP: Final = 60.0
+_SURE: Final = 3  # failed looks in a row until it is told: accounts are slower to start than we are
 
 
 class EndedSessions:
@@ -40,7 +41,7 @@ class EndedSessions:
         self._leeway = leeway
         self._wall = wall
         self._since = 0.0
-        self._deaf = False
+        self._failed = 0
 
     async def follow(self, every: float) -> None:
         """Look every so many seconds, for good."""
@@ -49,16 +50,16 @@ class EndedSessions:
             await asyncio.sleep(every)
 
     async def look(self) -> None:
-        """Ask what has ended since the last look; say once that there is no answer."""
+        """Ask what has ended since the last look; say once that there are no answers."""
         try:
             await self._read()
         except Exception as error:  # noqa: BLE001 - whatever failed, the next look must come
-            if not self._deaf:
+            self._failed += 1
+            if self._failed == _SURE:
                 told = error.detail if isinstance(error, Fault) else trace_of(error)
                 self._log.warning("ended sessions are not heard of", detail=told)
-            self._deaf = True
         else:
-            self._deaf = False
+            self._failed = 0
 
     async def _read(self) -> None:
         since, after = max(0.0, self._since - _OVERLAP), ""

@@ -22,6 +22,7 @@ from switchgear.policy.fault import Code, Effect, Fault
 __all__ = ["trusting"]
 
 _SOON: Final = 0.5  # seconds until the keys are asked for again while there are none
+_SURE: Final = 10  # times that they are asked for until it is told that there are none
 
 
 @asynccontextmanager
@@ -84,13 +85,13 @@ async def _refreshed(context: RoleContext, keys: KeySet) -> None:
     too early is not asked for again within a while.
     """
     every = context.settings.gateway.keys_every
-    known = told = False
+    known, failed = False, 0
     while True:
         try:
             await keys.refresh()
             known = True
         except Fault as fault:  # those that are known go on serving
-            if known or not told:
+            failed += 1
+            if known or failed == _SURE:
                 context.log.warning("the keys were not refreshed", detail=fault.detail)
-            told = True
         await asyncio.sleep(every if known else min(every, _SOON))
