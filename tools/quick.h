@@ -86,6 +86,24 @@ static inline PyObject *field_of(PyObject *object, PyObject *name, struct field_
 static inline PyObject *called(PyObject *it, PyObject *const *args, size_t count, PyObject *names)
 {
     PyTypeObject *type = Py_TYPE(it);
+    if (type == &PyCFunction_Type && names == NULL) { /* the commonest, without their preliminaries */
+        Py_ssize_t given = PyVectorcall_NARGS(count);
+        PyObject *self = PyCFunction_GET_SELF(it);
+        PyCFunction entry = PyCFunction_GET_FUNCTION(it);
+        switch (PyCFunction_GET_FLAGS(it)) {
+        case METH_NOARGS:
+            if (given == 0)
+                return entry(self, NULL);
+            break;
+        case METH_O:
+            if (given == 1)
+                return entry(self, args[0]);
+            break;
+        case METH_FASTCALL:
+            return ((PyObject * (*)(PyObject *, PyObject *const *, Py_ssize_t))(void (*)(void))entry)(
+                self, args, given);
+        }
+    }
     if (PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL)) {
         vectorcallfunc entry;
         memcpy(&entry, (char *)it + type->tp_vectorcall_offset, sizeof(entry));

@@ -1,4 +1,7 @@
-"""What is proxied to: nginx with a small and a large answer, on the CPU of the load."""
+"""What is proxied to: nginx with a small and a large answer, on the CPU of the load.
+
+It stands in for accounts, too: it has their keys, and knows of no session that has ended.
+"""
 
 import os
 from collections.abc import Sequence
@@ -33,6 +36,7 @@ http {
   %(http)s
 }
 """
+_NONE_ENDED: Final = '{"sessions":[],"since":0,"after":"","full":false}'
 _SERVER: Final = """
   open_file_cache max=8 inactive=600s;
   server {
@@ -40,6 +44,7 @@ _SERVER: Final = """
     location / { default_type application/json; return 200 '%s'; }
     location = /large { default_type application/octet-stream; alias {folder}/large; }
     location = /.well-known/jwks.json { default_type application/json; alias {folder}/jwks; }
+    location = /sessions/ended { default_type application/json; return 200 '%s'; }
   }
 """
 
@@ -58,7 +63,7 @@ def upstream(keys: str, addresses: Sequence[str] = ("127.0.0.1",)) -> Contender 
         return program
     listen = "\n    ".join(f"listen {address}:{{port}} backlog=4096;" for address in addresses)
     files = {
-        "nginx.conf": conf(_SERVER % (listen, SMALL)),
+        "nginx.conf": conf(_SERVER % (listen, SMALL, _NONE_ENDED)),
         "large": "x" * LARGE_BYTES,
         "jwks": keys,
     }

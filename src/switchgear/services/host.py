@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from math import inf
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -45,11 +45,17 @@ class Mounted(Protocol):
     def __call__(self, application: Callable[..., Any], prefix: str) -> Web: ...
 
 
-class _Way(NamedTuple):
+_Answer = Callable[[Call[Request], Mapping[str, str]], Coroutine[Any, Any, Response]]
+
+
+class _Way:
     """Where a route leads: `answer` takes the call and its path parameters, not decoded."""
 
-    name: str
-    answer: Callable[[Call[Request], Mapping[str, str]], Coroutine[Any, Any, Response]]
+    __slots__ = ("answer", "name")
+
+    def __init__(self, name: str, answer: _Answer) -> None:
+        self.name = name
+        self.answer = answer
 
 
 class Host:
