@@ -11,6 +11,9 @@ from switchgear.engines.postgres.transaction import Outbox, PostgresTransaction
 
 __all__ = ["PostgresTables"]
 
+# In a broken transaction (a statement of it was called off, and the handler went on) COMMIT rolls
+# back and says that all is well. Any other statement fails there: so one stands before it.
+COMMIT = f"CLOSE ALL; COMMIT; {RESET}"
 # The server gives up a little before the caller: its answer is known, the caller's loss is not.
 MARGIN = 0.02
 # A process that hangs or was stopped keeps its locks no longer than its call had time (ms).
@@ -95,6 +98,7 @@ class _Opening:
         tx, connection = self._tx, self._connection
         if tx is None:
             return
+        tx.end()
         if error is not None:
             self._pool.end(connection)
             return
@@ -102,15 +106,15 @@ class _Opening:
             await tx.flush()
         except BaseException as failure:
             self._pool.end(connection)
-            fault = translate(failure)
+            fault = tx.refused(failure)
             if fault is None or fault is failure:
                 raise
             raise fault from failure
         try:
-            await connection.execute(f"COMMIT; {RESET}", timeout=tx.remaining())
+            await connection.execute(COMMIT, timeout=tx.remaining())
         except BaseException as failure:
             self._pool.end(connection)
-            fault = translate(failure, committing=True)
+            fault = tx.refused(failure, committing=True)
             if fault is None or fault is failure:
                 raise
             raise fault from failure

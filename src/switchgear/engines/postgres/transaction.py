@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
+import asyncpg
 import msgspec
 
 from switchgear.core.ambient import current
@@ -18,6 +19,8 @@ __all__ = ["Outbox", "PostgresTransaction"]
 T = TypeVar("T")
 
 LONGEST: Final = 86400.0  # seconds: what a timer and the server's milliseconds can hold
+FARTHEST: Final = 3.2e9  # seconds: a century, which the server's time can hold
+_TOO_LATE: Final = "await in its block whatever uses it"
 
 
 class Outbox(Protocol):
@@ -32,7 +35,8 @@ class PostgresTransaction:
     """A transaction as the port describes it.
 
     Messages are kept until the commit and then written by one statement. A statement that failed
-    breaks the transaction: it cannot commit any more, even if the handler went on.
+    breaks the transaction: it cannot commit any more, even if the handler went on. Nothing can be
+    done with it once its block is left, however long a task of the handler's goes on.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class PostgresTransaction:
         self._outbox = outbox
         self._messages: list[Message] = []
         self._broken: BaseException | None = None
+        self._over = False
 
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
         """Return every row as a `kind`."""
@@ -81,6 +86,11 @@ class PostgresTransaction:
         """Publish `value` as JSON when this transaction commits; return the message's id."""
         if self._outbox is None:
             raise RuntimeError("these tables have no queue to publish to")
+        if self._over:
+            raise RuntimeError(f"published to {topic!r} after the transaction's end: {_TOO_LATE}")
+        for name, seconds in (("delay", delay), ("expires", expires or 0.0)):
+            if not abs(seconds) <= FARTHEST:
+                raise ValueError(f"publish to {topic!r}: {name}={seconds} is no span of seconds")
         call = current()
         message = Message(
             id=str(uuid4()),
@@ -94,17 +104,22 @@ class PostgresTransaction:
         self._messages.append(message)
         return message.id
 
+    def end(self) -> None:
+        """Let nothing more be done in it: its block is left."""
+        self._over = True
+
     async def flush(self) -> None:
         """Write what was published; the caller commits next."""
         if self._broken is not None:
-            raise Fault(
-                Code.FAILED_PRECONDITION,
-                f"the transaction cannot commit: a statement in it failed ({self._broken})",
-                effect=Effect.NONE,
-                origin=ORIGIN,
-            ) from self._broken
+            raise _uncommittable(self._broken)
         if self._messages and self._outbox is not None:
             await self._outbox.write(self.connection, self._messages, self.remaining())
+
+    def refused(self, error: BaseException, *, committing: bool = False) -> Fault | None:
+        """Return the fault of an end that failed; None for a defect."""
+        if isinstance(error, asyncpg.InFailedSQLTransactionError):
+            return _uncommittable(error)
+        return translate(error, committing=committing)
 
     def announce(self) -> None:
         """Tell the consumers of what was published; the caller has committed."""
@@ -120,6 +135,8 @@ class PostgresTransaction:
         return min(left, LONGEST)
 
     async def _run(self, method: Any, sql: str, arguments: tuple[object, ...]) -> Any:
+        if self._over:
+            raise RuntimeError(f"a statement after the transaction's end: {_TOO_LATE}")
         left = self.remaining()
         try:
             result = await method(sql, *arguments, timeout=left)
@@ -130,4 +147,22 @@ class PostgresTransaction:
                 raise
             raise fault from error
         self._broken = None  # only ROLLBACK TO succeeds in a broken transaction: it is whole again
+        if not self.connection.is_in_transaction():
+            # What came next would be committed at once, and by itself.
+            self._broken = RuntimeError(
+                f"{' '.join(sql.split())[:60]!r} ended the transaction that it ran in:"
+                " to leave its block is what commits it, and an error what rolls it back"
+            )
+            raise self._broken
         return result
+
+
+def _uncommittable(error: BaseException) -> Fault:
+    fault = Fault(
+        Code.FAILED_PRECONDITION,
+        f"the transaction cannot commit: a statement in it failed ({error})",
+        effect=Effect.NONE,
+        origin=ORIGIN,
+    )
+    fault.__cause__ = error
+    return fault

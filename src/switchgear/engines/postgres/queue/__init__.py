@@ -75,7 +75,7 @@ class PostgresQueue:
     async def write(self, connection: Any, messages: Sequence[Message], timeout: float) -> None:
         """Write messages in the transaction that is open on `connection`."""
         now = [message for message in messages if message.delay <= 0]
-        later = [message for message in messages if message.delay > 0]
+        later = [message for message in messages if not message.delay <= 0]  # NaN, too: it fails
         if now:
             await connection.execute(sql.PUBLISH, *_columns(now), timeout=timeout)
         if later:
@@ -92,7 +92,7 @@ class PostgresQueue:
         Raises a Fault; where its effect is UNKNOWN, publish the same id again.
         """
         columns = _columns([message])
-        if message.delay > 0:
+        if not message.delay <= 0:
             delay = [message.delay]
             await self._pool.fetch(sql.PUBLISH_DELAYED, *columns, delay, deadline=deadline)
         else:

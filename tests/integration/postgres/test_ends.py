@@ -1,0 +1,120 @@
+"""How transactions end on a real server: what looks committed is, and nothing comes behind it."""
+
+import asyncio
+from math import inf, nan
+from time import perf_counter
+
+import pytest
+
+from switchgear.engines.postgres.bootstrap import Roles
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.pool import PoolSettings
+from switchgear.engines.postgres.queue import PostgresQueue, install
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.ports.broker import Message
+from tests.support.postgres import run
+
+ONE = PoolSettings(connections=1)
+
+
+def soon(seconds: float = 10.0) -> float:
+    return perf_counter() + seconds
+
+
+async def depths(queue: PostgresQueue) -> dict[str, dict[str, int]]:
+    return await queue.depths(soon())
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+async def test_a_statement_that_was_called_off_breaks_the_transaction(
+    roles: Roles, publishes: bool
+) -> None:
+    """The server rolls back such a transaction at its COMMIT, and calls that no error."""
+    await install(roles.owner)
+    await run(roles.owner, "CREATE TABLE notes (n int)")
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, settings=ONE, outbox=queue)
+    with pytest.raises(Fault, match="cannot commit: a statement in it failed") as refused:
+        async with tables.transaction(soon()) as tx:
+            await tx.execute("INSERT INTO notes VALUES (1)")
+            if publishes:
+                await tx.publish("notes.made", 1)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await tx.execute("SELECT pg_sleep(30)")
+    assert (refused.value.code, refused.value.effect) == (Code.FAILED_PRECONDITION, Effect.NONE)
+    async with tables.transaction(soon()) as tx:
+        assert await tx.fetch_all(int, "SELECT n FROM notes") == []
+        await tx.execute("SAVEPOINT before")
+        await tx.execute("INSERT INTO notes VALUES (2)")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await tx.execute("SELECT pg_sleep(30)")
+        await tx.execute("ROLLBACK TO before")  # and now it is whole again
+        await tx.execute("INSERT INTO notes VALUES (3)")
+    async with tables.transaction(soon()) as tx:
+        assert await tx.fetch_all(int, "SELECT n FROM notes") == [3]
+    assert await depths(queue) == {}
+    await tables.close()
+    await queue.close()
+
+
+@pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "select 1; end"])
+async def test_a_statement_must_not_end_the_transaction(database: Dsn, ending: str) -> None:
+    """What came behind it would be committed statement by statement, whatever is raised then."""
+    await run(database, "CREATE TABLE notes (n int)")
+    tables = PostgresTables(database, settings=ONE)
+    with pytest.raises(Fault, match="ended the transaction that it ran in"):
+        async with tables.transaction(soon()) as tx:
+            await tx.execute("INSERT INTO notes VALUES (1)")
+            with pytest.raises(RuntimeError, match="ended the transaction that it ran in"):
+                await tx.execute(ending)
+    with pytest.raises(RuntimeError):
+        async with tables.transaction(soon()) as tx:
+            await tx.execute(ending)
+            await tx.execute("INSERT INTO notes VALUES (2)")
+    async with tables.transaction(soon()) as tx:
+        assert 2 not in await tx.fetch_all(int, "SELECT n FROM notes")
+    await tables.close()
+
+
+async def test_nothing_is_done_in_a_transaction_behind_its_end(roles: Roles) -> None:
+    """A message published there would go nowhere, and its id would say that all was well."""
+    await install(roles.owner)
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, outbox=queue)
+    async with tables.transaction(soon()) as kept:
+        await kept.publish("notes.made", 1)
+    with pytest.raises(ZeroDivisionError):
+        async with tables.transaction(soon()) as failed:
+            raise ZeroDivisionError
+    for tx in (kept, failed):
+        with pytest.raises(RuntimeError, match="after the transaction's end"):
+            await tx.publish("notes.made", 2)
+        with pytest.raises(RuntimeError, match="after the transaction's end"):
+            await tx.execute("SELECT 1")
+    assert await depths(queue) == {"notes.made": {"ready": 1}}
+    await tables.close()
+    await queue.close()
+
+
+async def test_a_message_goes_out_whatever_its_delay_or_is_refused_at_its_line(
+    roles: Roles,
+) -> None:
+    await install(roles.owner)
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, outbox=queue)
+    async with tables.transaction(soon()) as tx:
+        for wrong in (nan, inf, -inf, 1e300):
+            with pytest.raises(ValueError, match=r"delay=.* is no span of seconds"):
+                await tx.publish("notes.made", 1, delay=wrong)
+            with pytest.raises(ValueError, match=r"expires=.* is no span of seconds"):
+                await tx.publish("notes.made", 1, expires=wrong)
+        await tx.publish("notes.made", 1, delay=-1.0)
+        await tx.publish("notes.made", 1, delay=1e9, expires=1e9)
+    with pytest.raises(Fault, match="out of range"):
+        await queue.publish(Message("1" * 32, "notes.made", b"1", delay=nan), soon())
+    assert await depths(queue) == {"notes.made": {"ready": 1, "delayed": 1}}
+    await tables.close()
+    await queue.close()
