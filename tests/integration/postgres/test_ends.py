@@ -4,6 +4,7 @@ import asyncio
 from math import inf, nan
 from time import perf_counter
 
+import asyncpg
 import pytest
 
 from switchgear.engines.postgres.bootstrap import Roles
@@ -118,3 +119,31 @@ async def test_a_message_goes_out_whatever_its_delay_or_is_refused_at_its_line(
     assert await depths(queue) == {"notes.made": {"ready": 1, "delayed": 1}}
     await tables.close()
     await queue.close()
+
+
+async def test_the_next_transaction_is_nobody_elses(database: Dsn) -> None:
+    await run(database, "CREATE SEQUENCE numbers", "CREATE TABLE notes (n int)")
+    tables = PostgresTables(database, settings=ONE)
+    whoami = "SELECT current_user || ' ' || session_user"
+    for fails in (False, True):
+        async with tables.transaction(soon()) as tx:
+            before = await tx.fetch_one(str, whoami)
+        try:
+            async with tables.transaction(soon()) as tx:
+                await tx.execute("CREATE TEMP TABLE seen AS SELECT 1")
+                await tx.execute("SELECT nextval('numbers')")
+                await tx.execute("SET SESSION AUTHORIZATION pg_monitor")
+                await tx.execute("SET ROLE pg_read_all_stats")
+                assert await tx.fetch_one(str, whoami) == "pg_read_all_stats pg_monitor"
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
+        async with tables.transaction(soon()) as tx:
+            assert await tx.fetch_one(str, whoami) == before
+            assert await tx.fetch_one(bool, "SELECT to_regclass('seen') IS NULL")
+            await tx.execute("SAVEPOINT asking")
+            with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+                await tx.execute("SELECT lastval()")
+            await tx.execute("ROLLBACK TO asking")
+    await tables.close()

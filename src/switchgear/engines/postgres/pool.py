@@ -24,7 +24,11 @@ __all__ = ["PoolSettings", "PostgresPool"]
 
 # One round trip ends a transaction and leaves nothing of it to the next: a `SET` by one request
 # would otherwise be another tenant's.
-RESET = "RESET ALL; SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *"
+RESET = (
+    # RESET ALL leaves who one is as it is.
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all();"
+    " CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES"
+)
 
 
 class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
