@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.core.delivery import Failed, Outcome
-from switchgear.policy.crossing import as_fault, declared
+from switchgear.policy.crossing import as_fault, declared, worded
 from switchgear.policy.verdict import transient
 
 __all__ = ["Bury", "Finish", "Release", "Retry", "Rules", "Settlement", "decide", "told"]
@@ -92,10 +92,11 @@ def decide(outcome: Outcome[Any], attempts: int, rules: Rules, chance: float) ->
 
 
 def told(error: BaseException) -> str:
-    """Say in one line what went wrong."""
+    """Say in one line what went wrong, in characters that every store can hold.
+
+    What cannot be written would be tried again for ever, and every other settlement with it.
+    """
     fault = as_fault(error) if isinstance(error, BaseExceptionGroup) else declared(error)
-    if fault is not None:
-        words = f"{fault.code.value}: {fault.detail}"
-    else:
-        words = f"{type(error).__name__}: {error}"
-    return " ".join(words.split())[:CAUSE_CHARACTERS]
+    words = worded(error) if fault is None else f"{fault.code.value}: {fault.detail}"
+    line = " ".join(words.split()).replace("\0", "\\0")
+    return line.encode("utf-8", "backslashreplace").decode()[:CAUSE_CHARACTERS]

@@ -14,7 +14,7 @@ from switchgear.policy.fault import Code, Effect, Fault, leaves
 from switchgear.policy.foreign import meaning
 from switchgear.policy.verdict import Health, joined_effect, judge
 
-__all__ = ["as_fault", "declared"]
+__all__ = ["as_fault", "declared", "worded"]
 
 _TOLD: Final = 8  # failures whose words stand in the detail of one
 _ORDER: Final = (Health.GOOD, Health.NEUTRAL, Health.BAD)
@@ -75,11 +75,20 @@ def declared(error: BaseException) -> Fault | None:
     return as_fault(error) if faulty else None
 
 
+def worded(error: BaseException) -> str:
+    """Say what an exception is and says; one that fails at that is told by its class."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - it must not take the place of what it was to tell
+        return f"{name}, which cannot say what it is"
+
+
 def _alone(leaf: BaseException, origin: str) -> _Told:
     """Return the fault of one failure."""
     if isinstance(leaf, Fault):
         return _Told(_Kind.FAULT, leaf)
-    words = f"{type(leaf).__name__}: {leaf}"
+    words = worded(leaf)
     if not isinstance(leaf, Exception):
         called_off = Fault(Code.CANCELLED, f"called off by {words}", origin=origin)
         return _Told(_Kind.CALLED_OFF, called_off)

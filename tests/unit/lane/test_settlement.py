@@ -124,3 +124,18 @@ def test_a_cause_is_one_line_of_bounded_length() -> None:
     cause = told(ValueError("a\nb " + "x" * 10_000))
     assert cause.startswith("ValueError: a b x")
     assert len(cause) == 500
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ValueError("a\0b"), "ValueError: a\\0b"),
+        (ValueError("a\udc80b"), "ValueError: a\\udc80b"),
+        (Fault(Code.UNAVAILABLE, "a\0b"), "unavailable: a\\0b"),
+        (ValueError("\udc80" * 400), "ValueError: " + ("\\udc80" * 400)[:488]),
+    ],
+    ids=["NUL", "half a character", "a fault", "many of them"],
+)
+def test_a_cause_can_be_written_whatever_is_in_it(error: Exception, cause: str) -> None:
+    """No text of PostgreSQL's holds a NUL, and no UTF-8 half a character of UTF-16."""
+    assert told(error) == cause

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.policy.crossing import as_fault, declared
+from switchgear.policy.crossing import as_fault, declared, worded
 from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
 from switchgear.policy.verdict import (
     BAD,
@@ -271,3 +271,22 @@ def test_a_fault_of_another_process_does_not_break_the_pool_that_carries_it(faul
         assert vars(twin) == vars(fault)
         assert str(twin) == str(fault)
         assert repr(twin) == repr(fault)
+
+
+# Words
+
+
+class Mute(Exception):  # noqa: N818 - it is called so
+    """An exception that fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_exception_that_cannot_speak_is_told_all_the_same() -> None:
+    """Whoever tells of a failure must not fail at it: nobody would be answered."""
+    assert worded(ValueError("a")) == "ValueError: a"
+    assert worded(Mute()) == "Mute, which cannot say what it is"
+    fault = as_fault(group(Mute(), DEFECT), "here")
+    assert (fault.code, fault.origin) == (Code.INTERNAL, "here")
+    assert "Mute, which cannot say what it is" in fault.detail
