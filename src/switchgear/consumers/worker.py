@@ -18,6 +18,7 @@ from switchgear.binding.plan import Plan, bind
 from switchgear.consumers.subscription import Subscription
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
+from switchgear.core.confining import confined
 from switchgear.core.consume import consume
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
@@ -159,7 +160,7 @@ class Worker:
                 if not await received.claim(tx):
                     return
                 ambient.set(replace(call, payload=None))
-                await plan.call(_parts(received, tx))
+                await _called(plan, _parts(received, tx))
 
         return run
 
@@ -168,7 +169,7 @@ class Worker:
 
         async def run(call: Call[Received]) -> None:
             ambient.set(replace(call, payload=None))
-            await plan.call(_parts(call.payload, None))
+            await _called(plan, _parts(call.payload, None))
 
         return run
 
@@ -196,6 +197,17 @@ def bind_subscription(one: Subscription, providers: Mapping[Any, Provider]) -> B
             " at_least_once=True"
         )
     return Bound(plan, _transaction in made_by)
+
+
+async def _called(plan: Plan, parts: Parts) -> None:
+    """Call a plan. What is no ordinary error is a defect: it ends this attempt and no more."""
+    try:
+        await plan.call(parts)
+    except BaseException as error:
+        defect = confined(error)
+        if defect is None:
+            raise
+        raise defect from error
 
 
 def _transaction(parts: Parts) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
+from switchgear.core.confining import confined
 from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
@@ -29,7 +30,14 @@ def calling(plan: Plan, answer: Answering, limit: int) -> Answers:
         if reads:
             given.body = await read_json(given.call.payload, limit)
         ambient.set(given.call)
-        return answer(await plan.call(given))
+        try:
+            result = await plan.call(given)
+        except BaseException as error:
+            defect = confined(error)
+            if defect is None:
+                raise
+            raise defect from error
+        return answer(result)
 
     return call_it
 

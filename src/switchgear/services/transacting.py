@@ -5,6 +5,7 @@ It stands apart because it is not compiled: to leave the transaction is to wait,
 
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
+from switchgear.core.confining import confined
 from switchgear.http.message import Response
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -29,7 +30,14 @@ def transacting(plan: Plan, answer: Answering, limit: int, tables: Tables | None
         ambient.set(given.call)
         async with tables.transaction(deadline=call.deadline) as tx:
             given.transaction = tx
+            try:
+                result = await plan.call(given)
+            except BaseException as error:
+                defect = confined(error)
+                if defect is None:
+                    raise
+                raise defect from error
             # Written before the commit: what cannot be written must not leave its effect.
-            return answer(await plan.call(given))
+            return answer(result)
 
     return call_it

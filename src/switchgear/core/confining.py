@@ -1,0 +1,25 @@
+"""Confining: what user code raises that is no ordinary error, kept to the one call that raised it.
+
+A cancellation that nobody asked for (something that the code awaited was cancelled) would else pass
+for work that was called off, and an exit would end the process with everybody else's work.
+"""
+
+from asyncio import CancelledError
+
+from switchgear.core.drivers import working
+from switchgear.policy.crossing import declared, worded
+
+__all__ = ["confined"]
+
+
+def confined(error: BaseException) -> Exception | None:
+    """Return the defect, or the declared fault, that `error` amounts to; None where it goes on.
+
+    An ordinary error goes on, and whatever comes of work that was called off; so do an
+    interrupt from the keyboard and the end of a coroutine that was thrown away.
+    """
+    if isinstance(error, (Exception, KeyboardInterrupt, GeneratorExit)) or working().cancelling():
+        return None
+    if isinstance(error, CancelledError):
+        return RuntimeError("something that it awaited was cancelled, and nobody called it off")
+    return declared(error) or RuntimeError(f"it raised what is no ordinary error: {worded(error)}")
