@@ -217,6 +217,32 @@ async def test_what_is_too_late_is_not_done(roles: Roles) -> None:
         assert await told.effects() == []
 
 
+async def test_what_ran_out_of_time_behind_others_is_not_done(roles: Roles) -> None:
+    """It was taken in time, and then waited for a lane, or for its key."""
+    async with house(roles) as told:
+        go = asyncio.Event()
+
+        async def take(made: Made, tx: Transaction) -> None:
+            await store(tx, made.name)
+            await go.wait()
+
+        async with told.consuming(take, lanes=1) as worker:
+            await told.publish()
+            for _ in range(3):
+                await told.publish(b'{"name":"late"}', expires=0.5)
+            await told.publish(b'{"name":"patient"}')
+            await until(lambda: worker.statistics()["item.made"]["out"] == 2)
+            await asyncio.sleep(0.6)
+            go.set()
+            await until(lambda: _is(told, {"expired": 3}))
+        assert await told.effects() == ["lamp", "patient"]
+        assert {(one.outcome, one.attempts) for one in await told.dead()} == {("expired", 0)}
+
+
+async def _is(told: House, depths: dict[str, int]) -> bool:
+    return await told.depths() == depths
+
+
 async def test_an_attempt_has_its_deadline(roles: Roles) -> None:
     async with house(roles) as told:
         began: list[float] = []

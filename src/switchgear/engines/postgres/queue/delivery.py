@@ -1,6 +1,7 @@
 """One leased message: what a handler is given, and what is settled."""
 
-from typing import Any, Protocol
+from math import inf
+from typing import Any, Final, Protocol
 
 import asyncpg
 import msgspec
@@ -11,23 +12,26 @@ from switchgear.core.drivers import Work
 from switchgear.engines.postgres.faults import ORIGIN
 from switchgear.engines.postgres.queue.sql import CLAIM
 from switchgear.lane.envelope import trace_of
-from switchgear.lane.settlement import Finish, Settlement
+from switchgear.lane.settlement import Bury, Finish, Settlement
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.ports.broker import Message, Reading, Received
 from switchgear.ports.tables import Transaction
 
-__all__ = ["Committed", "Leased", "QueueDelivery"]
+__all__ = ["EXPIRED", "Committed", "Leased", "QueueDelivery"]
+
+
+EXPIRED: Final = Bury("expired", "its time was over before it was taken")
 
 
 class Leased(msgspec.Struct, frozen=True):
-    """A leased row: its number, the message, and its record."""
+    """A leased row: its number, the message, its record, and the seconds `left` to it, if bound."""
 
     id: int
     message: Message
     attempts: int
     deaths: int
-    expired: bool
+    left: float | None
 
     @classmethod
     def of(cls, row: asyncpg.Record) -> "Leased":
@@ -39,7 +43,7 @@ class Leased(msgspec.Struct, frozen=True):
             trace=trace_of(row["headers"]),
             published_at=row["published"],
         )
-        return cls(row["id"], message, row["attempts"], row["deaths"], bool(row["expired"]))
+        return cls(row["id"], message, row["attempts"], row["deaths"], row["left"])
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -60,7 +64,10 @@ class Settler(Protocol):
 class QueueDelivery:
     """A message under the lease of `holder`; it is both the delivery and what is received."""
 
-    __slots__ = ("_call", "_claimed", "_intake", "_lost", "_settled", "_work", "holder", "leased")
+    __slots__ = (
+        "_call", "_claimed", "_expires", "_intake", "_lost", "_settled", "_work", "expired",
+        "holder", "leased",
+    )  # fmt: skip
 
     def __init__(self, leased: Leased, holder: int, intake: Settler) -> None:
         self.leased = leased
@@ -70,6 +77,8 @@ class QueueDelivery:
         self._lost = False
         self._claimed = False
         self._settled = False
+        self._expires = inf if leased.left is None else intake.clock() + leased.left
+        self.expired = leased.left is not None and leased.left <= 0
         self._call = self._made()
 
     @property
@@ -82,7 +91,13 @@ class QueueDelivery:
         return self._call
 
     def begin(self, work: Work) -> None:
-        """Note whom to call off when the lease is lost, and start the deadline."""
+        """Note whom to call off when the lease is lost, and start the deadline.
+
+        Raises a Fault (deadline_exceeded) where its time ran out while it waited for a lane.
+        """
+        self.expired = self._intake.clock() >= self._expires
+        if self.expired:
+            raise Fault(Code.DEADLINE_EXCEEDED, EXPIRED.cause, effect=Effect.NONE, origin=ORIGIN)
         self._work = work
         self._call = self._made()
         if self._lost:
@@ -120,7 +135,7 @@ class QueueDelivery:
             raise RuntimeError(f"message {self.message.id} was settled before")
         self._settled = True
         self._work = None
-        settlement = self._intake.decide(self, outcome)
+        settlement = EXPIRED if self.expired else self._intake.decide(self, outcome)
         ended = self._claimed and isinstance(settlement, Finish)
         self._intake.settled(self, Committed() if ended else settlement)
 

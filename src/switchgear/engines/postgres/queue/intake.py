@@ -16,10 +16,15 @@ from switchgear.core.delivery import Outcome
 from switchgear.engines.postgres.pool import PostgresPool
 from switchgear.engines.postgres.queue import sql
 from switchgear.engines.postgres.queue.bell import Bell
-from switchgear.engines.postgres.queue.delivery import Committed, Leased, QueueDelivery
+from switchgear.engines.postgres.queue.delivery import (
+    EXPIRED,
+    Committed,
+    Leased,
+    QueueDelivery,
+)
 from switchgear.engines.postgres.queue.ledger import Ledger
 from switchgear.engines.postgres.queue.settings import QueueSettings
-from switchgear.lane.settlement import Bury, Release, Rules, Settlement, decide
+from switchgear.lane.settlement import Release, Rules, Settlement, decide
 from switchgear.policy.fault import Fault
 from switchgear.ports.broker import Reading
 
@@ -239,8 +244,8 @@ class QueueIntake:
 
     def _accept(self, delivery: QueueDelivery) -> None:
         self._out.add(delivery)
-        if delivery.leased.expired:
-            self.settled(delivery, Bury("expired", "its time was over before it was taken"))
+        if delivery.expired:
+            self.settled(delivery, EXPIRED)
             return
         if self._draining:
             self.settled(delivery, Release())

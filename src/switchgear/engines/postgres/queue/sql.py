@@ -59,7 +59,7 @@ WITH finished AS (
 )
 SELECT (SELECT count(*) FROM finished) AS finished,
     leased.*, extract(epoch FROM published_at)::float8 AS published,
-    expires_at <= now() AS expired
+    extract(epoch FROM expires_at - now())::float8 AS "left"
 FROM (SELECT 1) AS always LEFT JOIN leased ON true ORDER BY leased.id
 """
 
