@@ -6,6 +6,7 @@ trimmed to the declared one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, get_args, is_typeddict
 
 import msgspec
@@ -19,7 +20,8 @@ __all__ = ["Encode", "encoder"]
 Encode = Callable[[Any], bytes | None]
 """Writes a result; None where there is nothing to say (a 204 at an HTTP edge)."""
 
-_Fits = Callable[[Any], bool]
+_Later = list[tuple[Any, Any]]  # checks, and what they are to look at yet
+_Fits = Callable[[Any, _Later], bool]
 
 
 def encoder(annotation: Any, subject: str) -> Encode:
@@ -124,14 +126,20 @@ class _Fitting:
     """Builds the check that a value holds nothing but the classes its shape declares.
 
     Only classes matter, for only they carry further fields; a leaf of a wrong scalar type leaks
-    nothing. None stands for "everything fits", and costs nothing.
+    nothing. None stands for "everything fits", and costs nothing. What a value holds is put off,
+    not gone down into: a client may have sent as deep a tree as can be read.
     """
 
     def __init__(self) -> None:
         self._made: dict[int, _Fits] = {}
 
-    def of(self, node: Node) -> _Fits:
-        return self._check(node) or _anything
+    def of(self, node: Node) -> Callable[[Any], bool]:
+        check = self._check(node)
+        if check is None:
+            return _anything
+        if isinstance(node, Object) and _origin(node) is not dict and not self._inner(node):
+            return partial(_exactly, _origin(node))
+        return partial(_whole, check)
 
     def _check(self, node: Node) -> _Fits | None:
         if isinstance(node, Leaf):
@@ -152,24 +160,29 @@ class _Fitting:
         origin = _origin(node)
         names = frozenset(node.fields)
 
-        def fits(value: Any) -> bool:
+        def fits(value: Any, later: _Later) -> bool:
             if type(value) is not origin:
                 return False
-            return not inner or all(check(getattr(value, name)) for name, check in inner)
+            for name, check in inner:
+                later.append((check, getattr(value, name)))
+            return True
 
-        def mapped(value: Any) -> bool:
-            return (
-                type(value) is dict
-                and names >= value.keys()
-                and all(check(value[name]) for name, check in inner if name in value)
-            )
+        def mapped(value: Any, later: _Later) -> bool:
+            if type(value) is not dict or not names >= value.keys():
+                return False
+            for name, check in inner:
+                if name in value:
+                    later.append((check, value[name]))
+            return True
 
         made = self._made[id(node)] = mapped if origin is dict else fits
-        for field in node.fields.values():
-            check = self._check(field.node)
-            if check is not None:
-                inner.append((field.attribute, check))
+        inner += self._inner(node)
         return made
+
+    def _inner(self, node: Object) -> list[tuple[str, _Fits]]:
+        """Return the attributes that must be looked at, with their checks."""
+        checks = [(field.attribute, self._check(field.node)) for field in node.fields.values()]
+        return [(name, check) for name, check in checks if check is not None]
 
     def _choice(self, node: Choice) -> _Fits | None:
         checks = [check for member in node.objects.values() if (check := self._check(member))]
@@ -177,10 +190,15 @@ class _Fitting:
         if not checks and listed is None:
             return None
 
-        def fits(value: Any) -> bool:
+        def fits(value: Any, later: _Later) -> bool:
             if isinstance(value, (list, tuple, set, frozenset)):
-                return listed is None or listed(value)
-            return isinstance(value, _BARE) or any(check(value) for check in checks)
+                return listed is None or listed(value, later)
+            if isinstance(value, _BARE):
+                return True
+            for check in checks:  # noqa: SIM110 - a generator would cost as much as the check
+                if check(value, later):
+                    return True
+            return False
 
         return fits
 
@@ -192,13 +210,31 @@ def _anything(value: Any) -> bool:
     return True
 
 
+def _exactly(kind: type[Any], value: Any) -> bool:
+    return type(value) is kind
+
+
+def _whole(check: _Fits, value: Any) -> bool:
+    later: _Later = []
+    if not check(value, later):
+        return False
+    while later:
+        check, value = later.pop()
+        if not check(value, later):
+            return False
+    return True
+
+
 def _every(check: _Fits | None, kind: type[Any]) -> _Fits | None:
     if check is None:
         return None
 
-    def fits(value: Any) -> bool:
+    def fits(value: Any, later: _Later) -> bool:
         if type(value) is not kind:
             return False
-        return all(check(member) for member in (value.values() if kind is dict else value))
+        for member in value.values() if kind is dict else value:  # noqa: SIM110 - as above
+            if not check(member, later):
+                return False
+        return True
 
     return fits

@@ -7,7 +7,8 @@ import pytest
 from msgspec import Struct
 from pydantic import BaseModel
 
-from switchgear.binding import ABSENT, encoder
+from switchgear.binding import ABSENT, body_decoder, encoder
+from switchgear.policy.fault import Fault
 
 
 class User(Struct):
@@ -110,3 +111,33 @@ def test_none_is_no_content(annotation: Any) -> None:
 def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^f "):
         encoder(annotation, "f")(value)
+
+
+class Tree(Struct):
+    child: "Tree | None" = None
+    others: "list[Tree]" = []
+
+
+class Branch(Struct):
+    tree: Tree
+
+
+@pytest.mark.parametrize("name", ["child", "others"])
+def test_as_deep_as_a_client_may_send_it_is_sent_back(name: str) -> None:
+    """A refusal is the client's to read; a defect opens the breaker before everybody else."""
+    decode, encode = body_decoder(Branch, "f"), encoder(Branch, "f")
+    opening, closing = ('{"child":', "}") if name == "child" else ('{"others":[', "]}")
+    deepest, refused = 0, list[str]()
+    for depth in range(50, 1200, 50):
+        tree = opening * depth + "{}" + closing * depth
+        try:
+            read = decode(b'{"tree":%s}' % tree.encode())
+        except Fault as fault:
+            refused.append(fault.public)
+            break
+        written = encode(read)
+        assert written is not None
+        assert written.count(b"}") == depth + 2
+        deepest = depth
+    assert deepest >= 300
+    assert all("nested too deeply" in words for words in refused)
