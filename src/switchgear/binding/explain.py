@@ -8,6 +8,7 @@ each leaf is judged by the decoder of its own type.
 import json
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -19,6 +20,7 @@ from switchgear.binding.wrong import (
     NUL,
     WIDE,
     Wrong,
+    boundless,
     invalid,
     malformed,
     pointer,
@@ -228,6 +230,8 @@ def _judge(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
         return
     if node.integer and isinstance(read, int) and not -(2**63) <= read < 2**63:
         yield Wrong(at, WIDE)
+    elif isinstance(read, Decimal) and (right := boundless(read)):
+        yield Wrong(at, right)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """Scalars: path, query, header and cookie texts as typed values."""
 
-import math
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from switchgear.binding.shape import Array, Choice, Leaf, bare, shape_of
-from switchgear.binding.wrong import NUL, WIDE, invalid, wording
+from switchgear.binding.wrong import NUL, WIDE, boundless, invalid, wording
 from switchgear.policy.fault import Fault
 
 __all__ = ["Convert", "cookies", "is_many", "is_scalar", "many", "one", "query_values"]
@@ -59,8 +58,8 @@ def one(annotation: Any) -> Convert:
         if type(value) is int:
             if not -(2**63) <= value < 2**63:
                 raise ValueError(WIDE)
-        elif isinstance(value, (float, Decimal)) and not math.isfinite(value):
-            raise ValueError("expected a finite number")
+        elif isinstance(value, (float, Decimal)) and (right := boundless(value)):
+            raise ValueError(right)
         return value
 
     return convert

@@ -30,27 +30,30 @@ __all__ = ["Array", "Choice", "Field", "Leaf", "Node", "Object", "Table", "bare"
 
 _LISTS = (list, set, frozenset, Sequence, MutableSequence, AbstractSet)
 _DICTS = (dict, Mapping, MutableMapping)
+_FEW = 20  # values that a message lists
 
 
 class Leaf:
     """What msgspec judges as a whole.
 
-    `integer`: may hold an int without bounds of its own. `nested`: may hold objects. `expected`:
-    the type's own words for what it admits, from `Meta(extra={"expected": "an email address"})`.
+    `integer`: may hold an int without bounds of its own. `decimal`: may hold decimals. `nested`:
+    may hold objects. `expected`: the type's own words for what it admits, from
+    `Meta(extra={"expected": "an email address"})`; of a few values, those.
     """
 
-    __slots__ = ("annotation", "decode", "expected", "integer", "nested")
+    __slots__ = ("annotation", "decimal", "decode", "expected", "integer", "nested")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(annotation).decode
         metas = (extra.extra for extra in bare(annotation)[1] if isinstance(extra, msgspec.Meta))
         words = [f"expected {meta['expected']}" for meta in metas if meta and "expected" in meta]
-        self.expected = words[-1] if words else ""
         info = inspect.type_info(annotation)
         if foreign := _foreign(info):
             raise TypeError(f"no JSON is known for {foreign}")
         kinds = _kinds(info)
+        self.expected = words[-1] if words else _choices(kinds)
+        self.decimal = _decimal(info)
         self.integer = any(isinstance(kind, inspect.IntType) and _endless(kind) for kind in kinds)
         self.nested = not all(isinstance(kind, _PLAIN) for kind in kinds)
 
@@ -277,12 +280,36 @@ def _foreign(info: inspect.Type) -> str:
     """Return the name of a class that msgspec knows no JSON for, or nothing."""
     if isinstance(info, inspect.CustomType):
         return getattr(info.cls, "__qualname__", str(info.cls))
+    return next((name for member in _within(info) if (name := _foreign(member))), "")
+
+
+def _decimal(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.DecimalType) or any(map(_decimal, _within(info)))
+
+
+def _within(info: inspect.Type) -> list[inspect.Type]:
+    """Return the types that a type is made of."""
     members = [
         getattr(info, name, None) for name in ("item_type", "key_type", "value_type", "type")
     ]
     members += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
-    found = (_foreign(member) for member in members if isinstance(member, inspect.Type))
-    return next((name for name in found if name), "")
+    return [member for member in members if isinstance(member, inspect.Type)]
+
+
+def _choices(kinds: list[inspect.Type]) -> str:
+    """Return the words for a type of a few values, or nothing."""
+    values: list[Any] = []
+    for kind in kinds:
+        if isinstance(kind, inspect.EnumType):
+            values += [member.value for member in kind.cls]
+        elif isinstance(kind, inspect.LiteralType):
+            values += kind.values
+        elif not isinstance(kind, inspect.NoneType):
+            return ""
+    if not 0 < len(values) <= _FEW:
+        return ""
+    shown = ", ".join(msgspec.json.encode(value).decode() for value in values)
+    return f"expected {'one of ' if len(values) > 1 else ''}{shown}"
 
 
 def _endless(kind: inspect.IntType) -> bool:

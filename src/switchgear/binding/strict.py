@@ -1,8 +1,8 @@
 """Strictness: what a typed decoder lets pass, noticed at the price of a count.
 
 msgspec passes over unknown names unless the type forbids them, takes the last of repeated names,
-and reads integers of any length and strings with a NUL (which no PostgreSQL text can hold). All
-of these are refused here, and the usual body must not pay for it.
+and reads integers of any length, decimals that are not a number, and strings with a NUL (which no
+PostgreSQL text can hold). All of these are refused here, and the usual body must not pay for it.
 
 The trick: outside of strings, a JSON document has exactly one colon per member. A body that was
 decoded as a flat object with `n` required fields has at least `n` colons; if it has exactly `n`,
@@ -13,16 +13,26 @@ the body, unless a name was repeated. Rejected: re-reading every body by
 `json.loads(object_pairs_hook=...)`, six times the price of the decode itself.
 """
 
+import dataclasses
 import json
 import re
 from collections import Counter
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw
 
 from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table
-from switchgear.binding.wrong import NUL, WIDE, Wrong, malformed, pointer, wording
+from switchgear.binding.wrong import (
+    NUL,
+    WIDE,
+    Wrong,
+    boundless,
+    malformed,
+    pointer,
+    wording,
+)
 
 __all__ = ["INT64", "Scrutiny"]
 
@@ -31,6 +41,9 @@ _LOW: Final = -(2**63)
 _HIGH: Final = 2**63 - 1
 _Plain: Final = str | INT64 | float | bool | None
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# What a decimal that is refused is written with: its name, an exponent, an escape of either, or
+# very many digits.
+_BOUNDLESS: Final = re.compile(rb"nan|inf|e[+-]?\d{4}|\\u|\d{16383}", re.IGNORECASE)
 
 
 class Scrutiny:
@@ -40,7 +53,7 @@ class Scrutiny:
     The work is linear in the body and runs in C, except for bodies that escape their colons.
     """
 
-    __slots__ = ("_decode", "_encode", "_floor", "_integers", "_literal", "colons")
+    __slots__ = ("_decimal", "_decode", "_encode", "_floor", "_integers", "_literal", "colons")
 
     def __init__(self, node: Node) -> None:
         self._floor = -1
@@ -51,7 +64,8 @@ class Scrutiny:
             self._integers = tuple(
                 (field.attribute, field.name) for field in fields if _integer(field.node)
             )
-        self.colons = -1 if self._integers else self._floor
+        self._decimal = _holds_decimal(node)
+        self.colons = -1 if self._integers or self._decimal else self._floor
         shadows = _Shadows()
         self._decode = msgspec.json.Decoder(shadows.of(node)).decode
         self._encode = msgspec.json.Encoder().encode
@@ -65,6 +79,8 @@ class Scrutiny:
         escaped = b"\\u00" in body
         if escaped and _ESCAPED_NUL.search(body):
             return Wrong("", NUL)
+        if self._decimal and _BOUNDLESS.search(body) and (right := _boundless(value)):
+            return Wrong("", right)
         colons = body.count(b":")
         if colons == self._floor:
             return self._wide(value)
@@ -94,6 +110,48 @@ def _flat(node: Object) -> bool:
 
 def _integer(node: Node) -> bool:
     return isinstance(node, Leaf) and node.integer
+
+
+def _holds_decimal(root: Node) -> bool:
+    """Say whether a decimal may stand anywhere in a shape."""
+    seen: set[int] = set()
+    later: list[Node] = [root]
+    while later:
+        node = later.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Leaf):
+            if node.decimal:
+                return True
+        elif isinstance(node, Object):
+            later += [field.node for field in node.fields.values()]
+        elif isinstance(node, Array):
+            later.append(node.item)
+        elif isinstance(node, Table):
+            later.append(node.value)
+        else:
+            later += [node.leaf, *node.objects.values(), *([node.array] if node.array else ())]
+    return False
+
+
+def _boundless(root: Any) -> str:
+    """Say what would be right instead of a decimal that stands anywhere in a value."""
+    later: list[Any] = [root]
+    while later:
+        value = later.pop()
+        if isinstance(value, Decimal):
+            if right := boundless(value):
+                return right
+        elif isinstance(value, dict):
+            later += value.values()
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            later += value
+        elif isinstance(value, msgspec.Struct):
+            later += [getattr(value, name) for name in value.__struct_fields__]
+        elif dataclasses.is_dataclass(value):
+            later += [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return ""
 
 
 class _RepeatedError(ValueError):

@@ -3,16 +3,21 @@
 Source: RFC 6901 (pointers), RFC 9457 section 3 (the `errors` member).
 """
 
+import math
 import re
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = [
+    "DECIMAL",
+    "FINITE",
     "LIMIT",
     "NUL",
     "WIDE",
     "Wrong",
+    "boundless",
     "invalid",
     "malformed",
     "pointer",
@@ -24,6 +29,11 @@ LIMIT: Final = 100  # of errors in one answer: a wrong body must not buy a far l
 
 NUL: Final = "must not hold a NUL character"
 WIDE: Final = "expected an integer that fits in 64 bits"
+FINITE: Final = "expected a finite number"
+_BEFORE, _BEHIND = 131_072, 16_383  # digits of a decimal that PostgreSQL's numeric holds
+DECIMAL: Final = (
+    f"expected a decimal with at most {_BEFORE} digits before its point and {_BEHIND} behind"
+)
 
 _WORDS: Final = {
     "`int`": "an integer",
@@ -41,6 +51,16 @@ _WORDS: Final = {
     "`uuid`": "a UUID",
     "`decimal`": "a decimal",
 }
+_SENTENCES: Final = {
+    "Integer value out of range": WIDE,
+    "Invalid RFC3339 encoded datetime": "expected a date and time like 2024-01-31T12:30:00Z",
+    "Invalid RFC3339 encoded date": "expected a date like 2024-01-31",
+    "Invalid RFC3339 encoded time": "expected a time like 12:30:00",
+    "Invalid ISO8601 duration": "expected a duration like PT1H30M",
+    "Invalid UUID": "expected a UUID",
+    "Invalid base64 encoded string": "expected base64 text",
+    "Invalid decimal string": "expected a decimal",
+}
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _CODE: Final = re.compile(r"`[^`]*`")
@@ -56,6 +76,19 @@ class Wrong(NamedTuple):
     def member(self) -> dict[str, str]:
         """Return it as a member of `errors`."""
         return {"pointer": self.pointer, "detail": self.detail}
+
+
+def boundless(number: float | Decimal) -> str:
+    """Say what would be right instead of a number that is none, or that nothing can store.
+
+    What is not a number is no more than any limit either, and so would pass it.
+    """
+    if not isinstance(number, Decimal):
+        return "" if math.isfinite(number) else FINITE
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):  # its letter: it is infinite, or not a number
+        return FINITE
+    return "" if exponent >= -_BEHIND and number.adjusted() < _BEFORE else DECIMAL
 
 
 def malformed(reason: str) -> Fault:
@@ -107,8 +140,8 @@ def wording(message: str) -> tuple[str, str]:
         message = message[: place.start()]
         for name, index in _STEP.findall(place.group(1)):
             below = pointer(below, name or index)
-    if message == "Integer value out of range":
-        return below, WIDE
+    if message in _SENTENCES:
+        return below, _SENTENCES[message]
     return below, _CODE.sub(_word, message[:1].lower() + message[1:])
 
 

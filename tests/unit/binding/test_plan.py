@@ -25,6 +25,7 @@ from switchgear.binding import (
     Unbindable,
     bind,
 )
+from switchgear.binding.wrong import DECIMAL
 from switchgear.policy.fault import Code, Fault
 
 
@@ -181,9 +182,12 @@ def test_a_malformed_body_wins_over_wrong_parameters() -> None:
         ("ratio=nan", "ratio", "expected a finite number"),
         ("ratio=1e999", "ratio", "number out of range"),
         ("price=Infinity", "price", "expected a finite number"),
+        ("price=sNaN", "price", "expected a finite number"),
+        ("price=1e131072", "price", DECIMAL),
+        ("price=1e-16384", "price", DECIMAL),
         ("tags=%00", "tags", "must not hold a NUL character"),
         ("word=a%00", "word", "must not hold a NUL character"),
-        ("colour=blue", "colour", "invalid enum value 'blue'"),
+        ("colour=blue", "colour", 'expected "red"'),
         ("tags=%ff", "", "is not UTF-8"),
         ("tags=%f", "", "holds a percent sign that is no escape"),
         ("&".join(["a=1"] * 101), "", "holds more than 100 parameters"),
