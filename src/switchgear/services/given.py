@@ -1,7 +1,6 @@
 """What one HTTP call brings to be bound."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from switchgear.http.message import Request
 from switchgear.policy.call import Call
@@ -12,17 +11,16 @@ __all__ = ["HttpGiven"]
 class HttpGiven:
     """One request as the plain values that binding reads, and what providers need beside them.
 
-    `body` is read, and `transaction` opened, only for a handler that asks for it.
+    `body` is read only for a handler that asks for it.
     """
 
-    __slots__ = ("body", "call", "path", "query", "transaction")
+    __slots__ = ("body", "call", "path", "query")
 
     def __init__(self, call: Call[Request], path: Mapping[str, str]) -> None:
         self.call = call
         self.path = path
         self.query = call.payload.query
         self.body = b""
-        self.transaction: Any = None
 
     def header(self, name: str, /) -> str | None:
         """Return a header by its name in lower case."""

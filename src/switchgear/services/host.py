@@ -27,7 +27,7 @@ from switchgear.services.answers import answering, plain
 from switchgear.services.calling import calling
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
-from switchgear.services.transacting import transacting
+from switchgear.services.transacting import transacting, unopened
 
 __all__ = ["Fair", "Host", "Mounted"]
 
@@ -91,7 +91,7 @@ class Host:
         self._clock = clock
         self._body_bytes = body_bytes
         self._fair = fair
-        self._providers = {**providers, Transaction: lambda given: given.transaction}
+        self._providers = {**providers, Transaction: unopened}
         self.operations: list[Operation] = []
         routes = [Route(one.method, one.path, self._bound(one)) for one in endpoints]
         if title and not any(route[:2] == ("GET", _DESCRIPTION) for route in routes):

@@ -14,12 +14,20 @@ from switchgear.services.answers import Answering
 from switchgear.services.calling import Answers, read_json
 from switchgear.services.given import HttpGiven
 
-__all__ = ["transacting"]
+__all__ = ["transacting", "unopened"]
+
+
+def unopened(_: object) -> None:
+    """Stand for the transaction while the rest is bound."""
 
 
 def transacting(plan: Plan, answer: Answering, limit: int, tables: Tables | None) -> Answers:
-    """Call a plan as `calling` does, in a transaction that commits before the response."""
+    """Call a plan as `calling` does, in a transaction that commits before the response.
+
+    It is opened when all else is bound: who sent something wrong is told so without a connection.
+    """
     reads = plan.body is not None
+    takers = [one.name for one in plan.parameters if one.provider is unopened]
 
     async def call_it(call: Call[HttpGiven]) -> Response:
         given = call.payload
@@ -28,10 +36,12 @@ def transacting(plan: Plan, answer: Answering, limit: int, tables: Tables | None
         if reads:
             given.body = await read_json(given.call.payload, limit)
         ambient.set(given.call)
+        arguments = plan.arguments(given)
         async with tables.transaction(deadline=call.deadline) as tx:
-            given.transaction = tx
+            for name in takers:
+                arguments[name] = tx
             try:
-                result = await plan.call(given)
+                result = await plan.function(**arguments)
             except BaseException as error:
                 defect = confined(error)
                 if defect is None:

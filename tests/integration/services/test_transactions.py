@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from switchgear import Code, Fault, Request, Response, Transaction
+from switchgear import Code, Fault, Principal, Request, Response, Transaction
 from switchgear.engines.postgres.bootstrap import Roles
+from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.http.message import StreamResponse
@@ -180,3 +181,27 @@ async def test_a_deadline_reaches_the_statement(roles: Roles) -> None:
         async with asyncio.timeout(5):
             while (await told.ask(idle)).body != b"0":
                 await asyncio.sleep(0.05)
+
+
+async def test_what_is_wrong_is_told_without_a_connection() -> None:
+    """Else wrong requests would hold the connections of right ones, and be told 503 without any."""
+
+    async def make(item: Item, tx: Transaction, principal: Principal) -> None:
+        raise AssertionError("not called")
+
+    async def ask(body: bytes) -> Fault:
+        asked = Request.of("POST", "/a", body=body)
+        with pytest.raises(Fault) as raised:
+            await host(Call(asked, time.perf_counter() + 5))
+        return raised.value
+
+    tables = PostgresTables(Dsn("127.0.0.1", 1))
+    endpoints = [Endpoint("POST", "/a", make)]
+    host = Host("service", endpoints, tables=tables, providers=http_providers())
+    assert (await ask(b'{"id":1}')).code is Code.INVALID_ARGUMENT
+    right = b'{"id":"00000000-0000-0000-0000-000000000000","name":"a"}'
+    assert (await ask(right)).code is Code.UNAUTHENTICATED
+    nobody = {**http_providers(), Principal: lambda _: None}
+    host = Host("service", endpoints, tables=tables, providers=nobody)
+    assert (await ask(right)).code is Code.UNAVAILABLE
+    await tables.close()
