@@ -104,3 +104,19 @@ async def test_who_loses_it_is_called_off(leases: Opened, roles: Roles) -> None:
             assert task.cancelled()
             await asyncio.sleep(0.3)
             assert not held.lost, "who lost it must not let go of another's"
+
+
+async def test_who_cannot_renew_it_has_lost_it_whatever_the_reason(
+    postgres_leases: Opened, roles: Roles
+) -> None:
+    """Also by a defect: others take it when it has run out, and the work would go on beside theirs."""
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+    async with postgres_leases() as lease, lease.hold("cron", soon()) as held:
+        await run(roles.owner, "ALTER TABLE switchgear.lease RENAME TO elsewhere")
+        async with asyncio.timeout(5):
+            while not held.lost:
+                await asyncio.sleep(0.02)
+        await run(roles.owner, "ALTER TABLE switchgear.elsewhere RENAME TO lease")
+    assert set(told) == {"a lease could not be renewed"}

@@ -114,7 +114,9 @@ class PostgresLease:
                 rows = await self._pool.fetch(
                     RENEW, held.name, held.fence, lease, deadline=deadline
                 )
-            except Fault:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lease runs out
+                if not isinstance(error, Fault):
+                    _report(error)
                 if self._clock() < renewed + lease - heartbeat:
                     continue
                 rows = []
@@ -129,3 +131,10 @@ class PostgresLease:
             await self._pool.fetch(LET_GO, held.name, held.fence, deadline=deadline)
         except Fault:
             return  # it runs out by itself
+
+
+def _report(error: Exception) -> None:
+    """Tell the loop of a defect; a server that is away is known by the loss of the lease."""
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "a lease could not be renewed", "exception": error}
+    )
