@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from switchgear.engines.postgres.bootstrap import Roles
+from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.migrations import migrate
 from switchgear.policy.fault import Code, Fault
 from tests.support.postgres import run
@@ -117,3 +118,24 @@ async def test_a_database_that_is_ahead_is_no_error(roles: Roles, tmp_path: Path
     await migrate(roles.owner, folder, "app")
     (folder / "0002_more.sql").unlink()
     assert await migrate(roles.owner, folder, "app") == []
+
+
+async def test_what_a_file_sets_is_no_affair_of_the_next_one(roles: Roles, tmp_path: Path) -> None:
+    """Dumps begin so. Applied one by one, the files went well; all at once, they did not."""
+    dumped = "SELECT pg_catalog.set_config('search_path', '', false);\n"
+    folder = write(
+        tmp_path,
+        m0001_dump=dumped + "CREATE TABLE public.users (id int);",
+        m0002_more="INSERT INTO users VALUES (1);",
+    )
+    assert len(await migrate(roles.owner, folder, "app")) == 2
+    assert await count(roles, "users") == 1
+
+
+async def test_who_a_file_acts_as_is_no_affair_of_what_records_it(
+    postgres: Dsn, roles: Roles, tmp_path: Path
+) -> None:
+    await run(postgres, f"GRANT {roles.app.user} TO {roles.owner.user}")
+    acting = f"CREATE TABLE users (id int);\nSET ROLE {roles.app.user};\nSELECT * FROM users;"
+    folder = write(tmp_path, m0001_as_app=acting, m0002_more="CREATE TABLE others (id int)")
+    assert len(await migrate(roles.owner, folder, "app")) == 2

@@ -36,6 +36,10 @@ CREATE TABLE IF NOT EXISTS {ledger} (
 """
 
 
+# What a file sets (as a dump does with search_path, at its head) is no affair of the next one's.
+RESET: Final = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+
+
 class Migration(NamedTuple):
     """One file: its number and name, its text, and the SHA-256 of that."""
 
@@ -147,6 +151,7 @@ async def _apply(
             await connection.execute(migration.sql)
             if not connection.is_in_transaction():
                 raise _wrong(f"{place}: it ends the transaction that it runs in")
+            await connection.execute(RESET)
             await connection.execute(
                 f"INSERT INTO {ledger} (component, number, name, checksum)"  # noqa: S608 - ours
                 " VALUES ($1, $2, $3, $4)",
