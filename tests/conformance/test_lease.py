@@ -109,7 +109,7 @@ async def test_who_loses_it_is_called_off(leases: Opened, roles: Roles) -> None:
 async def test_who_cannot_renew_it_has_lost_it_whatever_the_reason(
     postgres_leases: Opened, roles: Roles
 ) -> None:
-    """Also by a defect: others take it when it has run out, and the work would go on beside theirs."""
+    """Also by a defect: when it runs out others take it, and the work would go on beside theirs."""
     told: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(context["message"]))

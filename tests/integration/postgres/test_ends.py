@@ -5,6 +5,7 @@ from math import inf, nan
 from time import perf_counter
 
 import asyncpg
+import msgspec
 import pytest
 
 from switchgear.engines.postgres.bootstrap import Roles
@@ -146,4 +147,13 @@ async def test_the_next_transaction_is_nobody_elses(database: Dsn) -> None:
             with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
                 await tx.execute("SELECT lastval()")
             await tx.execute("ROLLBACK TO asking")
+    await tables.close()
+
+
+async def test_options_of_the_url_stand_beside_ours(database: Dsn) -> None:
+    url = msgspec.structs.replace(database, options={"options": "-c jit=off"}).url()
+    tables = PostgresTables(Dsn.parse(url), name="shop")
+    async with tables.transaction(soon()) as tx:
+        assert await tx.fetch_one(str, "SHOW jit") == "off"
+        assert await tx.fetch_one(str, "SHOW application_name") == "shop"
     await tables.close()

@@ -1,7 +1,7 @@
 """Where a PostgreSQL server is, and as whom to talk to it."""
 
-from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -9,12 +9,23 @@ from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["Dsn"]
 
+# What a URL may say besides, and is heeded: how to trust whom, and `options` as the server knows
+# them. Any other would be passed over, and who wrote it would rely on it.
+_HEEDED: Final = (
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation",
+    "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "passfile",
+    "options",
+)  # fmt: skip
+_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_OURS: Final = ("application_name", "connect_timeout")  # what every connection has of ours
+
 
 class Dsn(msgspec.Struct, frozen=True):
     """One server, database and role.
 
     `host` is a name, an address, or the absolute folder of a Unix socket. The password is
-    left out of `repr`; only `url` shows it. `options` are the URL's further parameters (`sslmode`).
+    left out of `repr`; only `url` shows it. `options` are the URL's further parameters (`sslmode`,
+    `sslrootcert` and what else is heeded).
     """
 
     host: str
@@ -33,21 +44,24 @@ class Dsn(msgspec.Struct, frozen=True):
         parts = urlsplit(url)
         if parts.scheme not in ("postgresql", "postgres"):
             raise _refused("it must start with postgresql://")
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        if "," in parts.netloc.rpartition("@")[2] or "," in query.get("host", ""):
+            raise _refused("it names several hosts; write the one that leads to the primary")
         try:
-            port = parts.port
+            port = parts.port or int(query.pop("port", "5432"))
         except ValueError:
             raise _refused("its port is not a number up to 65535") from None
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         host = query.pop("host", None) or unquote(parts.hostname or "") or "localhost"
         user = unquote(parts.username or "") or query.pop("user", "postgres")
-        return cls(
-            host=host,
-            port=port or int(query.pop("port", "5432")),
-            user=user,
-            password=unquote(parts.password or "") or query.pop("password", ""),
-            database=unquote(parts.path.lstrip("/")) or query.pop("dbname", "") or user,
-            options=query,
-        )
+        password = unquote(parts.password or "") or query.pop("password", "")
+        database = unquote(parts.path.lstrip("/")) or query.pop("dbname", "") or user
+        options = {name: value for name, value in query.items() if name not in _OURS}
+        if unknown := sorted(options.keys() - {*_HEEDED}):
+            heeded = ", ".join(_HEEDED)
+            raise _refused(f"{unknown[0]!r} is not heeded here, what is: {heeded}")
+        if options.get("sslmode", "prefer") not in _MODES:
+            raise _refused(f"its sslmode must be one of {', '.join(_MODES)}")
+        return cls(host, port, user, password, database, options)
 
     def url(self) -> str:
         """Return the libpq URL, password included."""
@@ -74,8 +88,8 @@ class Dsn(msgspec.Struct, frozen=True):
         }
         if self.password:
             given["password"] = self.password
-        if "sslmode" in self.options:
-            given["ssl"] = self.options["sslmode"]
+        if self.options:
+            given["dsn"] = f"postgresql:///?{urlencode(self.options)}"
         return given
 
     @property

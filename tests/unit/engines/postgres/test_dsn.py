@@ -1,5 +1,6 @@
 """Where a server is: read from a URL, written as one, and never with the password in a message."""
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,10 +27,34 @@ def test_the_password_is_not_shown() -> None:
     assert "hush" not in refused.value.detail
 
 
-@pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "", "postgresql://h:99999/d"])
-def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(Fault, match="PostgreSQL URL is not valid"):
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("mysql://h/d", "start with postgresql://"),
+        ("h:5432", "start with postgresql://"),
+        ("", "start with postgresql://"),
+        ("postgresql://h:99999/d", "port is not a number"),
+        ("postgresql:///d?host=h&port=x", "port is not a number"),
+        ("postgresql://u:p,w@a:1,b:2/d", "several hosts"),
+        ("postgresql:///d?host=a,b", "several hosts"),
+        ("postgresql://h/d?sslmode=strict", "sslmode must be one of disable, .*, verify-full"),
+        ("postgresql://h/d?channel_binding=require", "'channel_binding' is not heeded.* sslmode"),
+        ("postgresql://h/d?sslrotcert=ca.pem", "'sslrotcert' is not heeded"),
+    ],
+)
+def test_what_is_no_url_is_refused(url: str, why: str) -> None:
+    with pytest.raises(Fault, match=f"PostgreSQL URL is not valid: .*{why}"):
         Dsn.parse(url)
+
+
+async def test_what_a_url_says_besides_is_heeded() -> None:
+    """A certificate that was passed over would be a server that nobody checked."""
+    said = "sslmode=verify-ca&sslrootcert=/nowhere/ca.pem&options=-c%20jit%3Doff"
+    dsn = Dsn.parse(f"postgresql://u:p%2Cw@127.0.0.1:1/d?{said}&connect_timeout=5")
+    assert dsn.password == "p,w"
+    assert Dsn.parse(dsn.url()) == dsn
+    with pytest.raises(FileNotFoundError):
+        await asyncpg.connect(**dsn.arguments())
 
 
 def test_defaults() -> None:
