@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, MutableSequence
 from typing import Final
 
+from switchgear.core.confining import confined
 from switchgear.http.refusals import refuse
 from switchgear.policy.fault import Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge
@@ -137,7 +138,10 @@ class Produced(Body):
         self._chunks = chunks
 
     async def chunk(self) -> bytes:
-        """Return the next piece; an exception of the iterator's is BAD, and passed on."""
+        """Return the next piece; an exception of the iterator's is BAD, and passed on.
+
+        What is no ordinary one is passed on as a defect: else nobody would cut the answer.
+        """
         if self.verdict is not None:
             return b""
         try:
@@ -147,8 +151,11 @@ class Produced(Body):
             self._end(GOOD)
             return b""
         except BaseException as error:
-            self._end(judge(error))
-            raise
+            defect = confined(error)
+            self._end(judge(defect or error))
+            if defect is None:
+                raise
+            raise defect from error
         return data
 
     async def close(self) -> None:

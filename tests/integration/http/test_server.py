@@ -364,8 +364,16 @@ async def test_a_streamed_answer_is_framed_and_complete(loop_factory: Any) -> No
     assert got[1].headers["transfer-encoding"] == "chunked"
 
 
+BREAKS = {
+    "raises": ZeroDivisionError(),
+    "cancels": asyncio.CancelledError(),
+    "exits": SystemExit(2),
+    "panics": type("Panic", (BaseException,), {})(),
+}
+
+
 @pytest.mark.parametrize("minor", [0, 1])
-@pytest.mark.parametrize("how", ["raises", "short", "long"])
+@pytest.mark.parametrize("how", [*BREAKS, "short", "long"])
 async def test_a_cut_answer_reaches_the_client_as_a_cut(
     loop_factory: Any, how: str, minor: int
 ) -> None:
@@ -378,12 +386,12 @@ async def test_a_cut_answer_reaches_the_client_as_a_cut(
         async def make() -> AsyncIterator[bytes]:
             yield b"abc"
             await asyncio.sleep(0.02)
-            if how == "raises":
-                raise ZeroDivisionError
+            if how in BREAKS:
+                raise BREAKS[how]
             if how == "long":
                 yield b"def"
 
-        length = None if how == "raises" else 4
+        length = None if how in BREAKS else 4
         answer = StreamResponse.of(make(), length=length)
         answer.on_end(verdicts.append)
         return answer
@@ -396,13 +404,13 @@ async def test_a_cut_answer_reaches_the_client_as_a_cut(
         await client.until(b"abc")
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)) as caught:
             await client.reader.readexactly(10)
-        if minor == 0 and how == "raises":
+        if minor == 0 and how in BREAKS:
             assert isinstance(caught.value, ConnectionResetError)
         await client.close()
     assert len(defects) == 1
     assert [event.cut for event in seen if isinstance(event, Exchanged)] == [True]
     assert len(verdicts) == 1
-    if how == "raises":
+    if how in BREAKS:
         assert verdicts == [BAD]
 
 

@@ -200,7 +200,8 @@ async def test_a_produced_body_ends_with_the_truth() -> None:
         (None, GOOD),
         (ZeroDivisionError(), BAD),
         (Fault(Code.CANCELLED), NEUTRAL),
-        (asyncio.CancelledError(), NEUTRAL),
+        (asyncio.CancelledError(), BAD),  # nobody called it off
+        (SystemExit(2), BAD),
     ):
         verdicts: list[Verdict] = []
         body = Produced(make(error))
@@ -208,10 +209,25 @@ async def test_a_produced_body_ends_with_the_truth() -> None:
         if error is None:
             assert await body.read() == b"ab"
         else:
-            with pytest.raises(type(error)):
+            with pytest.raises(type(error) if isinstance(error, Exception) else RuntimeError):
                 await body.read()
         await body.close()
         assert verdicts == [end]
+
+
+async def test_a_produced_body_that_is_called_off_is_nobodys_fault() -> None:
+    async def make() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.sleep(10)
+
+    body = Produced(make())
+    reading = asyncio.ensure_future(body.read())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert body.verdict == NEUTRAL
 
 
 async def test_a_produced_body_that_is_closed_early_cleans_up() -> None:
