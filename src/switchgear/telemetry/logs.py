@@ -40,9 +40,22 @@ Form = Callable[[Any], bytes]
 def json_line(event: Any) -> bytes:
     """Encode an event as one JSON line."""
     try:
-        return _encode(event)
-    except (TypeError, ValueError, RecursionError) as error:  # a surrogate, a key that is no text
+        try:
+            return _encode(event)
+        except UnicodeEncodeError:  # half a surrogate, as the names of files may have it
+            plain = msgspec.to_builtins(event, enc_hook=_unknown, str_keys=True)
+            return _encode(_readable(plain))
+    except (TypeError, ValueError, RecursionError) as error:  # a key that is no text
         return _encode({"level": "error", "event": "unloggable", "why": str(error)})
+
+
+def _readable(value: Any) -> Any:
+    """Copy plain values with a question mark for whatever UTF-8 cannot say."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(member) for key, member in value.items()}
+    return [_readable(member) for member in value] if isinstance(value, list) else value
 
 
 def console_line(event: Any) -> bytes:

@@ -79,6 +79,17 @@ def test_what_is_below_the_level_is_not_written(log: Log, lines: Lines) -> None:
     assert lines.lines == []
 
 
+def test_an_error_about_half_a_surrogate_brings_its_traceback_too(log: Log, lines: Lines) -> None:
+    """As the names of files are that are not UTF-8."""
+    try:
+        raise FileNotFoundError("r\udce9sum\udce9 is gone")
+    except FileNotFoundError as error:
+        log.failed("failed", error, number=7)
+    event = lines.events()[0]
+    assert (event["level"], event["event"], event["number"]) == ("error", "failed", 7)
+    assert event["exception"].endswith("FileNotFoundError: r?sum? is gone\n")
+
+
 def test_an_error_brings_its_traceback(log: Log, lines: Lines) -> None:
     try:
         raise KeyError("gone")
