@@ -34,10 +34,12 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     The model's own configuration decides on coercion (pydantic's default reads "1" as an
     integer). Unknown names are refused where the installed pydantic can be told so per call
     (2.12), else as the model says.
-    """
-    from pydantic import TypeAdapter, ValidationError
 
-    adapter = TypeAdapter(annotation)
+    Raises TypeError for what pydantic cannot read.
+    """
+    from pydantic import ValidationError
+
+    adapter = _adapter(annotation)
     validate = adapter.validate_json
     told = not lenient and "extra" in signature(validate).parameters
     options: dict[str, Any] = {"extra": "forbid"} if told else {}
@@ -61,6 +63,15 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     return decode
 
 
+def _adapter(annotation: Any) -> Any:
+    from pydantic import PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(annotation)
+    except PydanticUserError as error:  # a structure of others' beside a model, say
+        raise TypeError(error.message) from error
+
+
 def _fault(details: list[Any], subject: str) -> Exception:
     if details and details[0]["type"] == "json_invalid":
         return malformed(details[0]["msg"].removeprefix("Invalid JSON: "))
@@ -75,13 +86,15 @@ def _fault(details: list[Any], subject: str) -> Exception:
 
 
 def model_encoder(annotation: Any) -> Callable[[Any], bytes]:
-    """Compile an encoder by pydantic, which writes the fields of `annotation` and no others."""
-    from pydantic import TypeAdapter
+    """Compile an encoder by pydantic, which writes the fields of `annotation` and no others.
 
-    adapter = TypeAdapter(annotation)
+    Raises TypeError for what pydantic cannot write.
+    """
+    adapter = _adapter(annotation)
 
     def encode(value: Any) -> bytes:
-        return adapter.dump_json(adapter.validate_python(value, from_attributes=True))
+        written: bytes = adapter.dump_json(adapter.validate_python(value, from_attributes=True))
+        return written
 
     return encode
 

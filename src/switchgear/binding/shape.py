@@ -201,7 +201,7 @@ def _record(annotation: Any, origin: type, known: dict[Any, Node]) -> Object:
     node = known[annotation] = Object(annotation)
     filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(annotation), strict=False))
     hints = {
-        name: _filled_in(hint, filled)
+        name: _filled_in(_unmarked(hint), filled)
         for name, hint in get_type_hints(origin, include_extras=True).items()
     }
     if is_typeddict(origin):
@@ -217,6 +217,13 @@ def _record(annotation: Any, origin: type, known: dict[Any, Node]) -> Object:
     for name, must in required.items():
         node.fields[name] = Field(name, name, shape_of(hints[name], known), must)
     return node
+
+
+def _unmarked(hint: Any) -> Any:
+    """Drop what a TypedDict says of the presence of a member: its own lists have it."""
+    while get_origin(hint) in (Required, NotRequired):
+        (hint,) = get_args(hint)
+    return hint
 
 
 def _filled_in(hint: Any, filled: dict[Any, Any]) -> Any:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-from typing import Annotated, Any, Generic, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, Required, TypedDict, TypeVar
 
 import pytest
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from pydantic import BaseModel
 
-from switchgear.binding import Email, body_decoder
+from switchgear.binding import Email, body_decoder, encoder
 from switchgear.binding.explain import explain
 from switchgear.binding.shape import shape_of
 from switchgear.binding.wrong import LIMIT
@@ -80,6 +80,11 @@ class Even(Struct):
 class Point(Generic[T]):
     x: T
     y: list[T] = dataclasses.field(default_factory=list)
+
+
+class Marked(TypedDict, total=False):
+    must: Required[int]
+    may: NotRequired[int]
 
 
 class Dictish(TypedDict, total=False):
@@ -320,6 +325,23 @@ def test_pydantic_reports_through_the_same_fault() -> None:
     assert list(found) == ["/count", "/tags/0"]
     assert body_decoder(Model, "f")(b'{"count":1}') == Model(count=1)
     assert body_decoder(list[Model], "f", lenient=True)(b'[{"count":1,"z":2}]')[0].count == 1
+
+
+def test_a_typed_dict_may_say_of_each_member_whether_it_must_be_there() -> None:
+    assert body_decoder(Marked, "f")(b'{"must":1}') == {"must": 1}
+    assert errors(Marked, '{"may":"x","maybe":1}') == {
+        "/must": "is required",
+        "/may": "expected an integer, got a string",
+        "/maybe": "is not known here",
+    }
+
+
+@pytest.mark.parametrize("annotation", [Model | Note, list[Model | Note]])
+def test_what_pydantic_cannot_read_is_refused_when_compiled(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"pydantic-core schema for .*Note"):
+        body_decoder(annotation, "f")
+    with pytest.raises(TypeError, match=r"pydantic-core schema for .*Note"):
+        encoder(annotation, "f")
 
 
 def test_a_type_without_json_is_refused_when_compiled() -> None:
