@@ -13,7 +13,7 @@ import msgspec
 
 from switchgear.binding.models import holds_model, model_encoder
 from switchgear.binding.parameters import ABSENT
-from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table, bare, shape_of
+from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Row, Table, bare, shape_of
 
 __all__ = ["Encode", "encoder"]
 
@@ -72,7 +72,11 @@ def _declared(annotation: Any, subject: str) -> Encode:
 
 def _trimmed(node: Node, value: Any) -> Any:
     """Copy `value` as plain containers that hold what its shape declares and nothing else."""
-    if isinstance(node, Leaf) or value is None:
+    if value is None:
+        return value
+    if isinstance(node, Row):
+        return _places(node, value)
+    if isinstance(node, Leaf):
         return value
     if isinstance(node, Choice):
         chosen = _chosen(node, value)
@@ -86,6 +90,20 @@ def _trimmed(node: Node, value: Any) -> Any:
             raise TypeError(f"expected a mapping, got {type(value).__name__}")
         return {name: _trimmed(node.value, member) for name, member in value.items()}
     return _members(node, value)
+
+
+def _places(node: Row, value: Any) -> list[Any]:
+    """Read what stands in the places of an array: by attribute from a structure, else in order."""
+    if node.attributes:
+        held = [getattr(value, name, msgspec.UNSET) for name in node.attributes]
+    elif isinstance(value, (tuple, list)):
+        held = list(value)
+    else:
+        raise TypeError(f"expected a {node.kind.__name__}, got {type(value).__name__}")
+    if len(held) != len(node.items) or msgspec.UNSET in held:
+        raise TypeError(f"expected {len(node.items)} members, got a {type(value).__name__}")
+    members = [_trimmed(item, member) for item, member in zip(node.items, held, strict=True)]
+    return members if node.tag is None else [node.tag, *members]
 
 
 def _members(node: Object, value: Any) -> dict[str, Any]:
@@ -107,6 +125,9 @@ def _chosen(node: Choice, value: Any) -> Node | None:
     """Return the member of a union that `value` belongs to; None for a bare scalar."""
     if isinstance(value, _BARE):
         return None
+    for row in node.rows:
+        if isinstance(value, row.kind):
+            return row
     if isinstance(value, (list, tuple, set, frozenset)) and node.array is not None:
         return node.array
     for member in node.objects.values():
@@ -142,6 +163,8 @@ class _Fitting:
         return partial(_whole, check)
 
     def _check(self, node: Node) -> _Fits | None:
+        if isinstance(node, Row):
+            return self._row(node)
         if isinstance(node, Leaf):
             return None
         if isinstance(node, Array):
@@ -179,19 +202,42 @@ class _Fitting:
         inner += self._inner(node)
         return made
 
+    def _row(self, node: Row) -> _Fits:
+        made = self._made.get(id(node))
+        if made is not None:
+            return made
+        inner: list[tuple[int, _Fits]] = []
+        kind, names, size = node.kind, node.attributes, len(node.items)
+
+        def fits(value: Any, later: _Later) -> bool:
+            if type(value) is not kind or (not names and len(value) != size):
+                return False
+            for place, check in inner:
+                later.append((check, getattr(value, names[place]) if names else value[place]))
+            return True
+
+        made = self._made[id(node)] = fits
+        for place, item in enumerate(node.items):
+            check = self._check(item)
+            if check is not None:
+                inner.append((place, check))
+        return made
+
     def _inner(self, node: Object) -> list[tuple[str, _Fits]]:
         """Return the attributes that must be looked at, with their checks."""
         checks = [(field.attribute, self._check(field.node)) for field in node.fields.values()]
         return [(name, check) for name, check in checks if check is not None]
 
     def _choice(self, node: Choice) -> _Fits | None:
-        checks = [check for member in node.objects.values() if (check := self._check(member))]
+        members = (*node.objects.values(), *node.rows)
+        checks = [check for member in members if (check := self._check(member))]
+        rows = tuple(row.kind for row in node.rows)
         listed = self._check(node.array) if node.array else None
         if not checks and listed is None:
             return None
 
         def fits(value: Any, later: _Later) -> bool:
-            if isinstance(value, (list, tuple, set, frozenset)):
+            if isinstance(value, (list, tuple, set, frozenset)) and not isinstance(value, rows):
                 return listed is None or listed(value, later)
             if isinstance(value, _BARE):
                 return True

@@ -26,7 +26,18 @@ from typing import (
 import msgspec
 from msgspec import inspect, structs
 
-__all__ = ["Array", "Choice", "Field", "Leaf", "Node", "Object", "Table", "bare", "shape_of"]
+__all__ = [
+    "Array",
+    "Choice",
+    "Field",
+    "Leaf",
+    "Node",
+    "Object",
+    "Row",
+    "Table",
+    "bare",
+    "shape_of",
+]
 
 _LISTS = (list, set, frozenset, Sequence, MutableSequence, AbstractSet)
 _DICTS = (dict, Mapping, MutableMapping)
@@ -102,10 +113,30 @@ class Table:
         self.whole = Leaf(_emptied(annotation, dict[key, msgspec.Raw]))
 
 
-class Choice:
-    """A union: objects are told apart by their tag, everything else by its JSON type."""
+class Row(Leaf):
+    """A JSON array each place of which has a shape of its own: a leaf where it is read.
 
-    __slots__ = ("array", "leaf", "nullable", "objects", "tag_field")
+    It is written from a `kind`: a tuple of `items`, or a structure with these `attributes`, behind
+    its `tag`.
+    """
+
+    __slots__ = ("attributes", "items", "kind", "tag")
+
+    def __init__(self, annotation: Any, kind: type[Any]) -> None:
+        super().__init__(annotation)
+        self.kind = kind
+        self.items: list[Node] = []  # filled later: a type may contain itself
+        self.attributes: tuple[str, ...] = ()
+        self.tag: str | int | None = None
+
+
+class Choice:
+    """A union: objects are told apart by their tag, everything else by its JSON type.
+
+    `rows` are the classes in it that are written as arrays.
+    """
+
+    __slots__ = ("array", "leaf", "nullable", "objects", "rows", "tag_field")
 
     def __init__(self, annotation: Any) -> None:
         self.leaf = Leaf(annotation)
@@ -113,6 +144,7 @@ class Choice:
         self.tag_field = ""
         self.objects: dict[str | int | None, Node] = {}
         self.array: Node | None = None
+        self.rows: list[Row] = []
 
 
 Node = Leaf | Object | Array | Table | Choice
@@ -174,19 +206,48 @@ def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
         return Array(annotation, shape_of(arguments[0], known))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return Array(annotation, shape_of(arguments[0], known))
-    if origin in _DICTS and arguments and bare(arguments[0])[0] is str:
+    if origin in _DICTS and arguments:
         return Table(annotation, shape_of(arguments[1], known), arguments[0])
+    if origin is tuple:
+        return _tuple(annotation, arguments, known)
     if isinstance(origin, type):
-        if issubclass(origin, msgspec.Struct) and not origin.__struct_config__.array_like:
+        if issubclass(origin, msgspec.Struct):
             return _struct(stripped, origin, known)
         if dataclasses.is_dataclass(origin) or is_typeddict(origin):
             return _record(stripped, origin, known)
+        if issubclass(origin, tuple) and hasattr(origin, "_fields"):
+            return _named_tuple(annotation, stripped, origin, known)
     return Leaf(annotation)
 
 
-def _struct(annotation: Any, origin: type[msgspec.Struct], known: dict[Any, Node]) -> Object:
-    node = known[annotation] = Object(annotation)
+def _tuple(annotation: Any, arguments: tuple[Any, ...], known: dict[Any, Node]) -> Node:
+    items = [shape_of(argument, known) for argument in arguments]
+    if all(type(item) is Leaf for item in items):
+        return Leaf(annotation)
+    row = Row(annotation, tuple)
+    row.items = items
+    return row
+
+
+def _named_tuple(annotation: Any, stripped: Any, origin: Any, known: dict[Any, Node]) -> Row:
+    row = known[stripped] = Row(annotation, origin)
+    filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(stripped), strict=False))
+    hints = get_type_hints(origin, include_extras=True)
+    for name in origin._fields:
+        row.items.append(shape_of(_filled_in(hints.get(name, Any), filled), known))
+    return row
+
+
+def _struct(annotation: Any, origin: type[msgspec.Struct], known: dict[Any, Node]) -> Node:
     config = origin.__struct_config__
+    if config.array_like:
+        row = known[annotation] = Row(annotation, origin)
+        row.tag = config.tag
+        for field in structs.fields(annotation):
+            row.items.append(shape_of(_present(field.type), known))
+        row.attributes = tuple(field.name for field in structs.fields(annotation))
+        return row
+    node = known[annotation] = Object(annotation)
     if config.tag is not None and config.tag_field is not None:
         node.tag = (config.tag_field, config.tag)
     for field in structs.fields(annotation):
@@ -250,9 +311,11 @@ def _choice(annotation: Any, arguments: tuple[Any, ...], known: dict[Any, Node])
             choice.tag_field = node.tag[0] if node.tag else ""
         elif isinstance(node, Table):
             choice.objects[None] = node
-        elif isinstance(node, Array):
+        elif isinstance(node, Row) and node.kind is not tuple:
+            choice.rows.append(node)
+        elif isinstance(node, (Array, Row)):
             choice.array = node
-    return choice if choice.objects or choice.array else choice.leaf
+    return choice if choice.objects or choice.array or choice.rows else choice.leaf
 
 
 def _present(annotation: Any) -> Any:

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw
 
-from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table
+from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Row, Table
 from switchgear.binding.wrong import (
     NUL,
     WIDE,
@@ -121,7 +121,9 @@ def _holds_decimal(root: Node) -> bool:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, Leaf):
+        if isinstance(node, Row):
+            later += node.items
+        elif isinstance(node, Leaf):
             if node.decimal:
                 return True
         elif isinstance(node, Object):
@@ -131,7 +133,8 @@ def _holds_decimal(root: Node) -> bool:
         elif isinstance(node, Table):
             later.append(node.value)
         else:
-            later += [node.leaf, *node.objects.values(), *([node.array] if node.array else ())]
+            later += [node.leaf, *node.objects.values(), *node.rows]
+            later += [node.array] if node.array else []
     return False
 
 
@@ -202,6 +205,8 @@ class _Shadows:
 
     def _choice(self, node: Choice) -> Any:
         self.literal = False
+        if node.rows:
+            return Any
         kinds: Any = _Plain
         for member in (*node.objects.values(), *([node.array] if node.array else ())):
             kinds |= self.of(member)

@@ -82,6 +82,15 @@ class Point(Generic[T]):
     y: list[T] = dataclasses.field(default_factory=list)
 
 
+class Placed(Struct, array_like=True, tag="placed"):
+    count: Count
+
+
+class Other(Struct, array_like=True, tag="other"):
+    count: Count
+    more: dict[str, Count] = {}
+
+
 class Marked(TypedDict, total=False):
     must: Required[int]
     may: NotRequired[int]
@@ -154,6 +163,8 @@ def test_a_right_body_is_decoded_to_its_own_type() -> None:
         (Person | None, f'{ADA[:-1]},"z":1}}', "/z"),
         (Model, '{"count":1,"z":1}', "/z"),
         (list[Model], '[{"count":1,"z":1}]', "/0/z"),
+        (dict[int, Count], '{"7":{"number":1,"z":1}}', "/7/z"),
+        (dict[int, Count] | None, '{"7":{"number":1,"z":1}}', "/7/z"),
     ],
 )
 def test_an_unknown_field_is_refused_for_every_type(annotation: Any, body: str, place: str) -> None:
@@ -348,3 +359,17 @@ def test_a_type_without_json_is_refused_when_compiled() -> None:
     for annotation in (complex, list[complex], dict[str, tuple[complex, int]]):
         with pytest.raises(TypeError, match="complex"):
             body_decoder(annotation, "f")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "body"),
+    [
+        (tuple[Count, int], '[{"number":1},2]'),
+        (tuple[Count, int] | None, '[{"number":1},2]'),
+        (Placed | Other | int, '["placed",{"number":1}]'),
+        (list[Placed | Other], '[["other",{"number":1},{}],["placed",{"number":2}]]'),
+    ],
+)
+def test_arrays_of_places_are_read_and_written_back(annotation: Any, body: str) -> None:
+    read = body_decoder(annotation, "f")(body.encode())
+    assert encoder(annotation, "f")(read) == body.encode()

@@ -1,7 +1,9 @@
 """Encoders: the declared fields and no others."""
 
 import dataclasses
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 from msgspec import Struct
@@ -67,6 +69,30 @@ class LinkRow(Link):
     password: str = "hash"
 
 
+class Pair(NamedTuple):
+    user: User
+    rank: int
+
+
+class Listed(Struct, array_like=True):
+    user: User
+    rank: int = 0
+
+
+class ListedRow(Listed):
+    password: str = "hash"
+
+
+class Ranked(Struct, array_like=True, tag="ranked"):
+    user: User
+    below: "Ranked | None" = None
+
+
+class Held(Struct):
+    by_id: dict[int, User]
+    pair: tuple[User, int] | None = None
+
+
 ROW = Row(1, "Ada")
 SAFE = b'{"id":1,"name":"Ada"}'
 
@@ -86,6 +112,19 @@ SAFE = b'{"id":1,"name":"Ada"}'
         (Shown, {"user": ROW}, b'{"user":' + SAFE + b"}"),
         (Shown, {"user": User(1, "Ada"), "password": "hash"}, b'{"user":' + SAFE + b"}"),
         (Link, Link(LinkRow()), b'{"next":{"next":null}}'),
+        (dict[int, User], {1: ROW}, b'{"1":' + SAFE + b"}"),
+        (Mapping[date, User] | None, {date(2024, 1, 2): ROW}, b'{"2024-01-02":' + SAFE + b"}"),
+        (tuple[User, int], (ROW, 1), b"[" + SAFE + b",1]"),
+        (tuple[User, int] | None, [ROW, 1], b"[" + SAFE + b",1]"),
+        (list[tuple[int, list[User]]], [(1, [ROW])], b"[[1,[" + SAFE + b"]]]"),
+        (Pair, Pair(ROW, 1), b"[" + SAFE + b",1]"),
+        (list[Pair | int], [Pair(ROW, 1), 2], b"[[" + SAFE + b",1],2]"),
+        (Listed, Listed(ROW), b"[" + SAFE + b",0]"),
+        (Listed, ListedRow(User(1, "Ada")), b"[" + SAFE + b",0]"),
+        (Ranked | None, Ranked(User(1, "Ada"), Ranked(ROW)),
+         b'["ranked",' + SAFE + b',["ranked",' + SAFE + b",null]]"),
+        (Held, Held({1: ROW}, (ROW, 2)),
+         b'{"by_id":{"1":' + SAFE + b'},"pair":[' + SAFE + b",2]}"),
         (Model, ModelRow(id=1), b'{"id":1}'),
         (list[Model], [ModelRow(id=1)], b'[{"id":1}]'),
         (Model, ROW, b'{"id":1}'),
@@ -95,7 +134,7 @@ SAFE = b'{"id":1,"name":"Ada"}'
         (Any, {"a": 1}, b'{"a":1}'),
         (ABSENT, [1], b"[1]"),
     ],
-)
+)  # fmt: skip
 def test_only_declared_fields_are_written(annotation: Any, value: Any, written: bytes) -> None:
     assert encoder(annotation, "f")(value) == written
 
@@ -106,7 +145,17 @@ def test_none_is_no_content(annotation: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value"), [(None, 1), (User, 3), (User, None), (User, {"id": 1})]
+    ("annotation", "value"),
+    [
+        (None, 1),
+        (User, 3),
+        (User, None),
+        (User, {"id": 1}),
+        (tuple[User, int], (ROW,)),
+        (tuple[User, int], {1: ROW}),
+        (Pair, {"user": ROW, "rank": 1}),
+        (Listed, ROW),
+    ],
 )
 def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^f "):
