@@ -75,6 +75,7 @@ class QueueIntake:
         self._out: set[QueueDelivery] = set()
         self._floor = 0
         self._floor_at = clock()
+        self._most = reading.prefetch
         self._uncertain = False
         self._isolating = False
         self._draining = False
@@ -178,11 +179,14 @@ class QueueIntake:
                     await self._turn()
                 except Fault as fault:
                     self._uncertain = True
+                    # Messages may be so large that many of them take longer than a statement may.
+                    self._most = max(1, self._most // 2)
                     self._ledger.note(fault)
                     await asyncio.sleep(wait * (0.5 + self._random() / 2))
                     wait = min(longest, wait * 2)
                     continue
                 wait = RETRY[0]
+                self._most = min(self.reading.prefetch, self._most * 2)
                 await self._sleep()
         finally:
             self._arrived.set()
@@ -214,7 +218,7 @@ class QueueIntake:
             await self._ledger.write(deadline, except_finished_by=self.holder)
         )
         suspects = await self._isolated(len(finished))
-        want = self._wanted(len(finished), suspects)
+        want = min(self._wanted(len(finished), suspects), self._most)
         if finished or want:
             await self._next(self.holder, finished, want, suspects, deadline)
 
