@@ -23,6 +23,7 @@ __all__ = ["Keeper"]
 
 DUE = 0.25  # seconds between two looks at what is due
 BATCH = 1000
+PRUNED = 10_000  # rows of the inbox at a time; as long as there are so many, with every look
 AGAIN = 0.2  # seconds until a renewal that failed is tried again
 TIMEOUT = 5.0
 
@@ -45,6 +46,7 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed = clock()
         self._steady_since = clock()
+        self._overgrown = False
 
     async def hold(self, intake: QueueIntake) -> int:
         """Register an intake as a holder of messages; return the number of its lease."""
@@ -105,8 +107,11 @@ class Keeper:
         rounds = 0
         while True:
             for every, work in (
-                (1, self._move_due), (4, self._reclaim), (4, self._suspects), (240, self._forget)
-            ):  # fmt: skip
+                (1, self._move_due),
+                (4, self._reclaim),
+                (4, self._suspects),
+                (1 if self._overgrown else 240, self._forget),
+            ):
                 if rounds % every == 0:
                     await self._tried(work)
             rounds += 1
@@ -143,7 +148,8 @@ class Keeper:
                 intake.wake()
 
     async def _forget(self) -> None:
-        await self._run(sql.PRUNE, self._settings.inbox)
+        rows = await self._run(sql.PRUNE, self._settings.inbox, PRUNED)
+        self._overgrown = rows[0]["pruned"] >= PRUNED
         await self._run(sql.FORGET_DEAD)
 
 

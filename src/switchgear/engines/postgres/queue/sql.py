@@ -180,11 +180,15 @@ WITH freed AS (UPDATE switchgear.ready SET holder = NULL WHERE holder = $1)
 DELETE FROM switchgear.holder WHERE id = $1
 """
 
-# $1 seconds
+# $1 seconds, $2 how many at most; returns how many it were
 PRUNE: Final = """
-DELETE FROM switchgear.inbox WHERE ctid IN (
-    SELECT ctid FROM switchgear.inbox WHERE done_at < now() - make_interval(secs => $1) LIMIT 10000
+WITH gone AS (
+    DELETE FROM switchgear.inbox WHERE ctid IN (
+        SELECT ctid FROM switchgear.inbox
+        WHERE done_at < now() - make_interval(secs => $1) LIMIT $2
+    ) RETURNING 1
 )
+SELECT count(*) AS pruned FROM gone
 """
 
 DEPTHS: Final = """
