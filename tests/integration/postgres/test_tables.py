@@ -119,6 +119,7 @@ async def test_a_transaction_broken_by_a_swallowed_error_does_not_commit(databas
         ("SELECT 1/0", Code.INVALID_ARGUMENT, False),
         ("SELECT pg_sleep(30)", Code.DEADLINE_EXCEEDED, True),
         ("SELECT pg_terminate_backend(pg_backend_pid())", Code.UNAVAILABLE, True),
+        ("DO $$ BEGIN RAISE disk_full; END $$", Code.UNAVAILABLE, True),
         ("SET TRANSACTION READ ONLY; INSERT INTO notes VALUES (7)", Code.UNAVAILABLE, True),
     ],
 )

@@ -91,6 +91,25 @@ async def test_the_watch_looks_closer_while_the_server_is_away() -> None:
     ]
 
 
+@pytest.mark.virtual
+async def test_the_watch_outlives_whatever_a_look_raises() -> None:
+    """Its last word would else stand for good: that the server is away, and nobody is served."""
+
+    class Odd(Server):
+        async def probe(self, deadline: float) -> None:
+            await super().probe(deadline)
+            if len(self.probed) == 2:
+                raise ZeroDivisionError("of a driver")
+
+    server, context = Odd(), Context()
+    heard: list[str | None] = []
+    watching = asyncio.create_task(watch(cast(Any, context), server, heard.append))
+    await asyncio.sleep(1.5)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert heard == [None, "ZeroDivisionError: of a driver", None]
+
+
 async def test_a_probe_asks_the_server_even_while_others_are_refused() -> None:
     server = Server()
     tables = Guarded(server)

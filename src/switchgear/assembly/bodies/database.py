@@ -106,6 +106,8 @@ async def watch(
             await probed.probe(FINE() + _PATIENCE)
         except Fault as fault:
             why = fault.detail
+        except Exception as error:  # noqa: BLE001 - a watch that ended would leave its last word
+            why = f"{type(error).__name__}: {error}"
         context.degraded("database", why)
         looked(why)
         await asyncio.sleep(_EVERY if why is None else _AGAIN)

@@ -45,7 +45,10 @@ def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
     found = of_sqlstate(state)
     if found is None:
         return None
-    return _fault(found.code, error, unknown if found.unsure else Effect.NONE)
+    # Of its disk or memory the server has too little: no client has asked for too much (429).
+    full = found.code is Code.RESOURCE_EXHAUSTED
+    code = Code.UNAVAILABLE if full else found.code
+    return _fault(code, error, unknown if found.unsure else Effect.NONE)
 
 
 def _fault(code: Code, error: BaseException, effect: Effect) -> Fault:

@@ -79,6 +79,10 @@ class PostgresPool:
                 return await pool.acquire()
         except TimeoutError as error:
             raise self._late(pool) from error
+        except asyncpg.PostgresError as error:
+            # Whatever a server says to one who is not yet let in is no word on the caller's work:
+            # "permission denied" is not the client's, and what is unknown is no statement's defect.
+            raise self._unopened(error) from error
         except Exception as error:
             fault = translate(error)
             if fault is None:
@@ -158,6 +162,10 @@ class PostgresPool:
             with suppress(asyncpg.InterfaceError):  # closed, and back in the pool already
                 connection.terminate()
         await self.give(connection)
+
+    def _unopened(self, error: asyncpg.PostgresError) -> Fault:
+        detail = f"postgres: no connection to {self.dsn.place}: {error} ({error.sqlstate})"
+        return Fault(Code.UNAVAILABLE, detail, effect=Effect.NONE, origin=ORIGIN)
 
     def _left(self, deadline: float) -> float:
         return max(0.0, deadline - self.clock())
