@@ -23,6 +23,12 @@ GATHER: Final = 0.01  # seconds between two notifications
 TIMEOUT: Final = 5.0
 FAREWELL: Final = 0.1  # seconds to send what is pending at the end
 RETRY: Final = (0.05, 1.0)  # seconds: the first wait for a connection, and the longest
+AWAY: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class Bell:
@@ -73,25 +79,31 @@ class Bell:
 
     async def _run(self) -> None:
         wait, longest = RETRY
+        loop = asyncio.get_running_loop()
         while not self._closed:
+            began = loop.time()
             try:
-                connection = await asyncpg.connect(
-                    **self._dsn.arguments(),
-                    timeout=TIMEOUT,
-                    command_timeout=TIMEOUT,
-                    server_settings={"application_name": "switchgear bell"},
-                )
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._connected()
+            except Exception as error:  # noqa: BLE001 - polling goes on, and so do we
+                if not isinstance(error, AWAY):
+                    told = {"message": "the queue's bell failed", "exception": error}
+                    loop.call_exception_handler(told)
+                if loop.time() - began > longest:
+                    wait = RETRY[0]
                 await asyncio.sleep(wait * (0.5 + random() / 2))
                 wait = min(longest, wait * 2)
-                continue
-            wait = RETRY[0]
-            try:
-                await self._serve(connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                continue  # the connection broke: polling goes on, and so do we
-            finally:
-                connection.terminate()
+
+    async def _connected(self) -> None:
+        connection = await asyncpg.connect(
+            **self._dsn.arguments(),
+            timeout=TIMEOUT,
+            command_timeout=TIMEOUT,
+            server_settings={"application_name": "switchgear bell"},
+        )
+        try:
+            await self._serve(connection)
+        finally:
+            connection.terminate()
 
     async def _serve(self, connection: Any) -> None:
         connection.add_termination_listener(lambda _: self._due.set())
@@ -104,8 +116,10 @@ class Bell:
             try:
                 # Also with nothing to ring: a connection that was lost says so here.
                 await connection.execute(RING, CHANNEL, sorted(topics))
-            except BaseException:
-                self._pending |= topics
+            except BaseException as error:
+                # What no notification holds (8000 bytes) would fail for ever, and all with it.
+                if not isinstance(error, asyncpg.DataError):
+                    self._pending |= topics
                 raise
             if self._closed:
                 return
