@@ -15,11 +15,17 @@ __all__ = ["confined"]
 def confined(error: BaseException) -> Exception | None:
     """Return the defect, or the declared fault, that `error` amounts to; None where it goes on.
 
-    An ordinary error goes on, and whatever comes of work that was called off; so do an
-    interrupt from the keyboard and the end of a coroutine that was thrown away.
+    It has its cause with it: `raise ... from` says none in compiled code. An ordinary error goes
+    on, and whatever comes of work that was called off; so do an interrupt from the keyboard and
+    the end of a coroutine that was thrown away.
     """
     if isinstance(error, (Exception, KeyboardInterrupt, GeneratorExit)) or working().cancelling():
         return None
+    defect: Exception
     if isinstance(error, CancelledError):
-        return RuntimeError("something that it awaited was cancelled, and nobody called it off")
-    return declared(error) or RuntimeError(f"it raised what is no ordinary error: {worded(error)}")
+        defect = RuntimeError("something that it awaited was cancelled, and nobody called it off")
+    else:
+        words = f"it raised what is no ordinary error: {worded(error)}"
+        defect = declared(error) or RuntimeError(words)
+    defect.__cause__ = error
+    return defect

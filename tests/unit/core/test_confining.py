@@ -39,6 +39,7 @@ async def test_what_nobody_asked_for_is_a_defect(error: BaseException, words: st
     defect = confined(error)
     assert isinstance(defect, RuntimeError)
     assert str(defect) == words
+    assert defect.__cause__ is error
 
 
 async def test_a_group_that_declares_a_fault_is_that_fault() -> None:
