@@ -197,7 +197,7 @@ class Frame:
                 else:
                     self._let_go()
                     held, now = await self._admit((bulkhead,), work, until, held, now)
-            if timeout is not None and until != inf:
+            if timeout is not None and (until != inf or (repeatable and self._limit != inf)):
                 if until <= now and timeout.enforce:
                     raise expired(self._name, until - now)
                 if repeatable:
@@ -230,7 +230,7 @@ class Frame:
                 if limit != until or tries > 1:
                     work = replace(work, deadline=limit, attempt=work.attempt + tries - 1)
                 answer = await self._handler(work)
-            elif self._passes_on and until != inf:
+            elif self._passes_on and limit != inf:
                 token = _set_due(limit)
                 try:
                     answer = await (function(*args, **kwargs) if kwargs else function(*args))

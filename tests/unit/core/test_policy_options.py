@@ -586,6 +586,39 @@ async def test_without_deadline_and_timeout_a_call_may_take_for_ever() -> None:
         assert await Policy("mail", deadline=None, timeout=None, clock=clock).call(see) == until
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hurry": None},
+        {"rate": BucketSettings(1000.0, 1000.0)},
+        {"adaptive": AdaptiveSettings()},
+        {"key": lambda: "k", "rate": BucketSettings(1000.0, 1000.0)},
+        {"coalesce": lambda: 1},
+        {"hedge": HedgeSettings()},
+        {"mode": {"breaker": "observe"}},
+    ],
+)
+async def test_without_a_deadline_each_attempt_still_has_its_timeout(
+    options: dict[str, Any],
+) -> None:
+    """Whichever way it goes, and the second attempt as the first."""
+    left: list[float] = []
+
+    async def hang() -> None:
+        left.append(deadline() - clock())
+        await asyncio.sleep(10_000.0)
+
+    policy = Policy("mail", deadline=None, repeatable=True, attempts=2, clock=clock, **options)
+    began = clock()
+    with pytest.raises(Fault) as caught:
+        await policy.call(hang)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert left == [pytest.approx(1.0)] * 2, "and it is told"
+    assert clock() - began < 2.5
+    assert policy.statistics()["calls"]["failed"] == 1
+
+
 async def test_nothing_but_a_function() -> None:
     tried = Tried("ok", RESET, deadline=None, timeout=None, **NOTHING)
     assert await tried.call() == "ok"
