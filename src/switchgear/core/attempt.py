@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "bring_home", "code_of", "meaning", "passed_on", "translated"]
 
 Mark = tuple[str, float, float]
-"""On an exception: what policy first gave up on it, when, and the deadline around that call."""
+"""On an exception: what policy gave up on it first, and when; the deadline around the latest."""
 _TRIED: Final = "_switchgear_tried_by"
 
 
@@ -93,7 +93,9 @@ class Attempt:
             return error, NEUTRAL
         if cut is None or not cut.rings or not cut.enforced:
             error = translated(self.frame.kit.translate, error)
-            return error, meaning(error, self.frame.kit.name, self.at, self._inner())
+            return error, meaning(
+                error, self.frame.kit.name, self.at, self._inner(), self._around()
+            )
         fault, verdict = self._overdue()
         ours = isinstance(error, Exception) and not isinstance(error, Fault)
         if cut.alone() and (ours or isinstance(error, CancelledError)):
@@ -289,8 +291,9 @@ def passed_on(
     then, and what it called had until `limit`.
     """
     if not isinstance(failure, Fault):
-        if isinstance(failure, Exception) and _tried(failure, begun, limit) is None:
-            marks_of(failure)[_TRIED] = mark
+        if isinstance(failure, Exception):
+            by, at, _ = _tried(failure, begun, limit) or mark
+            marks_of(failure)[_TRIED] = by, at, mark[2]
         return failure
     other = failure.passed_on(mark[0])
     other.__cause__ = failure.__cause__
@@ -351,20 +354,25 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
         return defect
 
 
-def meaning(error: BaseException, name: str, since: float, limit: float) -> Verdict:
+def meaning(error: BaseException, name: str, since: float, limit: float, around: float) -> Verdict:
     """Judge an error of what `name` called: what another within has tried again is NEUTRAL.
 
-    It was called at `since`, and had until `limit`. Another's call was within where it ended since
-    then, and had no more time around it: a connection that is lost may raise one and the same
-    exception in all who wait for it, side by side, and each of them has lost it.
+    It was called at `since`, had until `limit`, and `around` is what `name` itself had. Another's
+    call was within where it ended since then, and had no more time around it: a connection that is
+    lost may raise one and the same exception in all who wait for it, side by side, and each of them
+    has lost it. Two calls of one policy mostly stand so. One of them is within the other only where
+    it had around it the very time that this has set, sooner than what there was.
     """
-    return judge(error) if _tried(error, since, limit) in (None, name) else NEUTRAL
+    tried = _tried(error, since, limit)
+    if tried is None or (tried[0] == name and not tried[2] == limit < around):
+        return judge(error)
+    return NEUTRAL
 
 
-def _tried(error: BaseException, since: float, limit: float) -> str | None:
-    """Return what policy has first given up on an error since then, within that time."""
-    by, at, around = marks_of(error).get(_TRIED, ("", -inf, inf))
-    return by if at >= since and around <= limit else None
+def _tried(error: BaseException, since: float, limit: float) -> Mark | None:
+    """Return the mark of a policy that has given up on an error since then, within that time."""
+    mark: Mark = marks_of(error).get(_TRIED, ("", -inf, inf))
+    return mark if mark[1] >= since and mark[2] <= limit else None
 
 
 def code_of(failure: BaseException) -> str:

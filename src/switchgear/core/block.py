@@ -171,8 +171,9 @@ class Blocks:
         if cut is None or timeout is None or not cut.rings or not cut.enforced:
             failure = error if error is None else translated(self._kit.translate, error)
             inner = block.limit if timeout is not None and timeout.enforce else inf
+            around = due.get()  # that of the block is gone already
             return failure, GOOD if failure is None else meaning(
-                failure, self._kit.name, block.begun, inner
+                failure, self._kit.name, block.begun, inner, inf if around is None else around
             )
         allowed = block.limit - block.at
         fault = overdue(self._kit.name, timeout, allowed, allowed, repeatable=False)

@@ -40,10 +40,10 @@ def test_a_failure_is_named_by_its_code_or_its_type() -> None:
 
 
 def test_an_error_means_what_it_says_unless_another_policy_has_given_up_on_it() -> None:
-    assert meaning(ConnectionResetError(), "mail", 0.0, inf) == BAD_AGAIN
-    assert meaning(KeyError(), "mail", 0.0, inf) == BAD
-    assert meaning(Fault(Code.UNAVAILABLE), "mail", 0.0, inf) == BAD_AGAIN
-    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail", 0.0, inf) == NEUTRAL
+    assert meaning(ConnectionResetError(), "mail", 0.0, inf, inf) == BAD_AGAIN
+    assert meaning(KeyError(), "mail", 0.0, inf, inf) == BAD
+    assert meaning(Fault(Code.UNAVAILABLE), "mail", 0.0, inf, inf) == BAD_AGAIN
+    assert meaning(Fault(Code.UNAVAILABLE).passed_on("other"), "mail", 0.0, inf, inf) == NEUTRAL
 
 
 def test_who_has_given_up_is_written_on_an_exception_for_as_long_as_the_call_goes_on() -> None:
@@ -52,26 +52,38 @@ def test_who_has_given_up_is_written_on_an_exception_for_as_long_as_the_call_goe
     assert passed_on(error, error, ("shop", 2.5, inf), 0.5, inf) is error, (
         "around it: the first one stays"
     )
-    assert meaning(error, "shop", 0.5, inf) == NEUTRAL
-    assert meaning(error, "shop", 2.0, inf) == NEUTRAL
-    assert meaning(error, "bank", 1.0, inf) == BAD_AGAIN, "it has given up on it itself"
-    assert meaning(error, "shop", 2.1, inf) == BAD_AGAIN, "raised once more, by a later call"
+    assert meaning(error, "shop", 0.5, inf, inf) == NEUTRAL
+    assert meaning(error, "shop", 2.0, inf, inf) == NEUTRAL
+    assert meaning(error, "bank", 1.0, inf, inf) == BAD_AGAIN, "it has given up on it itself"
+    assert meaning(error, "shop", 2.1, inf, inf) == BAD_AGAIN, "raised once more, by a later call"
     assert passed_on(error, error, ("shop", 3.0, inf), 2.1, inf) is error
-    assert meaning(error, "web", 2.05, inf) == NEUTRAL
-    assert meaning(error, "bank", 2.05, inf) == NEUTRAL
+    assert meaning(error, "web", 2.05, inf, inf) == NEUTRAL
+    assert meaning(error, "bank", 2.05, inf, inf) == NEUTRAL
 
 
 def test_who_has_given_up_side_by_side_had_more_time_around_it() -> None:
     """One connection is lost, and one exception raised in all who wait for it."""
     error = ConnectionResetError()
     passed_on(error, error, ("writes", 2.0, inf), 1.0, 4.0)
-    assert meaning(error, "reads", 1.0, 3.0) == BAD_AGAIN, "nothing was around it: not in ours"
-    assert meaning(error, "reads", 1.0, inf) == NEUTRAL, "who sets no deadline cannot tell"
+    assert meaning(error, "reads", 1.0, 3.0, inf) == BAD_AGAIN, "nothing was around it: not in ours"
+    assert meaning(error, "reads", 1.0, inf, inf) == NEUTRAL, "who sets no deadline cannot tell"
     passed_on(error, error, ("reads", 2.5, 5.0), 1.0, 3.0)
-    assert meaning(error, "web", 1.0, 5.0) == NEUTRAL, "that one was within, at most"
-    assert meaning(error, "web", 1.0, 4.9) == BAD_AGAIN
+    assert meaning(error, "web", 1.0, 5.0, inf) == NEUTRAL, "that one was within, at most"
+    assert meaning(error, "web", 1.0, 4.9, inf) == BAD_AGAIN
     passed_on(error, error, ("layered", 2.6, -inf), 2.55, 3.0)
-    assert meaning(error, "web", 2.55, 2.7) == NEUTRAL
+    assert meaning(error, "web", 2.55, 2.7, inf) == NEUTRAL
+
+
+def test_one_call_of_a_policy_is_within_another_if_it_had_the_time_which_that_has_set() -> None:
+    error = ConnectionResetError()
+    passed_on(error, error, ("mail", 2.0, 3.0), 1.0, 2.5)
+    assert meaning(error, "mail", 1.0, 3.0, inf) == NEUTRAL
+    assert meaning(error, "mail", 1.0, 3.1, inf) == BAD_AGAIN, "side by side, of less time"
+    assert meaning(error, "mail", 1.0, 3.0, 3.0) == BAD_AGAIN, "both of what was around them"
+    passed_on(error, error, ("mail", 2.2, 5.0), 1.0, 3.0)
+    assert meaning(error, "mail", 1.0, 5.0, inf) == NEUTRAL, "and of the next one around that"
+    assert meaning(error, "mail", 1.0, 3.0, inf) == BAD_AGAIN
+    assert meaning(error, "mail", 2.1, 5.0, inf) == BAD_AGAIN, "the first gave up before it began"
 
 
 def test_an_exception_is_marked_past_what_its_class_forbids() -> None:
@@ -81,7 +93,7 @@ def test_an_exception_is_marked_past_what_its_class_forbids() -> None:
 
     error = FrozenError()
     assert passed_on(error, error, ("bank", 1.0, inf), 0.0, inf) is error
-    assert meaning(error, "shop", 0.0, inf) == NEUTRAL
+    assert meaning(error, "shop", 0.0, inf, inf) == NEUTRAL
     assert passed_on(SystemExit(), end := SystemExit(), ("bank", 1.0, inf), 0.0, inf) is end
     assert not end.__dict__
 

@@ -74,6 +74,67 @@ async def test_what_is_lost_by_two_side_by_side_is_a_failure_of_both(
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("extra", [{}, {"hurry": None}, {"key": lambda *_: "k"}])
+@pytest.mark.parametrize("around", [None, 30.0])
+@pytest.mark.parametrize(
+    "raises", [ConnectionResetError, lambda: Fault(Code.UNAVAILABLE)], ids=["reset", "fault"]
+)
+async def test_a_policy_within_itself_tries_again_nearest_to_the_failure_alone(
+    raises: Any, around: float | None, extra: dict[str, Any]
+) -> None:
+    """A method that is protected calls another one that is, or itself."""
+    broken = Broken(raises)
+    policy = make("shop", breaker=BreakerSettings(consecutive=99), **extra)
+
+    @policy
+    async def descend(depth: int) -> None:
+        if depth:
+            await descend(depth - 1)
+        else:
+            await broken()
+
+    with within(60.0 if around is None else around), pytest.raises((Fault, ConnectionError)):
+        await descend(3)
+    assert broken.calls == 3, "not 81"
+    assert policy.statistics()["budget"]["granted"] == 2
+    assert policy.statistics()["breaker"]["consecutive"] == 3
+    calls = policy.statistics()["calls"]
+    assert (calls["failed"], calls["neutral"]) == (1, 3), "who passed it on is well"
+
+
+async def test_a_block_around_calls_of_its_own_policy_counts_a_failure_once() -> None:
+    policy = make("shop", breaker=BreakerSettings(consecutive=99), attempts=2)
+    with pytest.raises(ConnectionResetError):
+        async with policy:
+            await policy.call(Broken(ConnectionResetError))
+    calls = policy.statistics()["calls"]
+    assert (calls["failed"], calls["neutral"]) == (1, 1), "the block has only passed it on"
+
+
+@pytest.mark.parametrize("deadlines", [(None, None), (0.4, 0.4), (0.4, 0.5), (0.5, 0.4)])
+async def test_what_is_lost_by_calls_of_one_policy_side_by_side_is_a_failure_of_each(
+    deadlines: tuple[float | None, float | None],
+) -> None:
+    """Whatever time those have who wait for the connection."""
+    policy = make("shop", breaker=BreakerSettings(consecutive=99), attempts=2)
+    lost = ConnectionResetError("the connection is lost")
+    calls = 0
+
+    async def waits() -> None:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.1)
+        raise lost
+
+    async def one(seconds: float | None) -> None:
+        with within(60.0 if seconds is None else seconds), pytest.raises(ConnectionResetError):
+            await policy.call(waits)
+
+    await asyncio.gather(*map(one, deadlines))
+    assert calls == 4, "each was tried again"
+    assert policy.statistics()["calls"]["failed"] == 2
+
+
 async def test_where_the_inner_one_does_not_try_again_the_outer_one_does() -> None:
     broken = Broken(ConnectionResetError)
     inner, outer = make("inner", retry=None), make("outer")
