@@ -21,7 +21,7 @@ __all__ = ["nest"]
 
 Run = Handler[Any, Any]
 
-# When the call began whose attempts a retry makes, for the timeout of the same frame.
+# When the call began whose attempts a retry makes, for the timeout within.
 BEGUN: ContextVar[float | None] = ContextVar("begun", default=None)
 
 
@@ -37,23 +37,10 @@ def nest(
         elif isinstance(what, Retry):
             handler = _retried(what, handler, classify, clock)
         elif callable(what):
-            handler = what(_apart(handler))
+            handler = what(handler)
         else:
             handler = _gated(what, handler, classify, clock)
     return handler
-
-
-def _apart(handler: Run) -> Run:
-    """What stands below a layer is a frame of its own, and knows of no earlier attempts."""
-
-    async def run(call: Call[Any]) -> Any:
-        before = BEGUN.set(None)
-        try:
-            return await handler(call)
-        finally:
-            BEGUN.reset(before)
-
-    return run
 
 
 def _gated(gate: Gate, handler: Run, classify: Judge, clock: Clock) -> Run:

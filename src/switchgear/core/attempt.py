@@ -114,7 +114,10 @@ class Attempt:
         """
         frame = self.frame
         assert frame.timeout is not None  # noqa: S101 - for the type checker
-        allowed, whole = self.limit - self.at, self.until - self.begun
+        begun = self.begun  # of this frame: one around it may have made attempts before
+        if self.call is not None and self.call.trail.begun < begun:
+            begun = self.call.trail.begun
+        allowed, whole = self.limit - self.at, self.until - begun
         fault = overdue(frame.kit.name, frame.timeout, allowed, whole, repeatable=self.repeatable)
         self.blame = judge(fault)
         fair = allowed >= frame.timeout.fair(repeatable=self.repeatable)

@@ -176,7 +176,7 @@ class Frame:
                     else:
                         self.retry.budget.deposit(now)
                     if call is not None:
-                        call.trail.attempts = 1
+                        call.trail.attempts, call.trail.begun = 1, now
                 if hurry is not None and until - now < hurry.usual:
                     late = hurry.refuses(until - now, now)
                     if late is not None:

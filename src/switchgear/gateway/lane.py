@@ -200,7 +200,8 @@ class Lane:
         """Go on with a call whose first attempt was made already, and is not simply well."""
         held: Held = (self.over, Permit(sent.at, sent.over), None)
         attempt = Attempt(self.frame, sent.at, call.deadline, held, repeatable=call.repeatable)
-        passage_of(call).sent = sent
+        passage = passage_of(call)
+        passage.sent, passage.begun = sent, sent.at
         answer: Response = await self.frame.run(call, attempt=attempt)
         return answer
 

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
+from switchgear import Policy, within
 from switchgear.core.coalesce import coalescing
 from switchgear.core.fallback import Stale, falling_back, static
 from switchgear.core.frames import Timeout
 from switchgear.core.hedged import hedging
 from switchgear.core.observe import Coalesced, FellBack, Hedging
 from switchgear.core.stack import OUTBOUND, Part, Place, stack
-from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.breaker import Breaker, BreakerSettings, State
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Code, Fault
+from switchgear.policy.fault import Code, Fault, Refusal
+from switchgear.policy.hedge import HedgeSettings
 from switchgear.testing.virtual import START, clock
 from tests.support.core import Plain, call, retry
 
@@ -126,3 +128,43 @@ def test_the_stack_says_what_wraps() -> None:
         "balance          a second attempt beside a slow one",
     ):
         assert line in words
+
+
+async def hangs() -> None:
+    await asyncio.sleep(60.0)
+
+
+@pytest.mark.parametrize("hedge", [None, HedgeSettings()])
+async def test_whom_earlier_attempts_have_left_little_time_nobody_has_hurried(
+    hedge: HedgeSettings | None,
+) -> None:
+    """Also where a frame of its own times the attempts, which has not seen the earlier ones."""
+    options: dict[str, Any] = {"deadline": 2.0, "repeatable": True, "hedge": hedge}
+    policy = Policy("mail", clock=clock, random=lambda: 0.0, **options)
+    with pytest.raises(Fault) as caught:
+        await policy.call(hangs)
+    assert (caught.value.code, caught.value.refusal) == (Code.DEADLINE_EXCEEDED, None)
+    assert policy.statistics()["calls"]["failed"] == 1
+    with within(0.5, clock=clock), pytest.raises(Fault) as caught:
+        await policy.call(hangs)
+    assert caught.value.refusal is Refusal.HURRIED, "this one has been, by its caller"
+    assert policy.statistics()["calls"]["neutral"] == 1
+
+
+async def test_what_hangs_at_every_attempt_opens_the_breaker_around_them() -> None:
+    over = Breaker("shop", BreakerSettings(consecutive=1, calls=99), jitter=lambda: 0.5)
+    run = stack(
+        "shop",
+        OUTBOUND,
+        [
+            Part(Place.SERVICE_BREAKER, over),
+            Part(Place.RETRY, retry(Plain([0.0] * 2))),
+            Part(Place.BALANCE, lambda handler: handler),
+            Part(Place.TIMEOUT, Timeout(2.0)),
+        ],
+        lambda call: hangs(),
+        clock=clock,
+    ).run
+    with pytest.raises(Fault):
+        await run(Call(None, clock() + 2.0, repeatable=True))
+    assert over.state is State.OPEN
