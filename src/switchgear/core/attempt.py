@@ -23,8 +23,16 @@ from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import overdue
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Fault, Refusal
-from switchgear.policy.verdict import GOOD, NEUTRAL, NEUTRAL_AGAIN, Verdict, judge, worse
+from switchgear.policy.fault import Code, Fault, Refusal
+from switchgear.policy.verdict import (
+    GOOD,
+    NEUTRAL,
+    NEUTRAL_AGAIN,
+    Health,
+    Verdict,
+    judge,
+    worse,
+)
 
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
@@ -226,6 +234,8 @@ class Attempt:
             frame.kit.tell(AttemptEnded(frame.kit.name, self.number, verdict, now - self.at))
         if frame.ends:
             code = "" if failure is None else code_of(failure)
+            if failure is None and ended.health is Health.BAD:  # what was answered counts as one
+                code = (Code.UNKNOWN if self.blame is None else Code.DEADLINE_EXCEEDED).value
             took = now - self.begun
             frame.kit.tell(CallEnded(frame.kit.name, self.tries, ended, took, code))
 

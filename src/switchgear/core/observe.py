@@ -46,7 +46,11 @@ class AttemptEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallEnded(msgspec.Struct, frozen=True, gc=False):
-    """A whole call ended, all its attempts included. `code` is empty when it succeeded."""
+    """A whole call ended, all its attempts included. `code` is empty when it succeeded.
+
+    An answer that counts as a failure is `unknown`, one of work whose time was over
+    `deadline_exceeded`.
+    """
 
     name: str
     attempts: int

@@ -289,11 +289,12 @@ def _compile(
 def _teller(plans: Iterable[_Plan]) -> _Plan | None:
     """Return the frame that tells how attempts ended: the outermost inside the retry.
 
-    So each attempt is told once, with what every gate made of it.
+    So each attempt is told once, with what every gate made of it. Where none is inside, the one
+    that retries tells.
     """
     teller = None
     for plan in plans:
-        if plan.gates or plan.timeout:
+        if plan.gates or plan.timeout or (plan.retry and teller is None):
             teller = plan
         if plan.retry:
             break

@@ -115,6 +115,37 @@ async def test_attempts_are_told_one_by_one_and_the_call_once() -> None:
     tried.home()
 
 
+async def test_what_only_tries_again_tells_of_its_attempts() -> None:
+    options = {**NOTHING, "retry": BackoffSettings(), "mode": {"timeout": "off"}}
+    tried = Tried(DOWN, "ok", "ok", **options)
+    assert await tried.call() == await tried.call() == "ok"
+    assert tried.told() == [
+        "AttemptEnded", "Retrying", "AttemptEnded", "CallEnded", "AttemptEnded", "CallEnded",
+    ]  # fmt: skip
+
+
+async def test_an_answer_that_counts_as_a_failure_is_told_as_one() -> None:
+    tried = Tried("bad", "fine", judge=lambda value: BAD if value == "bad" else GOOD)
+    assert await tried.call() == "bad"
+    assert await tried.call() == "fine"
+    assert [call.code for call in tried.seen.of(CallEnded)] == ["unknown", ""]
+
+    async def clings() -> str:
+        try:
+            await asyncio.sleep(60.0)
+        except asyncio.CancelledError:
+            return "late"
+        raise AssertionError
+
+    tried.seen.clear()
+    assert await tried.policy.call(clings) == "late"
+    assert tried.seen.one(CallEnded).code == "deadline_exceeded"
+    with within(1.0, clock=clock):
+        assert await tried.policy.call(clings) == "late"
+    assert tried.seen.of(CallEnded)[1].code == "", "its caller was in a hurry: nobody's failure"
+    assert tried.calls() == (1, 2, 1)
+
+
 async def test_the_last_failure_is_the_calls() -> None:
     tried = Tried(DOWN, DOWN, RESET, attempts=3)
     assert await tried.fails() is RESET
