@@ -19,7 +19,7 @@ import os
 import threading
 import weakref
 from asyncio import AbstractEventLoop, get_running_loop
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context, copy_context
@@ -131,7 +131,8 @@ class Threads:
     def _reset(self) -> None:
         """Begin without a thread: so does a process that was forked off, whatever ran before."""
         self._change = threading.Condition()
-        self._waiting: deque[_Run] = deque()
+        # In order of arrival; not a deque, for many may be called off together, from its middle.
+        self._waiting: OrderedDict[_Run, None] = OrderedDict()
         self._count = self._idle = self._lingering = self._made = 0
 
     async def run(
@@ -170,7 +171,7 @@ class Threads:
         with self._change:
             if self._closed:
                 raise RuntimeError(f"the threads of {self.name!r} are closed")
-            self._waiting.append(run)
+            self._waiting[run] = None
             if self._idle >= len(self._waiting):
                 self._change.notify()
             elif self._count < self.workers:
@@ -201,7 +202,7 @@ class Threads:
             thread.start()
         except BaseException:  # the system has no more of them
             self._count -= 1
-            self._waiting.remove(run)
+            del self._waiting[run]
             raise
 
     def _work(self) -> None:
@@ -219,13 +220,12 @@ class Threads:
                 if not told and not self._waiting:
                     self._count -= 1
                     return None
-            return self._waiting.popleft()
+            return self._waiting.popitem(last=False)[0]
 
     def _forget(self, run: "_Run") -> None:
         """Hold nothing of what was called off before a thread took it, however long they hang."""
         with self._change:
-            if run in self._waiting:
-                self._waiting.remove(run)
+            self._waiting.pop(run, None)
 
     def _leave(self, error: BaseException, left: Lingering) -> None:
         """Note that work goes on whose caller has gone."""
