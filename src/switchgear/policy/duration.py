@@ -1,6 +1,7 @@
 """Durations as people write them: "250ms", "2s", "5min", "1h", or seconds as a number."""
 
 import re
+from math import inf
 from typing import Final
 
 __all__ = ["seconds"]
@@ -24,8 +25,11 @@ def seconds(written: float | str) -> float:
             raise ValueError(f"{written!r} is no duration: write 250ms, 2s, 5min or 1h")
         value = float(found[1]) * _UNITS[found[2]]
     else:
-        value = float(written)
-    if not 0 < value < float("inf"):
+        try:
+            value = float(written)
+        except OverflowError:  # of a whole number that is too large for one
+            value = inf
+    if not 0 < value < inf:
         raise ValueError(
             f"{written!r} is no duration: it must be more than nothing, and have an end"
         )

@@ -1,9 +1,12 @@
 """Range checks for settings: a wrong value is refused where it is given, saying what is right."""
 
-from math import inf
+import sys
 from numbers import Integral, Real
+from typing import Final
 
 __all__ = ["above", "at_least", "between", "function", "kind", "share", "words"]
+
+_MOST: Final = sys.float_info.max  # a whole number may be larger, and then none can be made of it
 
 
 def above(owner: object, field: str, low: float) -> None:
@@ -14,7 +17,7 @@ def above(owner: object, field: str, low: float) -> None:
         ValueError: it is not; the message says what, where, and what would be right.
     """
     value = getattr(owner, field)
-    if not (_fits(owner, field, value) and low < value < inf):
+    if not (_fits(owner, field, value) and low < value <= _MOST):
         raise _wrong(owner, field, value, f"a finite number above {low:g}")
 
 
@@ -26,7 +29,7 @@ def at_least(owner: object, field: str, low: float) -> None:
         ValueError: it is not; the message says what, where, and what would be right.
     """
     value = getattr(owner, field)
-    if not (_fits(owner, field, value) and low <= value < inf):
+    if not (_fits(owner, field, value) and low <= value <= _MOST):
         raise _wrong(owner, field, value, f"a finite number of at least {low:g}")
 
 

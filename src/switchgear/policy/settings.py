@@ -4,6 +4,9 @@ They stand apart from the machines, because those can be compiled (`docs/compile
 classes of structs is not understood by the compiler, and needs no speed.
 """
 
+from math import inf
+from typing import Final
+
 import msgspec
 
 from switchgear.policy import ranges
@@ -21,6 +24,8 @@ __all__ = [
     "WindowSettings",
 ]
 
+_SHORTEST: Final = 1e-9  # seconds: buckets that are shorter cannot be numbered in the end
+
 
 class WindowSettings(msgspec.Struct, frozen=True):
     """How far a window looks back, in seconds, and in how many buckets it forgets."""
@@ -31,6 +36,8 @@ class WindowSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         ranges.above(self, "span", 0)
         ranges.between(self, "buckets", 1, 1000)
+        if self.span / self.buckets < _SHORTEST:
+            raise ValueError(ranges.words(self, "span", "a nanosecond for each bucket at least"))
 
 
 class LatencySettings(msgspec.Struct, frozen=True):
@@ -58,6 +65,8 @@ class BucketSettings(msgspec.Struct, frozen=True):
         ranges.above(self, "rate", 0)
         ranges.at_least(self, "burst", 1)
         ranges.at_least(self, "keys", 1)
+        if self.burst / self.rate == inf:  # what is owed would be nothing beside it
+            raise ValueError(ranges.words(self, "rate", "one that ever pays for a burst"))
 
 
 class GcraSettings(msgspec.Struct, frozen=True):
@@ -75,6 +84,8 @@ class GcraSettings(msgspec.Struct, frozen=True):
         ranges.above(self, "interval", 0)
         ranges.at_least(self, "tolerance", 0)
         ranges.at_least(self, "keys", 1)
+        if self.interval + self.tolerance == inf:
+            raise ValueError(ranges.words(self, "tolerance", "one with an end"))
 
 
 class BudgetSettings(msgspec.Struct, frozen=True):
@@ -85,6 +96,7 @@ class BudgetSettings(msgspec.Struct, frozen=True):
     window: WindowSettings = WindowSettings()
 
     def __post_init__(self) -> None:
+        ranges.kind(self, "window", WindowSettings)
         ranges.between(self, "ratio", 0, 1)
         ranges.at_least(self, "floor", 0)
 

@@ -7,6 +7,8 @@ import pytest
 
 from switchgear.policy import ranges
 
+HUGE = 10**309  # no float can be made of it
+
 
 @dataclass
 class Tank:
@@ -20,7 +22,9 @@ def test_above_takes_what_is_above(value: float) -> None:
     ranges.above(Tank(value), "level", 2)
 
 
-@pytest.mark.parametrize("value", [2, 1.9, -5, float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "value", [2, 1.9, -5, float("inf"), float("-inf"), float("nan"), pytest.param(HUGE, id="huge")]
+)
 def test_above_refuses_the_bound_itself_what_is_below_and_what_is_no_number(value: float) -> None:
     with pytest.raises(ValueError) as refused:
         ranges.above(Tank(value), "level", 2)
@@ -34,7 +38,9 @@ def test_at_least_takes_the_bound_and_what_is_above(value: float) -> None:
     ranges.at_least(Tank(value), "level", 2)
 
 
-@pytest.mark.parametrize("value", [1.9, -5, float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "value", [1.9, -5, float("inf"), float("-inf"), float("nan"), pytest.param(HUGE, id="huge")]
+)
 def test_at_least_refuses_what_is_below_and_what_is_no_number(value: float) -> None:
     with pytest.raises(ValueError) as refused:
         ranges.at_least(Tank(value), "level", 2)

@@ -79,9 +79,9 @@ RIGHT: dict[Kind, dict[str, tuple[float, ...]]] = {
     EjectionSettings: {"most": (0, 1), "panic_below": (0, 1)},
 }
 WRONG: dict[Kind, dict[str, tuple[float, ...]]] = {
-    WindowSettings: {"span": (0,), "buckets": (0, 1001)},
+    WindowSettings: {"span": (0, 1e-310), "buckets": (0, 1001)},
     LatencySettings: {"span": (0,), "samples": (0,)},
-    BucketSettings: {"rate": (0,), "burst": (0.5,), "keys": (0,)},
+    BucketSettings: {"rate": (0, 1e-310), "burst": (0.5,), "keys": (0,)},
     GcraSettings: {"interval": (0,), "tolerance": (-0.1,), "keys": (0,)},
     BudgetSettings: {"ratio": (-0.1, 1.1), "floor": (-0.1,)},
     BulkheadSettings: {
@@ -138,3 +138,17 @@ def test_what_is_just_wrong_is_refused(kind: Kind, field: str, value: float) -> 
         name: each for name, each in NEEDED.get(kind, {}).items() if name != field
     }
     refuses(kind, **given)
+
+
+def test_a_limit_that_nobody_could_ever_reach_is_refused() -> None:
+    """Arithmetic has an end: what is owed would be nothing beside what may be."""
+    refuses(BucketSettings, rate=1e-300, burst=1e10)
+    accepts(BucketSettings, rate=1e-300, burst=1e7)
+    refuses(GcraSettings, tolerance=1e308, interval=1e308)
+    accepts(GcraSettings, interval=1e308, tolerance=0)
+
+
+def test_a_window_is_one() -> None:
+    wrong: Any = 5.0
+    with pytest.raises(TypeError, match=r"BudgetSettings.window is 5.0, where a WindowSettings"):
+        BudgetSettings(window=wrong)
