@@ -96,10 +96,14 @@ def function(option: str, given: object, *, optional: bool = True) -> None:
     """Require an option to be something that can be called, or None where it is `optional`.
 
     Raises:
-        TypeError: it is not.
+        TypeError: it is not, or would have to be awaited.
     """
     if not callable(given) and not (given is None and optional):
         raise TypeError(f"{option}={given!r}: a function would be right")
+    if _to_be_awaited(given):
+        raise TypeError(
+            f"{option}={given!r}: a plain function would be right, for nobody awaits it"
+        )
 
 
 def observer(option: str, given: object, *, optional: bool = True) -> None:
@@ -111,10 +115,13 @@ def observer(option: str, given: object, *, optional: bool = True) -> None:
     function(option, given, optional=optional)
     if isclass(given):
         raise TypeError(f"{option}={given!r}: one that is made of it would be right")
-    if iscoroutinefunction(given) or iscoroutinefunction(type(given).__call__):
-        raise TypeError(
-            f"{option}={given!r}: a plain function would be right, for nobody awaits an observer"
-        )
+
+
+def _to_be_awaited(given: object) -> bool:
+    """Say whether a call of it makes a coroutine, as far as can be seen."""
+    return callable(given) and (
+        iscoroutinefunction(given) or iscoroutinefunction(type(given).__call__)
+    )
 
 
 def modes(given: object, parts: tuple[str, ...]) -> None:

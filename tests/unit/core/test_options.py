@@ -104,6 +104,31 @@ def test_what_is_wrong_is_said_at_once(
     assert caught.value.__suppress_context__, "the inner error says no more"
 
 
+async def looked_up(*arguments: Any) -> Any:
+    """Be asked of a database, as nobody waits for it here."""
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ({"coalesce": looked_up}, "coalesce"),
+        ({"key": looked_up}, "key"),
+        ({"fallback": Stale(age=1.0, key=looked_up)}, "fallback.key"),
+        ({"judge": looked_up}, "judge"),
+        ({"translate": looked_up}, "translate"),
+        ({"chaos": looked_up}, "chaos"),
+    ],
+)
+def test_what_nobody_would_await_is_said_at_once(option: dict[str, Any], name: str) -> None:
+    """A key that is a coroutine is another one each time: what it is for would silently be off."""
+    says = (
+        f"policy 'mail': {name}={looked_up!r}: a plain function would be right, for nobody awaits"
+    )
+    with pytest.raises(TypeError, match=re.escape(says)):
+        Policy("mail", **option)
+    Policy("mail", fallback=looked_up)  # which is awaited
+
+
 def test_a_policy_has_a_name() -> None:
     nobody: Any = Policy
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
