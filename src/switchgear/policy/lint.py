@@ -7,10 +7,12 @@ from typing import Final
 
 import msgspec
 
+from switchgear.policy.adaptive import AdaptiveSettings
 from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker_settings import BreakerSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
+from switchgear.policy.hedge import HedgeSettings
 
 __all__ = ["Finding", "Plan", "lint", "lint_nested"]
 
@@ -43,7 +45,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool = False
     retry: BackoffSettings | None = None
     budget: BudgetSettings = BudgetSettings()
+    hedge: HedgeSettings | None = None
     breaker: BreakerSettings | None = None
+    adaptive: AdaptiveSettings | None = None
     bulkhead: BulkheadSettings | None = None
     limit: float | None = None
     rate: float | None = None
@@ -69,7 +73,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def lint(plan: Plan) -> tuple[Finding, ...]:
     """Return what contradicts within one policy."""
-    return (*_times(plan), *_retries(plan), *_breaker(plan), *_bulkhead(plan), *_keys(plan))
+    kinds = (_times, _budget, _retries, _hedge, _breaker, _bulkhead, _adaptive, _keys)
+    return tuple(finding for kind in kinds for finding in kind(plan))
 
 
 def lint_nested(plans: Sequence[Plan]) -> tuple[Finding, ...]:
@@ -82,13 +87,16 @@ def lint_nested(plans: Sequence[Plan]) -> tuple[Finding, ...]:
 
 
 def _times(plan: Plan) -> Iterator[Finding]:
-    if not plan.repeatable and plan.timeout not in (_USUAL, inf):
+    if plan.timeout in (_USUAL, inf):  # nobody has asked for it
+        pass
+    elif not plan.repeatable:
+        most = f"all of the deadline ({plan.deadline:g} s)" if plan.deadline < inf else "for ever"
         yield Finding(
             "timeout",
             f"{plan.timeout:g} s bound nothing: a call that is not repeatable has one attempt,"
-            f" which may take all of the deadline ({plan.deadline:g} s)",
+            f" which may take {most}",
         )
-    if plan.repeatable and plan.deadline * plan.share < plan.timeout < inf:
+    elif plan.deadline * plan.share < plan.timeout:
         yield Finding(
             "timeout",
             f"{plan.timeout:g} s are never reached: an attempt gets {plan.share:.0%} of what"
@@ -97,11 +105,11 @@ def _times(plan: Plan) -> Iterator[Finding]:
     for number, allowed in enumerate(_allowances(plan), 1):
         if allowed < LEAST * plan.attempt:
             fit = "1 attempt fits" if number == 2 else f"{number - 1} attempts fit"
+            of = f" of a timeout of {plan.timeout:g} s" if plan.timeout < inf else ""
             yield Finding(
                 "attempts",
                 f"where each takes all its time, attempt {number} of {plan.attempts} has"
-                f" {allowed:.3g} s left of a timeout of {plan.timeout:g} s:"
-                f" {fit} into {plan.deadline:g} s",
+                f" {allowed:.3g} s left{of}: {fit} into {plan.deadline:g} s",
             )
             return
 
@@ -121,16 +129,34 @@ def _longest_wait(retry: BackoffSettings, attempt: int) -> float:
     return min(retry.cap, retry.base * 2.0 ** (attempt - 1))
 
 
+def _budget(plan: Plan) -> Iterator[Finding]:
+    budget, lost = plan.budget, list[str]()
+    if plan.attempts > 1:
+        lost.append(f"{plan.attempts} attempts are always 1")
+    if plan.hedge is not None:
+        lost.append("nothing is ever hedged")
+    if lost and not budget.ratio and budget.floor * budget.window.span < 1:
+        within = f" within {budget.window.span:g} s" if budget.floor else ""
+        yield Finding(
+            "budget",
+            f"a ratio of 0 and a floor of {budget.floor:g} pay for nothing{within}:"
+            f" {' and '.join(lost)}",
+        )
+
+
+def _hedge(plan: Plan) -> Iterator[Finding]:
+    if plan.hedge is not None and plan.hedge.least >= plan.attempt:
+        yield Finding(
+            "hedge.least",
+            f"nothing is ever hedged: a second attempt is sent after {plan.hedge.least:g} s at the"
+            f" earliest, and the first ends after {plan.attempt:g} s",
+        )
+
+
 def _retries(plan: Plan) -> Iterator[Finding]:
     retry = plan.retry
     if retry is None or retry.attempts == 1:
         return
-    if not plan.budget.ratio and not plan.budget.floor:
-        yield Finding(
-            "budget",
-            "a ratio of 0 and a floor of 0 pay for nothing:"
-            f" {retry.attempts} attempts are always 1",
-        )
     if retry.base >= plan.deadline:
         yield Finding(
             "retry",
@@ -187,6 +213,19 @@ def _bulkhead(plan: Plan) -> Iterator[Finding]:
             f"at {traffic:g} calls a second that take up to {plan.attempt:g} s there would be"
             f" {traffic * plan.attempt:g} inside (Little's law); {bulkhead.permits} permits and a"
             f" queue of {bulkhead.queue} refuse the rest",
+        )
+
+
+def _adaptive(plan: Plan) -> Iterator[Finding]:
+    adaptive, bulkhead = plan.adaptive, plan.bulkhead
+    if adaptive is None or bulkhead is None:
+        return
+    room = bulkhead.permits + bulkhead.queue
+    if adaptive.least > room:
+        yield Finding(
+            "adaptive.least",
+            f"nobody is ever refused by it: its limit stays at {adaptive.least:g} at least, and the"
+            f" bulkhead has room for {room}",
         )
 
 

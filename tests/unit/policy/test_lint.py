@@ -7,11 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from switchgear import Policy
+from switchgear.policy.adaptive import AdaptiveSettings
 from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker_settings import BreakerSettings
 from switchgear.policy.bucket import BucketSettings
 from switchgear.policy.budget import BudgetSettings
 from switchgear.policy.bulkhead import BulkheadSettings
+from switchgear.policy.hedge import HedgeSettings
 from switchgear.policy.lint import Finding, Plan, lint, lint_nested
 from switchgear.policy.window import WindowSettings
 
@@ -89,6 +91,19 @@ def test_a_timeout_that_no_attempt_ever_reaches() -> None:
     assert not found(repeatable=True, timeout=inf)
 
 
+def test_a_timeout_that_nobody_has_asked_for_is_no_contradiction() -> None:
+    assert not found(repeatable=True, deadline=1.5)
+    assert Policy("mail", deadline="1.5s", repeatable=True, attempts=2).lint() == ()
+
+
+def test_what_may_take_for_ever_is_told_in_words() -> None:
+    why = only("timeout", deadline=inf, timeout=2.0)
+    assert why.endswith("has one attempt, which may take for ever")
+    retry = BackoffSettings(attempts=2)
+    why = only("attempts", repeatable=True, timeout=inf, share=1.0, retry=retry)
+    assert why.endswith("attempt 2 of 2 has 0 s left: 1 attempt fits into 3 s")
+
+
 def test_attempts_for_which_no_time_is_left() -> None:
     retry = BackoffSettings(attempts=10, base=0.0, cap=0.0)
     # Each gets half of what remains where that is less than 1 s: 1, 1, 0.5, 0.25, 0.125, ...
@@ -161,6 +176,37 @@ def test_a_budget_of_nothing_pays_for_no_retry() -> None:
     assert not found(retry=BackoffSettings(), budget=BudgetSettings(ratio=0.1, floor=0.0))
     assert not found(retry=BackoffSettings(attempts=1), budget=nothing)
     assert not found(retry=None, budget=nothing)
+
+
+def test_a_budget_that_never_comes_to_a_whole_attempt_is_one_of_nothing() -> None:
+    little = BudgetSettings(ratio=0.0, floor=0.09)
+    assert only("budget", retry=BackoffSettings(), budget=little) == (
+        "a ratio of 0 and a floor of 0.09 pay for nothing within 10 s: 3 attempts are always 1"
+    )
+    long = replace(little, window=WindowSettings(span=20.0))
+    assert not found(retry=BackoffSettings(), budget=long)
+
+
+def test_a_budget_of_nothing_pays_for_no_hedge() -> None:
+    hedged: dict[str, Any] = {"repeatable": True, "hedge": HedgeSettings()}
+    nothing = BudgetSettings(ratio=0.0, floor=0.0)
+    assert only("budget", budget=nothing, **hedged).endswith("nothing: nothing is ever hedged")
+    assert only("budget", budget=nothing, retry=BackoffSettings(attempts=2), **hedged).endswith(
+        ": 2 attempts are always 1 and nothing is ever hedged"
+    )
+    assert not found(**hedged)
+
+
+def test_a_hedge_that_would_come_when_the_attempt_has_ended() -> None:
+    late: dict[str, Any] = {"repeatable": True, "hedge": HedgeSettings(least=1.0)}
+    assert only("hedge.least", **late) == (
+        "nothing is ever hedged: a second attempt is sent after 1 s at the earliest, and the first"
+        " ends after 1 s"
+    )
+    assert not found(repeatable=True, hedge=HedgeSettings(least=0.99))
+    policy = Policy("mail", **late)
+    assert [one.setting for one in policy.lint()] == ["hedge.least"]
+    assert policy.anew(mode={"hedge": "off"}).lint() == ()
 
 
 def test_a_wait_as_long_as_the_call() -> None:
@@ -236,6 +282,20 @@ def test_more_calls_at_once_than_there_is_room_for() -> None:
     assert not found(bulkhead=room)
     assert not found(bulkhead=room, rate=99.0, limit=10.0), "the limit lets no more in"
     assert not found(bulkhead=None, rate=1000.0)
+
+
+def test_an_adaptive_limit_that_never_comes_into_play() -> None:
+    settings = AdaptiveSettings(least=31.0, initial=40.0)
+    room = BulkheadSettings(permits=20, queue=10)
+    assert only("adaptive.least", adaptive=settings, bulkhead=room) == (
+        "nobody is ever refused by it: its limit stays at 31 at least, and the bulkhead has room"
+        " for 30"
+    )
+    assert not found(adaptive=replace(settings, least=30.0), bulkhead=room)
+    assert not found(adaptive=settings)
+    policy = Policy("mail", adaptive=settings, bulkhead=room)
+    assert [one.setting for one in policy.lint()] == ["adaptive.least"]
+    assert policy.anew(mode={"adaptive": "off"}).lint() == ()
 
 
 # -- keys
