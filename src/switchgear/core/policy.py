@@ -32,6 +32,7 @@ from switchgear.core.invocation import InThread, Invocation, invoking, is_async
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options, tries
 from switchgear.core.portal import run_at
+from switchgear.core.shared import Shared
 from switchgear.core.stack import OUTBOUND, stack
 from switchgear.core.threads import Threads
 from switchgear.policy.adaptive import AdaptiveSettings
@@ -58,7 +59,7 @@ _BREAKER: Final = BreakerSettings()
 _BULKHEAD: Final = BulkheadSettings()
 
 
-class Policy:
+class Policy(Shared):
     """Protect the calls to one dependency, with every protection on by default.
 
     Share one policy among all calls to the same dependency: its breaker, its permits and its

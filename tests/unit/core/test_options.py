@@ -108,12 +108,15 @@ async def looked_up(*arguments: Any) -> Any:
     """Be asked of a database, as nobody waits for it here."""
 
 
+AWAITED: Any = looked_up
+
+
 @pytest.mark.parametrize(
     ("option", "name"),
     [
         ({"coalesce": looked_up}, "coalesce"),
         ({"key": looked_up}, "key"),
-        ({"fallback": Stale(age=1.0, key=looked_up)}, "fallback.key"),
+        ({"fallback": Stale(age=1.0, key=AWAITED)}, "fallback.key"),
         ({"judge": looked_up}, "judge"),
         ({"translate": looked_up}, "translate"),
         ({"chaos": looked_up}, "chaos"),

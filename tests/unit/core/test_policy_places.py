@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import os
+import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy, deepcopy
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
@@ -350,3 +353,29 @@ def test_a_process_that_was_forked_off_begins_a_place_of_its_own() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(forked).result()
+
+
+# -- copies
+
+
+@dataclass
+class Settings:
+    policy: Policy
+    names: list[str]
+
+
+async def test_a_policy_is_the_same_one_in_every_copy() -> None:
+    mail = Policy("mail")
+    await mail.call(asyncio.sleep, 0)  # it knows of its loop now, of which there is one, too
+    settings = Settings(mail, ["a"])
+    for same in (copy(mail), deepcopy(settings).policy, asdict(settings)["policy"]):
+        assert same is mail
+    assert deepcopy(settings).names is not settings.names
+    assert mail.anew() is not mail
+
+
+def test_a_policy_stays_in_its_process_and_says_so() -> None:
+    says = r"<Policy 'mail', breaker closed> stays in its process: have the other one make its own"
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match=says):
+            pickle.dumps(Settings(Policy("mail"), []), protocol)

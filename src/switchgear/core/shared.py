@@ -1,0 +1,23 @@
+"""What is shared as it is: a copy of what holds it has the same one, another process has none."""
+
+from typing import Any, NoReturn, Self
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """Be the same one in every copy of what holds it, as a module or a class is.
+
+    Settings that are copied deeply, as data classes and models do it, would else have one that
+    knows half of the calls. It holds loops, threads and permits: those cannot be sent to another
+    process.
+    """
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} stays in its process: have the other one make its own")
