@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from switchgear.core.handler import Ending
 from switchgear.policy.fault import is_seconds
-from switchgear.policy.verdict import GOOD, Verdict, judge, worse
+from switchgear.policy.verdict import GOOD, Health, Verdict, judge, worse
 
 __all__ = ["drop", "follow", "judged", "streams"]
 
@@ -75,7 +75,11 @@ def judged(classify: Callable[[Any], object], answer: Any) -> Verdict:
             raise TypeError(f"judge returned {verdict!r}: a Verdict(...) would be right")
         if verdict == GOOD:
             return GOOD  # which the quick ways look for
-        after: object = tuple(verdict)[2]  # what it is, not what it should be
+        told: tuple[object, ...] = tuple(verdict)  # what it is, not what it should be
+        health, _, after = told
+        if not isinstance(health, Health):
+            right = "Health.GOOD, Health.NEUTRAL or Health.BAD would be right"
+            raise TypeError(f"judge returned {verdict!r}: {right}")
         if after is not None and not is_seconds(after):
             raise TypeError(f"judge returned {verdict!r}: 'after' is seconds as a number, or None")
         return verdict

@@ -151,6 +151,12 @@ DEFECTS: dict[
         TypeError,
         "'after' is seconds as a number, or None",
     ),
+    "a text as health": (
+        {"judge": lambda _: Verdict("bad", again=True)},  # type: ignore[arg-type]  # as above
+        fine,
+        TypeError,
+        "judge returned Verdict(health='bad', again=True, after=None): Health.GOOD, Health.NEUTRAL",
+    ),
     "random that fails": ({"random": unknown}, lost, LookupError, "nobody knows"),
     "random of nothing": ({"random": lambda: None}, lost, TypeError, "NoneType"),
     "random that fails on an answer": (
