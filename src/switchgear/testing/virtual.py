@@ -105,9 +105,10 @@ class VirtualLoop(SelectorEventLoop):
                 if not future.done():
                     future.set_result(None)
             return
-        if not self._scheduled:
+        earliest = self._scheduled[0].when() if self._scheduled else math.inf
+        if earliest == math.inf:  # as one sleeps who is to be called off
             raise Stuck(_describe(self))
-        self._now = self._scheduled[0].when()
+        self._now = earliest
         # asyncio runs what is due before now + resolution: far from 0 that sum must still differ.
         self._clock_resolution = max(1e-9, math.ulp(self._now))
 

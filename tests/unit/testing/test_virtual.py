@@ -1,6 +1,7 @@
 """Virtual time: it jumps, it never waits, and it says when nothing can wake."""
 
 import asyncio
+import math
 import re
 import socket
 import threading
@@ -111,6 +112,20 @@ def test_stuck_names_a_line_of_whose_test_it_is_below_a_policy() -> None:
     assert re.search(rf"<locals>\.ask, test_virtual\.py:{line}$", text, re.MULTILINE)
     line = main.__code__.co_firstlineno + 2
     assert re.search(rf"<locals>\.main, test_virtual\.py:{line} \(.+\)$", text, re.MULTILINE)
+
+
+def test_who_sleeps_for_ever_never_wakes() -> None:
+    """As code does that is to be called off (`anyio.sleep_forever`): no time comes for it."""
+
+    async def main() -> float:
+        sleeper = asyncio.create_task(asyncio.sleep(math.inf))
+        await asyncio.sleep(60.0)
+        sleeper.cancel()
+        return clock()
+
+    assert virtual.run(main()) == START + 60.0
+    with pytest.raises(Stuck, match=r"  Task-\d+ in sleep, tasks\.py:\d+"):
+        virtual.run(asyncio.sleep(math.inf))
 
 
 def test_stuck_names_a_library_where_no_line_is_of_the_test() -> None:
