@@ -35,11 +35,11 @@ __all__ = [
 def judge(error: BaseException) -> Verdict:
     """Say what an attempt that ended by `error` means.
 
-    A declared refusal is NEUTRAL. So is a fault that another hop passed on: who passed it on
-    is well (its database's failure must not open the breaker before it), and only the hop
-    nearest the origin retries. So is what ends the work from outside: a cancellation, an exit, a
-    coroutine that is thrown away. The exceptions of the standard library and of common clients are
-    known (`foreign.py`); any other one is a defect.
+    A declared refusal is NEUTRAL. So is a fault that another hop passed on: who passed it on is
+    well (its database's failure must not open the breaker before it), and only the hop nearest the
+    origin retries. So is what ends the work from outside: a cancellation, an exit, a coroutine that
+    is thrown away. The end of an iteration is an answer. The exceptions of the standard library and
+    of common clients are known (`foreign.py`); any other one is a defect.
     """
     if isinstance(error, Fault):
         if error.hops:
@@ -54,6 +54,8 @@ def judge(error: BaseException) -> Verdict:
         return _judge_group(error)
     if not isinstance(error, Exception):  # CancelledError, GeneratorExit, SystemExit
         return NEUTRAL
+    if isinstance(error, StopAsyncIteration):  # of who asks an iterator for one more
+        return GOOD
     known = meaning(error)
     return BAD if known is None else known.verdict
 

@@ -1,7 +1,7 @@
 """Each option by itself and beside others: what the caller gets, what is counted, what is told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -144,6 +144,19 @@ async def test_an_answer_that_counts_as_a_failure_is_told_as_one() -> None:
         assert await tried.policy.call(clings) == "late"
     assert tried.seen.of(CallEnded)[1].code == "", "its caller was in a hurry: nobody's failure"
     assert tried.calls() == (1, 2, 1)
+
+
+async def test_iterators_that_end_open_no_breaker() -> None:
+    async def pages() -> AsyncIterator[int]:
+        yield 1
+
+    tried = Tried(breaker=BreakerSettings(consecutive=1))
+    for _ in range(3):
+        found = pages()
+        assert await tried.policy.call(anext, found) == 1
+        with pytest.raises(StopAsyncIteration):
+            await tried.policy.call(anext, found)
+    assert tried.calls() == (6, 0, 0)
 
 
 async def test_the_last_failure_is_the_calls() -> None:

@@ -94,6 +94,11 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
     return BaseExceptionGroup("several", errors)
 
 
+def test_the_end_of_an_iteration_is_an_answer() -> None:
+    assert judge(StopAsyncIteration()) == GOOD
+    assert judge(ExceptionGroup("", [StopAsyncIteration(), KeyError()])) == BAD
+
+
 def test_a_group_is_judged_by_its_worst() -> None:
     assert judge(group(Fault(Code.NOT_FOUND), Fault(Code.INTERNAL), Fault(Code.CANCELLED))) == BAD
     assert judge(group(Fault(Code.NOT_FOUND), Fault(Code.CANCELLED))) == NEUTRAL
