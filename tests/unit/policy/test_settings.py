@@ -148,6 +148,13 @@ def test_a_limit_that_nobody_could_ever_reach_is_refused() -> None:
     accepts(GcraSettings, interval=1e308, tolerance=0)
 
 
+def test_a_bucket_of_a_window_is_a_nanosecond_at_least() -> None:
+    accepts(WindowSettings, span=1e-9, buckets=1)
+    refuses(WindowSettings, span=5e-9, buckets=10)
+    with pytest.raises(ValueError, match="span is 0, where a finite number above 0 would be right"):
+        WindowSettings(span=0)
+
+
 def test_a_window_is_one() -> None:
     wrong: Any = 5.0
     with pytest.raises(TypeError, match=r"BudgetSettings.window is 5.0, where a WindowSettings"):
