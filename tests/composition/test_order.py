@@ -126,7 +126,9 @@ async def test_attempts_are_told_once_each_by_the_outermost_frame_inside_the_ret
     once = [AttemptEnded, Retrying, AttemptEnded, CallEnded]
     again = Part(Place.RETRY, retry(Plain([0.0])))
     gate, layer = Part(Place.BREAKER, Door()), Part(Place.BALANCE, say_sorry)
-    assert await _told([again]) == [Retrying, CallEnded]
+    assert await _told([again]) == once, "there is no other to tell"
+    assert await _told([again, layer]) == once
+    assert await _told([again, Part(Place.FALLBACK, Door())]) == once
     assert await _told([again, gate]) == once
     assert await _told([again, layer, gate, Part(Place.TIMEOUT, Timeout(3.0))]) == once
     assert await _told([again, gate, Part(Place.DRILL, Door())]) == once
