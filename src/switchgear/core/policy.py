@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
 from math import inf
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, final, overload
 
 from switchgear.core import checks
 from switchgear.core.ambient import ambient, due
@@ -59,6 +59,7 @@ _BREAKER: Final = BreakerSettings()
 _BULKHEAD: Final = BulkheadSettings()
 
 
+@final
 class Policy(Shared):
     """Protect the calls to one dependency, with every protection on by default.
 

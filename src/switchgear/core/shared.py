@@ -13,6 +13,13 @@ class Shared:
     process.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Refuse to be inherited from twice: what is shared is led around methods of its own."""
+        if Shared not in cls.__bases__:
+            (base, *_) = cls.__bases__
+            right = f"an object that has a {base.__name__}, or a function that makes one"
+            raise TypeError(f"class {cls.__name__}({base.__name__}): {right} would be right")
+
     def __copy__(self) -> Self:
         return self
 

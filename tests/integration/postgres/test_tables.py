@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -140,6 +140,25 @@ async def test_an_error_of_the_server_is_a_fault_without_effect(
         assert judge(fault).again is again
         assert isinstance(fault.__cause__, Exception)
         await tables.probe(soon())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("integer", 2**31),
+        ("bigint", 2**63),
+        ("timestamptz", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23)))),
+        ("timestamptz", datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=23)))),
+    ],
+)
+async def test_a_value_too_large_for_its_column_is_that_of_who_asked(
+    database: Dsn, kind: str, value: object
+) -> None:
+    async with opened(database) as tables:
+        with pytest.raises(Fault) as raised:
+            async with tables.transaction(soon()) as tx:
+                await tx.fetch_one(str, f"select $1::{kind}::text", value)
+    assert (raised.value.code, raised.value.effect) == (Code.OUT_OF_RANGE, Effect.NONE)
 
 
 async def test_a_wrong_statement_is_a_defect(database: Dsn) -> None:

@@ -379,3 +379,10 @@ def test_a_policy_stays_in_its_process_and_says_so() -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(TypeError, match=says):
             pickle.dumps(Settings(Policy("mail"), []), protocol)
+
+
+def test_nobody_inherits_from_a_policy_to_be_passed_by() -> None:
+    """What a policy has decorated goes by no method of it."""
+    base: Any = Policy
+    with pytest.raises(TypeError, match=r"Logged\(Policy\): an object that has a Policy"):
+        type("Logged", (base,), {})

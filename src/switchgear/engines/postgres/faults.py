@@ -39,7 +39,10 @@ def translate(error: BaseException, *, committing: bool = False) -> Fault | None
 def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
     state = error.sqlstate or "08"
     if isinstance(error, asyncpg.DataError) and getattr(error, "severity", None) is None:
-        return None  # asyncpg could not encode an argument: a wrong call, never sent
+        # asyncpg could not encode an argument, and has sent nothing. One that is too large for its
+        # column came from whoever asked; one of a wrong type is a wrong call.
+        large = isinstance(error.__cause__, OverflowError)
+        return _fault(Code.OUT_OF_RANGE, error, Effect.NONE) if large else None
     if isinstance(error, asyncpg.InvalidCachedStatementError):
         return _fault(Code.ABORTED, error, Effect.NONE)  # a migration made the plan invalid
     found = of_sqlstate(state)
