@@ -8,6 +8,7 @@ from typing import Final
 
 import httptools
 
+from switchgear.http.names import COMMON
 from switchgear.http.reader import READER
 from switchgear.http.refusals import refuse
 
@@ -19,7 +20,9 @@ _TOKEN: Final = b"!#$%&'*+-.^_`|~" + bytes(
 )
 
 # Names seen before, in lower case. It stops growing: a stranger must not fill it.
-_NAMES: Final[dict[bytes, str]] = {}
+_NAMES: Final[dict[bytes, str]] = {
+    spelled.encode(): name for name in COMMON for spelled in (name, name.title())
+}
 _NAMES_KEPT: Final = 512
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from switchgear.http.fields import TEXT
+from switchgear.http.names import COMMON
 
 __all__ = ["HOP", "Headers"]
 
@@ -35,20 +36,25 @@ HOP: Final = frozenset(
 _IDENTITY: Final = re.compile(
     r"(?:x[-_](?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:[-_].*)?"
     r"|forwarded(?:[-_].*)?|(?:(?:true|fastly|x[-_]cluster)[-_])?client[-_]ip|cf[-_]connecting[-_]ip"
-    r"|x[-_]azure[-_]clientip|remote[-_](?:user|addr)|x[-_]auth(?:enticated)?[-_]user(?:[-_].*)?"
+    r"|x[-_]azure[-_]clientip|remote[-_](?:user|addr|name|email|groups)"
+    r"|x[-_]auth(?:enticated)?[-_]user(?:[-_].*)?"
+    # What proxies that sign people in tell those behind them: oauth2-proxy, Grafana's, nginx with
+    # client certificates, Kong, Google's and Azure's.
+    r"|x[-_](?:auth[-_]request|webauth|ssl[-_]client|consumer|goog[-_]authenticated[-_]user)[-_].*"
+    r"|ssl[-_]client[-_].*|x[-_]ms[-_]client[-_]principal(?:[-_].*)?"
     r"|x[-_](?:host|scheme|url[-_]scheme)|front[-_]end[-_]https"
     # What another method is asked for by was authorised as this one; `Proxy` is CGI's HTTP_PROXY.
     r"|x[-_]http[-_]method(?:[-_]override)?|x[-_]method[-_]override|proxy"
 )
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++")
 # Names that were found to be well formed. It stops growing: a stranger must not fill it.
-_SENT: Final[set[str]] = set()
+_SENT: Final[set[str]] = set(COMMON)
 _SENT_KEPT: Final = 512
 # Never dropped by nomination: a client must not unname what the message hangs on.
 _FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "content-type", ""})
 
 # Names that were found to cross the trust boundary. It stops growing: a stranger must not fill it.
-_CROSSING: Final[set[str]] = set()
+_CROSSING: Final[set[str]] = {name for name in COMMON if name not in HOP}
 _CROSSING_KEPT: Final = 512
 
 Pairs = Iterable[tuple[str, str]]

@@ -2,18 +2,20 @@
 
 import pytest
 
-from switchgear.http.headers import Headers
+from switchgear.http import fields, headers
+from switchgear.http.headers import HOP, Headers
+from switchgear.http.names import COMMON
 
 
 def test_lookup() -> None:
-    headers = Headers([("Content-Type", "a/b"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2")])
-    assert headers.get("content-type") == "a/b"
-    assert headers["content-type"] == "a/b"
-    assert headers.all("set-cookie") == ["a=1", "b=2"]
-    assert "x" not in headers
-    assert headers.get("x", "y") == "y"
+    found = Headers([("Content-Type", "a/b"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2")])
+    assert found.get("content-type") == "a/b"
+    assert found["content-type"] == "a/b"
+    assert found.all("set-cookie") == ["a=1", "b=2"]
+    assert "x" not in found
+    assert found.get("x", "y") == "y"
     with pytest.raises(KeyError):
-        headers["x"]
+        found["x"]
 
 
 def test_repeated_cookies_are_one_cookie_header() -> None:
@@ -50,10 +52,28 @@ def test_identity_claims_do_not_cross_the_boundary() -> None:
     names = (
         "x-user-id", "X_User_Id", "x-user", "x-forwarded-for", "X_Forwarded_For",
         "X-Forwarded_Host",
-        "forwarded", "switchgear-token", "Switchgear_Token",
+        "forwarded", "switchgear-token", "Switchgear_Token", "x-auth-request-email",
+        "ssl_client_verify", "remote-groups", "x-ms-client-principal",
     )  # fmt: skip
-    kept = Headers([(name, "x") for name in (*names, "x-usual", "accept")]).forwardable()
-    assert [name for name, _ in kept] == ["x-usual", "accept"]
+    others = ("x-usual", "accept", "x-authority", "remote-control", "x-consumer", "ssl-client")
+    kept = Headers([(name, "x") for name in (*names, *others)]).forwardable()
+    assert [name for name, _ in kept] == list(others)
+
+
+def test_what_is_common_is_known_and_a_stranger_cannot_take_its_place() -> None:
+    for name in COMMON:
+        assert Headers([(name, "x")]).forwardable().get(name) == (None if name in HOP else "x")
+        assert fields._NAMES[name.encode()] == fields._NAMES[name.title().encode()] == name
+        assert name in headers._SENT
+        assert headers._IDENTITY.fullmatch(name) is None
+    known = set(fields._NAMES)
+    try:
+        for number in range(1000):
+            fields.read_fields(b"x-stranger-%d: 1\r\n\r\n" % number, 1)
+        assert len(known) < len(fields._NAMES) <= 512
+    finally:
+        for learnt in set(fields._NAMES) - known:
+            del fields._NAMES[learnt]
 
 
 @pytest.mark.parametrize(
