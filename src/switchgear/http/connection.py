@@ -87,9 +87,11 @@ class Connection(Link):
 
         Amid a request of its own it may have closed but one half: it is found out (rule 16).
         """
+        self.transport.flush()  # an answer that was just written: the loop closes without it
         if self._tunnel is not None:
             return bool(self._tunnel.eof_received())
-        amid = self.exchange is not None and self._incoming is None and not self.lost
+        due = self.exchange is not None or (not self._closing and b"\r\n\r\n" in self._buffer)
+        amid = due and self._incoming is None and not self.lost
         if amid and self.server.settings.half_close and self.server.scheme == "http":
             self.half = HalfClosed(self)
             return True  # (TLS has no halves)
@@ -149,7 +151,7 @@ class Connection(Link):
                 at = self._start(buffer, at, end + 4)
                 turns += 1
                 if turns == AT_ONCE:
-                    self.loop.call_soon(self._again)
+                    self.loop.call_soon(self._pump)
                     break
         finally:
             self._pumping = False
@@ -157,6 +159,8 @@ class Connection(Link):
                 self._buffer = buffer[at:] if at else buffer
                 if self._tunnel is not None:
                     self._early()
+            elif self.half is not None and self.exchange is None and not self._closing:
+                self._close()  # an empty line was the last that came
         if self._paused:
             self._unpause()
 
@@ -169,10 +173,6 @@ class Connection(Link):
             stuck = self.exchange is None and not self.blocked
             if stuck or len(self._buffer) * 2 < self.server.settings.buffer_bytes:
                 self.resume_reading()
-
-    def _again(self) -> None:
-        if self.exchange is None and not self.lost:
-            self._pump()
 
     def _partial(self, buffer: bytes, at: int) -> bool:
         """Look at a head that is not complete; return whether an empty line was skipped."""
@@ -284,7 +284,7 @@ class Connection(Link):
             self._incoming.discard()
         elif self._buffer:
             self._pump()
-        elif self.server.draining and not self._pumping:
+        elif (self.server.draining or self.half is not None) and not self._pumping:
             self._close()
 
     def pause_writing(self) -> None:
