@@ -42,21 +42,23 @@ class Dial:
         self._late = False
         self.found: Future[Upstream] = loop.create_future()
         self._slot = pool.sweep.arm(pool.clock() + pool.settings.connect_timeout, self)
-        self.task = loop.create_task(self._run(), context=Context())
+        self.task = loop.create_task(self._pool.dial(), context=Context())
+        # Not at the end of what runs: called off before its first step, it would not get there.
+        self.task.add_done_callback(self._over, context=Context())
 
-    async def _run(self) -> None:
+    def _over(self, task: "asyncio.Task[Upstream]") -> None:
+        """Take the end of the attempt, whatever it came to."""
+        self._slot.discard(self)
         made: Upstream | None = None
         failure: BaseException | None = None
-        try:
-            made = await self._pool.dial()
-        except asyncio.CancelledError as error:
+        if task.cancelled():
             within = f"none within {self._pool.settings.connect_timeout} s"
-            failure = TimeoutError(within) if self._late else error
-        except OSError as error:
-            failure = error
-        finally:
-            self._slot.discard(self)
-            self._pool.dialled(self, made, failure)
+            failure = TimeoutError(within) if self._late else asyncio.CancelledError()
+        else:
+            failure = task.exception()
+            if failure is None:
+                made = task.result()
+        self._pool.dialled(self, made, failure)
 
     def ring(self) -> None:
         """Call the attempt off: it took too long, or the pool is closing."""
@@ -105,7 +107,10 @@ async def addresses(host: str, port: int) -> list[str]:
     if _is_address(host):  # nobody needs to be asked, in a thread at that
         return [host]
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # as for a name that nobody has: it is none that could be had
+        raise OSError(f"{host[:80]!r} is no name of a host: {error}") from None
     families: dict[int, list[str]] = {}
     for family, _, _, _, name in found:
         scope = f"%{name[3]}" if len(name) == 4 and name[3] else ""
@@ -174,12 +179,16 @@ async def _race(attempts: list[Attempt], delay: float) -> "Upstream":
                     return won
         raise _joined(errors)
     finally:
+        # Nothing is waited for: called off meanwhile, it would leave what has won to nobody.
         for task in running:
+            task.add_done_callback(_given_up)
             task.cancel()
-        for task in running:
-            (late,) = await asyncio.gather(task, return_exceptions=True)
-            if not isinstance(late, BaseException):
-                late.transport.abort()
+
+
+def _given_up(task: "asyncio.Task[Upstream]") -> None:
+    """End what an attempt has brought all the same."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().transport.abort()
 
 
 def _joined(errors: list[OSError]) -> OSError:

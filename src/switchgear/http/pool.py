@@ -241,8 +241,12 @@ class Pool:
             self.counters.failures += 1
             if self._room is not None:
                 self._room.leave()
+            failure = self._undialled(error)
             if not found.done():
-                found.set_exception(self._unreached(error))
+                found.set_exception(failure)
+            elif not isinstance(failure, Fault):  # nobody waits who would tell of it
+                what = {"message": f"{self.name}: dialling failed", "exception": failure}
+                found.get_loop().call_exception_handler(what)
             return
         self.counters.connects += 1
         self._open.add(made)
@@ -332,6 +336,14 @@ class Pool:
             refusal=refusal,
             origin=self.name,
         )
+
+    def _undialled(self, error: BaseException | None) -> BaseException:
+        """Return what ended a dial: a fault, or the defect of a dialler as it is."""
+        if error is not None and not isinstance(error, OSError | asyncio.CancelledError):
+            return error
+        if self._closed:
+            return self._refuse("closed", Refusal.DRAINING, "the pool is closed")
+        return self._unreached(error)
 
     def _unreached(self, error: object) -> Fault:
         """Make the fault of a connection that was not to be had. Nothing was sent on it."""

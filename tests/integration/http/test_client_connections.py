@@ -1,6 +1,7 @@
 """How a pool comes to its connections and loses them: names, dead peers, half-closes, uploads."""
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -138,6 +139,21 @@ async def test_a_name_that_nobody_has_had_no_effect(loop_factory: Any) -> None:
         await pool(call())
     assert (caught.value.code, caught.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
     await pool.close()
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".internal", "users..internal", ".internal"])
+async def test_what_can_be_nobodys_name_is_told_as_one_that_nobody_has(
+    loop_factory: Any, name: str
+) -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+    pool = Pool(name, 80)
+    with pytest.raises(Fault, match="is no name of a host") as caught:
+        await pool(call())
+    assert (caught.value.code, caught.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
+    await pool.close()
+    gc.collect()  # a task whose error nobody has seen tells of it at its end
+    assert errors == []
 
 
 async def test_the_next_address_is_tried_when_one_refuses(

@@ -438,6 +438,67 @@ async def test_of_two_connections_that_stand_in_the_same_moment_one_is_given_up(
     ]
 
 
+@pytest.mark.pure
+async def test_what_has_won_waits_for_no_attempt_that_was_given_up() -> None:
+    """Called off while it waited, it would be a connection that nobody has, nor ever closes."""
+    pool = wired()
+
+    async def wins() -> Any:
+        return await pool.dial()
+
+    async def lingers() -> Any:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1)
+
+    racing = asyncio.ensure_future(_race([lingers, wins], 0.1))
+    await asyncio.sleep(0.15)
+    racing.cancel()
+    (won,) = await asyncio.gather(racing, return_exceptions=True)
+    assert won is wires(pool)[0].protocol
+    await asyncio.sleep(2)
+
+
+async def test_a_dial_that_was_called_off_before_it_began_leaves_nothing() -> None:
+    """A task that is cancelled before its first step runs nothing of what it was to end by."""
+    room = Room(1)
+    pool = wired(room=room)
+    asking = asyncio.ensure_future(pool(ask()))
+    await asyncio.sleep(0)
+    assert pool.statistics()["dialling"] == 1
+    await closed(pool)
+    with pytest.raises(Fault) as caught:
+        await asking
+    assert (caught.value.refusal, caught.value.effect) == (Refusal.DRAINING, Effect.NONE)
+    assert room.taken == 0
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_the_defect_of_a_dialler_is_told_as_one(leaves: bool) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    room, go = Room(1), asyncio.Event()
+
+    async def broken(_: Pool) -> Any:
+        await go.wait()
+        raise TypeError("not a word of the network")
+
+    pool = Pool("upstream.test", 80, clock=clock, room=room, dialler=broken)
+    asking = asyncio.ensure_future(pool(ask()))
+    await turns()
+    if leaves:
+        asking.cancel()
+        await turns()
+    go.set()
+    await turns()
+    with pytest.raises(asyncio.CancelledError if leaves else TypeError):
+        await asking
+    await closed(pool)
+    assert room.taken == 0
+    assert [str(one["exception"]) for one in told] == leaves * ["not a word of the network"]
+
+
 @pytest.mark.parametrize("how", ["bytes", "an end"])
 async def test_what_comes_before_the_request_has_left_does_not_answer_it(how: str) -> None:
     """A kept connection was spoilt: what was asked of it meanwhile is asked of another."""
