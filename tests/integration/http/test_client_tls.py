@@ -19,11 +19,12 @@ from cryptography.x509.oid import NameOID
 from switchgear.http.message import Response, StreamResponse
 from switchgear.http.pool import Pool
 from switchgear.http.refusals import reason_of, status_of
+from switchgear.http.server import Server
 from switchgear.http.settings import ClientSettings, TlsSettings
 from switchgear.http.tls import client_context
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.verdict import Health, judge
-from tests.integration.http.harness import call, listen
+from tests.integration.http.harness import call, echo, listen
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -246,6 +247,42 @@ def test_a_context_that_verifies_nothing_is_refused() -> None:
     nobody.verify_mode = ssl.CERT_NONE
     with pytest.raises(ValueError, match="verifies no certificate or no name"):
         Pool("127.0.0.1", 1, tls=nobody)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_without_a_name_to_verify_there_is_no_pool(authority: Authority, shared: bool) -> None:
+    """A unix socket has none; OpenSSL would take any certificate of whom is believed."""
+    given = TlsSettings(ca_file=str(authority.file))
+    tls = client_context(given) if shared else given
+    with pytest.raises(ValueError, match="needs a name"):
+        Pool(path="/run/users.sock", tls=tls)
+
+
+async def test_the_name_counts_over_a_unix_socket_too(
+    loop_factory: Any, authority: Authority, tmp_path: Path
+) -> None:
+    believed = str(authority.file)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.issue(NAME))
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "s"))
+    server = Server(echo)
+    await server.start(sock, tls=context)
+    path, other = str(tmp_path / "s"), TlsSettings(believed, server_name="other.internal")
+    pools = [
+        Pool(path=path, tls=TlsSettings(believed, server_name=NAME)),
+        Pool(NAME, path=path, tls=client_context(TlsSettings(believed))),
+        Pool(path=path, tls=other),
+    ]
+    try:
+        for pool in pools[:2]:
+            assert (await pool(call())).status == 200
+        with pytest.raises(Fault, match="cannot be believed"):
+            await pools[2](call())
+    finally:
+        for pool in pools:
+            await pool.close()
+        await server.stop()
 
 
 def test_a_file_that_is_not_there_is_told_at_once() -> None:
