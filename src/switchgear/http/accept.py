@@ -68,12 +68,12 @@ class Acceptor:
 
     def close(self, *, take: bool) -> None:
         """Listen no more. Who has connected already is not to be reset: `take` lets them in."""
-        if self._timer is not None:
-            self._timer.cancel()
         self._server.loop.remove_reader(self._sock)
         for _ in range(self._backlog if take else 0):
             if not self._one():
                 break
+        if self._timer is not None:  # it may be the last one who found no descriptor
+            self._timer.cancel()
         self._sock.close()
 
     def cut(self) -> None:

@@ -135,12 +135,13 @@ class Census(Crowd):
         if sessions.total >= settings.sessions:
             return f"{sessions.total} sessions are open"
         held = sessions.of(client)
-        if held < settings.sessions_per_address or client == UNIX or self._stands_for_many(client):
+        if held < settings.sessions_per_address or self._stands_for_many(client):
             return ""
         return f"{held} sessions of {network_of(client)} are open"
 
     def _stands_for_many(self, peer: str) -> bool:
-        return self._several is not None and self._several(peer)
+        """Say whether a peer is no single client. A unix socket has no addresses to tell apart."""
+        return peer == UNIX or (self._several is not None and self._several(peer))
 
     @property
     def crowded(self) -> bool:

@@ -7,15 +7,18 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from switchgear.http.accept import REST
 from switchgear.http.events import Turned
 from switchgear.http.message import Response
+from switchgear.http.pool import Pool
 from switchgear.http.server import Server
 from switchgear.http.settings import ServerSettings
-from tests.integration.http.harness import Raw, ask, echo, listen, serving
+from tests.integration.http.harness import Raw, ask, call, echo, listen, serving
 from tests.integration.http.test_tls import contexts
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
@@ -274,6 +277,42 @@ async def test_what_works_is_not_hurt_by_a_want_of_descriptors(
             got = await asyncio.wait_for(loop.sock_recv(late, 65536), 5)
             assert got.startswith(b"HTTP/1.1 200 ")
         await busy.close()
+
+
+async def test_a_drain_without_a_descriptor_left_is_over_when_it_is(
+    loop_factory: Any, descriptors: Descriptors
+) -> None:
+    """Whoever waits cannot be taken any more, and nobody listens when there is room again."""
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+    async with serving(echo) as server:
+        with knocking() as knock:
+            descriptors.take()
+            knock(server.port)
+            assert await server.drain(0.1)
+            descriptors.give()
+            assert server.counters.refusals["descriptors"] >= 1
+            await asyncio.sleep(2 * REST)
+    assert errors == []
+
+
+async def test_connections_of_a_unix_socket_are_of_no_one_address(
+    loop_factory: Any, tmp_path: Path
+) -> None:
+    """All gateways of a service come by it."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "s"))
+    server = Server(echo, ServerSettings(connections=4, connections_per_address=2))
+    await server.start(sock)
+    pool = Pool(path=str(tmp_path / "s"))
+    try:
+        asking = [pool(call()) for _ in range(4)]
+        answered = await asyncio.gather(*asking, return_exceptions=True)
+        assert [getattr(answer, "status", answer) for answer in answered] == 4 * [200]
+        assert server.census.total == 4
+    finally:
+        await pool.close()
+        await server.stop()
 
 
 async def test_an_upgrade_that_is_refused_is_counted(loop_factory: Any) -> None:
