@@ -95,8 +95,17 @@ class Run:
             self.host.over(self, parked)
 
     async def run(self) -> None:
-        """Call the app."""
-        await self.host.app(self.host.scope(self.call), self.receive, self.send)
+        """Call the app.
+
+        Raises RuntimeError where it is cancelled by nothing but its own doing, as by a task of its
+        own that was: its client is there, and waits for an answer.
+        """
+        try:
+            await self.host.app(self.host.scope(self.call), self.receive, self.send)
+        except CancelledError as error:
+            if self._off or self._task is None or self._task.cancelling():
+                raise
+            raise RuntimeError("the app was cancelled, and nobody has called it off") from error
 
     # The end
 

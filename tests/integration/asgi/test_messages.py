@@ -204,6 +204,28 @@ async def test_what_an_app_raises_amid_its_answer_cuts_it(loop_factory: Any) -> 
         assert [type(error) for error in at.defects] == [ZeroDivisionError]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_app_that_is_cancelled_by_its_own_doing_has_failed(
+    loop_factory: Any, begun: bool
+) -> None:
+    """It waited for a task that somebody has cancelled, as a client's library does at its end."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send(START)
+            await send(MORE)
+        gone = asyncio.ensure_future(asyncio.sleep(60))
+        gone.cancel()
+        await gone
+
+    async with hosted(app) as at:
+        got = await at.said("GET / HTTP/1.1", "Host: a")
+        assert got.startswith(b"HTTP/1.1 200 " if begun else b"HTTP/1.1 500 ")
+        assert not begun or (b"more" in got and not got.endswith(b"0\r\n\r\n"))
+        (told,) = at.defects
+        assert isinstance(told.__cause__, asyncio.CancelledError)
+
+
 async def test_an_apps_own_page_for_its_error_is_sent_and_the_error_told(loop_factory: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"so sorry", 500)
