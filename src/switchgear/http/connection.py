@@ -320,7 +320,7 @@ class Connection(Link):
         try:
             await tunnel.run()
         finally:
-            self._tunnel = None
+            self._tunnel, self._followed = None, tunnel.sending
             self.server.census.sessions.give(client)
             if self.lost and self._parked is not None:
                 self._parked.leave()  # nobody comes after it, and nobody else will end its task

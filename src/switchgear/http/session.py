@@ -58,6 +58,7 @@ class WebSocket(Tunnel):
         clock: Clock = FINE,
     ) -> None:
         super().__init__()
+        self.sending = True  # until it has said goodbye
         self.request = request
         self.subprotocol = subprotocol
         self.code = 0
@@ -150,6 +151,9 @@ class WebSocket(Tunnel):
     def data_received(self, data: bytes) -> None:
         """Take frames."""
         self._pulse.heard()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         try:
             events = self._reader.feed(data)
         except SocketError as error:
@@ -160,10 +164,11 @@ class WebSocket(Tunnel):
             return
         for event in events:
             if isinstance(event, Closing):
+                self.sending = False
                 self.code, self.reason = event
                 self._say_close(1000 if event.code == 1005 else event.code, "")
             elif event.opcode == PING:
-                if not self._closing:
+                if not self._closing and not self._lost:
                     self._write(PONG, bytes(event.data))  # type: ignore[arg-type]  # never text
             elif event.opcode != PONG and (not self._closing or self._reader.closed):
                 self._queue.append(event.data)
@@ -189,7 +194,7 @@ class WebSocket(Tunnel):
     def _go_on(self) -> None:
         """Read the frames that were left; a full queue waits to be taken first."""
         if self._reader.more and len(self._queue) < self._settings.queue + READ_AHEAD:
-            self.data_received(b"")
+            self._take(b"")
             self._resume()
 
     def eof_received(self) -> bool:
@@ -250,6 +255,8 @@ class WebSocket(Tunnel):
             self._lost = True
             if self._client:
                 self.transport.close()
+            elif self._paused:  # what still comes is read for nobody
+                self.transport.resume_reading()
         self._wake()
 
     async def _wait(self) -> None:

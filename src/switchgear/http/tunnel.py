@@ -27,13 +27,14 @@ _FLUSH: Final = 5.0  # seconds for an upstream to take what was written to it be
 class Tunnel(Body):
     """The owner of an upgraded connection. Whether its work is called off is its own affair."""
 
-    __slots__ = ("call_off", "transport")
+    __slots__ = ("call_off", "sending", "transport")
 
     transport: Corked
     call_off: Callable[[], None]
 
     def __init__(self) -> None:
         super().__init__(None)
+        self.sending = False  # whether the client may go on sending when it has ended
 
     def attach(self, transport: Corked, call_off: Callable[[], None]) -> None:
         """Take the connection; `call_off` cancels whoever runs the tunnel."""

@@ -1,0 +1,67 @@
+"""How sessions end while their peers are still sending, on asyncio and on uvloop (rule 30)."""
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+import pytest
+
+from switchgear.http.frames import BINARY, PING, encode
+from switchgear.http.websocket import WebSocket
+from tests.integration.http.harness import Raw, serving
+from tests.integration.http.test_websocket import HANDSHAKE, endpoint
+
+pytestmark = pytest.mark.usefixtures("loop_factory")
+
+RESET = struct.pack("ii", 1, 0)
+MUCH = 8 << 20
+FLOODS = {
+    "a message over the limit": (encode(BINARY, bytes(MUCH), masked=True), 1009),
+    "a broken frame": (b"\x83\x80\0\0\0\0" + bytes(MUCH), 1002),
+    "a session that fails": (encode(BINARY, bytes(1000), masked=True) * (MUCH // 1000), 1011),
+}
+
+
+@pytest.mark.parametrize(("flood", "code"), FLOODS.values(), ids=FLOODS)
+async def test_who_is_still_sending_reads_why_its_session_has_ended(
+    loop_factory: Any, flood: bytes, code: int
+) -> None:
+    """A socket that is closed with bytes unread is reset, and the close frame is lost with it."""
+
+    async def session(socket: WebSocket) -> None:
+        if await socket.receive() is not None:
+            raise ZeroDivisionError
+
+    async with serving(endpoint(session), on_defect=lambda *_: None) as server:
+        client = await Raw.to(server.port)
+        await client.send(HANDSHAKE + b"\r\n")
+        await client.until(b"\r\n\r\n")
+        await client.send(flood)
+        got = await client.rest()
+        assert got[:1] == b"\x88"
+        assert int.from_bytes(got[2:4], "big") == code
+        await client.close()
+
+
+async def test_a_session_whose_peer_is_gone_watches_it_no_longer(loop_factory: Any) -> None:
+    """Frames that had come before are still read, a few at a time."""
+
+    async def session(socket: WebSocket) -> None:
+        while await socket.receive() is not None:
+            pass
+
+    async with serving(endpoint(session)) as server:
+        for _ in range(3):
+            client = await Raw.to(server.port)
+            await client.send(HANDSHAKE + b"\r\n")
+            await client.until(b"\r\n\r\n")
+            await client.send(encode(PING, b"", masked=True) * 3000)
+            raw = client.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.writer.transport.abort()
+        async with asyncio.timeout(10):
+            while server.connections or server.counters.accepted < 3:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert server.sweep.armed == 0
