@@ -383,11 +383,11 @@ class Pool:
 def _secure(tls: TlsSettings | ssl.SSLContext | None, host: str) -> Secure | None:
     if tls is None:
         return None
-    given = isinstance(tls, ssl.SSLContext)
-    name = host if given else tls.server_name or host  # type: ignore[union-attr]  # else settings
+    name = host if isinstance(tls, ssl.SSLContext) else tls.server_name or host
     if not name:  # a unix socket has none, and without one OpenSSL takes whatever name there is
         raise ValueError("TLS needs a name that the certificate must bear: a host or server_name")
-    return Secure(verifying(tls) if given else client_context(tls), name)
+    context = verifying(tls) if isinstance(tls, ssl.SSLContext) else client_context(tls)
+    return Secure(context, name)
 
 
 def deadline_line(deadline: float, now: float) -> bytes:
