@@ -377,7 +377,7 @@ class Connection(Link):
         if self._tunnel is not None:
             return self._tunnel.look(now, settings.session_idle)
         if self.exchange is not None:
-            return now + settings.idle_timeout
+            return now + (settings.body_grace if self._paused else settings.idle_timeout)
         if self._head_since:
             due = self._head_since + settings.head_timeout
             if now < due:

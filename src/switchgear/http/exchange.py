@@ -115,7 +115,7 @@ class Exchange:
     def _fail(self, error: BaseException) -> None:
         """Answer a failure: before the first byte of an answer was sent."""
         server = self._connection.server
-        if isinstance(error, CancelledError):
+        if isinstance(error, CancelledError) and self.work is not None and self.work.cancelling():
             error = Fault(Code.UNAVAILABLE, "the work was called off by us")
         self._whole(server.answer(self._note(error)))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Sweep
 from switchgear.http.corked import Corked
-from switchgear.http.watch import Watching
+from switchgear.http.watch import Watching, gone
 
 if TYPE_CHECKING:
     from switchgear.http.server import Server
@@ -70,6 +70,14 @@ class Link(Watching):
         if not self._paused and not self.lost:
             self._paused = True
             self.transport.pause_reading()
+            self.watch(self.server.clock() + self.server.settings.body_grace)
+
+    def ring(self) -> None:
+        """Look, unless the client has gone: while nothing is read, its leaving is not told."""
+        if self._paused and not self.lost and gone(self.transport):
+            self.cut()
+        else:
+            super().ring()
 
     def resume_reading(self) -> None:
         """Read again."""
