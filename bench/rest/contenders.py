@@ -8,7 +8,7 @@ from bench._harness.servers import Contender, Missing
 from bench._harness.source import PATH
 from bench._peers import in_node, in_python
 
-__all__ = ["contenders", "ours"]
+__all__ = ["contenders", "floor", "ours"]
 
 _UVICORN: Final = (
     "--log-level=critical", "--no-access-log", "--loop=uvloop", "--http=httptools",
@@ -33,6 +33,11 @@ def contenders() -> Sequence[Contender | Missing]:
         _granian("Granian RSGI alone", "rsgi", "rest_rsgi"),
         in_node("Node http alone", "rest_node.cjs"),
     )
+
+
+def floor() -> Contender:
+    """Return what answers and does nothing else: no server on this loop costs less."""
+    return ours("uvloop alone, a constant answer", "rest_floor")
 
 
 def ours(name: str, module: str, *extra: str) -> Contender:

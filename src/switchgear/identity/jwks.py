@@ -81,7 +81,7 @@ class KeySet:
         self._clock = clock
         self._keys: dict[str, VerifyingKey] = {}
         self._missing: dict[str, float] = {}  # kid -> until when it counts as unknown
-        self._asked = float("-inf")
+        self._asked = float("-inf")  # when a token last had it ask
         self._error = "no fetch yet"
         self._flight: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[frozenset[str]], None]] = []
@@ -113,6 +113,8 @@ class KeySet:
             if self._error:
                 raise self._unavailable(kid, self._settings.interval - since)
             raise _unknown(kid)
+        if self._flight is None:
+            self._asked = now
         await self._fly()
         key = self._keys.get(kid)
         if key is not None:
@@ -152,7 +154,6 @@ class KeySet:
         """Wait for one fetch, shared: a waiter that is cancelled leaves it to the others."""
         flight = self._flight
         if flight is None:
-            self._asked = self._clock()
             self._fetches += 1
             loop = asyncio.get_running_loop()
             flight = self._flight = loop.create_task(self._load(), context=Context())

@@ -179,6 +179,18 @@ async def test_a_service_that_never_answered_is_503_with_a_time_to_wait() -> Non
         await keys.refresh()
 
 
+async def test_a_refresh_that_came_too_early_keeps_no_token_waiting() -> None:
+    """Only strangers' tokens are held to the interval: who owns the set asks when it likes."""
+    issuer = Issuer(ONE)
+    issuer.error = ConnectionRefusedError("still starting")
+    keys = key_set(issuer, interval=5.0)
+    with pytest.raises(Fault):
+        await keys.refresh()
+    issuer.error = None
+    assert (await keys.key(ONE.kid)).kid == ONE.kid
+    assert issuer.fetches == 2
+
+
 async def test_withdrawn_and_replaced_keys_are_told() -> None:
     issuer = Issuer(ONE, TWO)
     keys = key_set(issuer)
