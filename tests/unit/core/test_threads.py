@@ -478,3 +478,13 @@ async def test_work_that_hangs_for_another_is_nothing_to_who_is_asked_in_its_pla
 async def test_what_a_thread_has_just_taken_is_looked_for_in_vain(pool: Threads) -> None:
     pool._forget(_Run(lambda: None))
     assert pool.statistics()["queued"] == 0
+
+
+def test_what_is_called_off_as_a_thread_takes_it_is_not_begun() -> None:
+    """The thread has it out of the line by then, and nobody else can take it out any more."""
+    begun: list[int] = []
+    run = _Run(lambda: begun.append(1))
+    assert run.future.cancel()
+    run()
+    assert begun == []
+    assert run.future.cancelled()
