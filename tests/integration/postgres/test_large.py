@@ -11,8 +11,8 @@ from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.queue import PostgresQueue, install, intake
 from switchgear.ports.broker import Message, Reading
 
-COUNT = 24
-BODY = b'"' + b"a" * (8 << 20) + b'"'
+COUNT = 72
+BODY = b'"' + b"a" * (4 << 20) + b'"'
 
 
 async def test_they_are_taken_fewer_at_a_time(
@@ -23,7 +23,7 @@ async def test_they_are_taken_fewer_at_a_time(
     queue = PostgresQueue(roles.app)
     for _ in range(COUNT):
         await queue.publish(Message(str(uuid4()), "films", BODY), perf_counter() + 30)
-    monkeypatch.setattr(intake, "TIMEOUT", 0.2)
+    monkeypatch.setattr(intake, "TIMEOUT", 0.1)
     source = queue.source(Reading("films", "cinema", prefetch=COUNT))
     async with asyncio.timeout(60):
         for _ in range(COUNT):

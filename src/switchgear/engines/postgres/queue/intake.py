@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from math import inf
 from typing import Any, Protocol
 
 from switchgear.core.clock import Clock
@@ -31,6 +32,9 @@ from switchgear.ports.broker import Reading
 __all__ = ["Keeping", "QueueIntake"]
 
 TIMEOUT = 5.0  # seconds for one statement
+# Seconds in which a statement that was given up may still commit: what it leases then is known to
+# nobody, and kept for as long as we live. Till they are over, every turn returns such rows.
+UNCERTAIN = 30.0
 GATHER = 0.003  # seconds to gather settlements while there is other work at hand
 RETRY = (0.05, 1.0)  # seconds: first and longest wait while the server is away
 
@@ -76,7 +80,7 @@ class QueueIntake:
         self._floor = 0
         self._floor_at = clock()
         self._most = reading.prefetch
-        self._uncertain = False
+        self._uncertain_until = -inf
         self._isolating = False
         self._draining = False
         self.closed = False
@@ -178,7 +182,7 @@ class QueueIntake:
                 try:
                     await self._turn()
                 except Fault as fault:
-                    self._uncertain = True
+                    self._uncertain_until = self.clock() + UNCERTAIN
                     # Messages may be so large that many of them take longer than a statement may.
                     self._most = max(1, self._most // 2)
                     self._ledger.note(fault)
@@ -186,7 +190,6 @@ class QueueIntake:
                     wait = min(longest, wait * 2)
                     continue
                 wait = RETRY[0]
-                self._most = min(self.reading.prefetch, self._most * 2)
                 await self._sleep()
         finally:
             self._arrived.set()
@@ -208,11 +211,10 @@ class QueueIntake:
         deadline = self.clock() + TIMEOUT
         if self.holder is None:
             self.holder = await self._keeper.hold(self)
-        if self._uncertain:
+        if self.clock() < self._uncertain_until:
             known = [one.leased.id for one in self._out if one.holder == self.holder]
             topic = self.reading.topic
             await self._pool.fetch(sql.RETURN_UNKNOWN, self.holder, topic, known, deadline=deadline)
-            self._uncertain = False
         finished = self._ledger.finished(self.holder)
         self._out.difference_update(
             await self._ledger.write(deadline, except_finished_by=self.holder)
@@ -242,6 +244,8 @@ class QueueIntake:
             self._hungry = True
         elif want:
             self._hungry = len(leased) == want
+            if len(leased) >= self._most:  # as many were not too many; of none that says nothing
+                self._most = min(self.reading.prefetch, self._most * 2)
             self._lift_floor(leased)
         if self.holder != holder:  # lost while the statement ran
             self.doubt()
