@@ -170,3 +170,17 @@ def test_even_the_smallest_reserve_gives_each_client_a_place() -> None:
     bulkhead = Bulkhead("db", settings, reserve=Reserve(3, str))
     assert len(taken(bulkhead, "a")) == 2
     assert [len(taken(bulkhead, key)) for key in "bcd"] == [1, 1, 0]
+
+
+def test_one_who_waits_many_times_beyond_his_part_is_passed_by_each_time() -> None:
+    bulkhead = make(queue=12)
+    taken(bulkhead, "greedy")  # who waits by now
+    assert isinstance(bulkhead.admit(ask("greedy"), NOW), Waiting)
+    held = {key: taken(bulkhead, key) for key in ("a", "b")}
+    held["c"] = [
+        permit for _ in range(2) if isinstance(permit := bulkhead.admit(ask("c"), NOW), Permit)
+    ]
+    other = bulkhead.admit(ask("other"), NOW)
+    assert isinstance(other, Waiting)
+    served = bulkhead.settle(held["c"][0], GOOD, NOW)
+    assert served == (other,)
