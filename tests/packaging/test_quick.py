@@ -48,7 +48,7 @@ async def wait(it: Any) -> Any:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """Compile the functions above as the wheel is compiled."""
     if missing := lacking():
-        pytest.skip(f"platform: {missing}")
+        pytest.skip(missing)
     folder = tmp_path_factory.mktemp("quick")
     (folder / "scratch").mkdir()
     (folder / "quickly.py").write_text(SOURCE)
