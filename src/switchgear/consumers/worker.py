@@ -18,7 +18,7 @@ from switchgear.binding.plan import Plan, bind
 from switchgear.consumers.subscription import Subscription
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.confining import confined
+from switchgear.core.confining import confine
 from switchgear.core.consume import consume
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
@@ -204,10 +204,8 @@ async def _called(plan: Plan, parts: Parts) -> None:
     try:
         await plan.call(parts)
     except BaseException as error:
-        defect = confined(error)
-        if defect is None:
-            raise
-        raise defect from error
+        confine(error)
+        raise
 
 
 def _transaction(parts: Parts) -> Any:

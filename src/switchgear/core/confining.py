@@ -9,7 +9,20 @@ from asyncio import CancelledError
 from switchgear.core.drivers import working
 from switchgear.policy.crossing import declared, worded
 
-__all__ = ["confined"]
+__all__ = ["confine", "confined"]
+
+
+def confine(error: BaseException) -> None:
+    """Raise the defect, or the declared fault, that a caught `error` amounts to.
+
+    It returns where `error` itself goes on: whoever caught it raises it again.
+
+    Raises:
+        Exception: what `confined` makes of `error`.
+    """
+    defect = confined(error)
+    if defect is not None:
+        raise defect
 
 
 def confined(error: BaseException) -> Exception | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
-from switchgear.core.confining import confined
+from switchgear.core.confining import confine
 from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
@@ -33,10 +33,8 @@ def calling(plan: Plan, answer: Answering, limit: int) -> Answers:
         try:
             result = await plan.call(given)
         except BaseException as error:
-            defect = confined(error)
-            if defect is None:
-                raise
-            raise defect from error
+            confine(error)
+            raise
         return answer(result)
 
     return call_it

@@ -13,7 +13,7 @@ from switchgear.binding.parameters import Unbindable
 from switchgear.binding.plan import Plan, bind
 from switchgear.binding.schema import Operation, openapi
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.confining import confined
+from switchgear.core.confining import confine
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.stack import INBOUND, Part, Place, stack
@@ -175,10 +175,8 @@ class Host:
                 self._excuse(fault, call)
                 raise
             except BaseException as error:
-                defect = confined(error)
-                if defect is None:
-                    raise
-                raise defect from error
+                confine(error)
+                raise
             return plain(result)
 
         return _Way(mount.name, wrapped)

@@ -5,7 +5,7 @@ It stands apart because it is not compiled: to leave the transaction is to wait,
 
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
-from switchgear.core.confining import confined
+from switchgear.core.confining import confine
 from switchgear.http.message import Response
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -43,10 +43,8 @@ def transacting(plan: Plan, answer: Answering, limit: int, tables: Tables | None
             try:
                 result = await plan.function(**arguments)
             except BaseException as error:
-                defect = confined(error)
-                if defect is None:
-                    raise
-                raise defect from error
+                confine(error)
+                raise
             # Written before the commit: what cannot be written must not leave its effect.
             return answer(result)
 

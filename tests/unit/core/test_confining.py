@@ -5,7 +5,7 @@ from asyncio import CancelledError
 
 import pytest
 
-from switchgear.core.confining import confined
+from switchgear.core.confining import confine, confined
 from switchgear.policy.fault import Code, Fault
 
 MISSING = Fault(Code.NOT_FOUND, "no row")
@@ -61,3 +61,11 @@ async def test_what_comes_of_work_that_was_called_off_goes_on(error: BaseExcepti
     await asyncio.sleep(0)
     task.cancel()
     assert await task is None
+
+
+async def test_confining_raises_the_defect_and_leaves_what_goes_on_to_its_catcher() -> None:
+    confine(MISSING)
+    stray = CancelledError()
+    with pytest.raises(RuntimeError, match="nobody called it off") as caught:
+        confine(stray)
+    assert caught.value.__cause__ is stray
