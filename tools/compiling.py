@@ -17,6 +17,7 @@ REPLACED: Final = (
     "= CPyObject_GetAttr(",
     "= CPyDict_GetItem(",
     "= CPyStr_Build(",
+    "= CPyTagged_Str(",
     "= PyObject_Vectorcall(",
     "= PyObject_VectorcallMethod(",
 )

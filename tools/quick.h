@@ -113,10 +113,73 @@ static inline PyObject *called(PyObject *it, PyObject *const *args, size_t count
     return PyObject_Vectorcall(it, args, count, names);
 }
 
+/* Methods of bytes take a tuple, which CPython makes and takes apart for each call: that is most of what it
+   costs to look for the end of a head. These take their arguments as they are, and return NULL, without an
+   error, for those that are left to CPython. */
+
+typedef PyObject *(*shortcut)(PyObject *const *args, Py_ssize_t given);
+
+/* Read what such a method begins with: bytes, other bytes and, where it is given, a place in the former. */
+static inline int bytes_given(PyObject *const *args, Py_ssize_t given, Py_ssize_t *from)
+{
+    *from = 0;
+    if (given < 2 || given > 3 || !PyBytes_Check(args[1]))
+        return 0;
+    if (given == 3) {
+        if (!PyLong_CheckExact(args[2]))
+            return 0;
+        *from = PyLong_AsSsize_t(args[2]);
+        if (*from < 0) {
+            PyErr_Clear(); /* it may have been too large */
+            return 0;
+        }
+    }
+    return *from <= PyBytes_GET_SIZE(args[0]);
+}
+
+static PyObject *bytes_find(PyObject *const *args, Py_ssize_t given)
+{
+    Py_ssize_t from, last;
+    if (!bytes_given(args, given, &from) || (last = PyBytes_GET_SIZE(args[1]) - 1) < 0)
+        return NULL;
+    const char *text = PyBytes_AS_STRING(args[0]), *wanted = PyBytes_AS_STRING(args[1]);
+    const char *end = text + PyBytes_GET_SIZE(args[0]);
+    if (last >= end - text - from)
+        return PyLong_FromLong(-1);
+    const char *at = text + from + last;
+    for (int tried = 0; tried < 64; tried++, at++) { /* CPython has the better way with what misleads often */
+        at = memchr(at, wanted[last], end - at);
+        if (at == NULL)
+            return PyLong_FromLong(-1);
+        if (memcmp(at - last, wanted, last) == 0)
+            return PyLong_FromSsize_t(at - last - text);
+    }
+    return NULL;
+}
+
+static PyObject *bytes_startswith(PyObject *const *args, Py_ssize_t given)
+{
+    Py_ssize_t from;
+    if (!bytes_given(args, given, &from))
+        return NULL;
+    Py_ssize_t size = PyBytes_GET_SIZE(args[1]);
+    return PyBool_FromLong(size <= PyBytes_GET_SIZE(args[0]) - from
+        && memcmp(PyBytes_AS_STRING(args[0]) + from, PyBytes_AS_STRING(args[1]), size) == 0);
+}
+
+static shortcut shortcut_of(PyObject *method)
+{
+    if (!Py_IS_TYPE(method, &PyMethodDescr_Type) || PyDescr_TYPE(method) != &PyBytes_Type)
+        return NULL;
+    const char *name = ((PyMethodDescrObject *)method)->d_method->ml_name;
+    return strcmp(name, "find") == 0 ? bytes_find : strcmp(name, "startswith") == 0 ? bytes_startswith : NULL;
+}
+
 struct method_cache {
     PyObject *name;
     unsigned int version;
     PyObject *method; /* borrowed of the type, which holds it as long as it has this version */
+    shortcut way; /* or NULL */
     Py_ssize_t own; /* where the object's dict would be, if it ever needed one */
 };
 
@@ -132,6 +195,7 @@ static Py_NO_INLINE PyObject *method_found(
             Py_XSETREF(here->name, name);
             here->version = type->tp_version_tag;
             here->method = found;
+            here->way = shortcut_of(found);
             here->own = type->tp_dictoffset;
         }
     }
@@ -144,9 +208,11 @@ static inline PyObject *method_called(
     /* Nothing of the object's own may stand before the type's method. */
     if (Py_TYPE(args[0])->tp_version_tag == here->version && name == here->name
         && (here->own == 0 || *(PyObject **)((char *)args[0] + here->own) == NULL)) {
-        PyObject *method = here->method;
+        PyObject *method = here->method, *got;
+        if (here->way != NULL && names == NULL && (got = here->way(args, PyVectorcall_NARGS(count))) != NULL)
+            return got;
         Py_INCREF(method);
-        PyObject *got = called(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+        got = called(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, names);
         Py_DECREF(method);
         return got;
     }
@@ -224,6 +290,21 @@ static PyObject *joined(Py_ssize_t count, PyObject *const *texts)
     }
     return whole;
 }
+
+/* Write a number: those below a thousand, which statuses, lengths and times mostly are, were written before. */
+static PyObject *number_text(CPyTagged number)
+{
+    static PyObject *texts[1000];
+    if (!CPyTagged_CheckShort(number) || CPyTagged_ShortAsSsize_t(number) < 0
+        || CPyTagged_ShortAsSsize_t(number) >= 1000)
+        return CPyTagged_Str(number);
+    PyObject **text = &texts[CPyTagged_ShortAsSsize_t(number)];
+    if (*text == NULL && (*text = CPyTagged_Str(number)) == NULL)
+        return NULL;
+    return Py_NewRef(*text);
+}
+
+#define CPyTagged_Str(number) number_text(number)
 
 #define CPyStr_Build(count, ...) \
     __extension__({ \

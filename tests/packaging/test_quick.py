@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tools.compiled import ROOT, lacking
 
@@ -38,6 +40,19 @@ def item(items: dict[str, Any], key: str) -> Any:
 
 def join(one: str, two: str, three: str) -> str:
     return f"{one}-{two}-{three}"
+
+def number(it: int) -> str:
+    return str(it)
+
+def find(it: bytes, *args: Any) -> Any:
+    if len(args) == 1:
+        return it.find(args[0])
+    return it.find(args[0], args[1])
+
+def starts(it: bytes, *args: Any) -> Any:
+    if len(args) == 1:
+        return it.startswith(args[0])
+    return it.startswith(args[0], args[1])
 
 async def wait(it: Any) -> Any:
     return await it
@@ -304,6 +319,54 @@ def test_a_text_of_another_class_is_joined_by_what_it_holds(quick: ModuleType) -
     assert type(got) is str
 
 
+@pytest.mark.parametrize(
+    "number", [0, 1, 9, 10, 999, 1000, -1, -999, 2**61, 2**62, 2**80, -(2**80)]
+)
+def test_numbers_are_written_in_full(quick: ModuleType, number: int) -> None:
+    assert [quick.number(number) for _ in range(3)] == [str(number)] * 3
+
+
+class Bytes(bytes):
+    __slots__ = ()
+
+
+@given(
+    st.binary(max_size=40).map(lambda data: bytes(byte % 3 for byte in data)),
+    st.binary(max_size=4).map(lambda data: bytes(byte % 3 for byte in data)),
+    st.none() | st.integers(-50, 50) | st.sampled_from([2**70, -(2**70), True]),
+)
+def test_bytes_are_searched_as_ever(
+    quick: ModuleType, text: bytes, wanted: bytes, start: int | None
+) -> None:
+    args = (wanted,) if start is None else (wanted, start)
+    for it in (text, Bytes(text)):
+        assert quick.find(it, *args) == text.find(*args)
+        assert quick.starts(it, *args) is text.startswith(*args)
+        assert quick.find(it, Bytes(wanted), *args[1:]) == text.find(*args)
+
+
+@pytest.mark.parametrize("ending", [b"", b"abc", b"bbc"])
+def test_what_misleads_often_is_searched_to_its_end(quick: ModuleType, ending: bytes) -> None:
+    text = b"bc" * 500 + ending
+    for start in (0, 1, 900, 1000):
+        assert quick.find(text, b"abc", start) == text.find(b"abc", start)
+        assert quick.find(text, b"c", start) == text.find(b"c", start)
+
+
+def test_what_else_bytes_take_is_taken(quick: ModuleType) -> None:
+    for _ in range(3):
+        assert quick.find(b"abc", 98) == 1
+        assert quick.find(b"abc", bytearray(b"c")) == 2
+        assert quick.find(b"abc", b"a", None) == 0
+        assert quick.starts(b"abc", (b"x", b"ab")) is True
+        with pytest.raises(TypeError, match="bytes-like"):
+            quick.find(b"abc", "c")
+        with pytest.raises(TypeError, match="startswith first arg"):
+            quick.starts(b"abc", "a")
+        with pytest.raises(TypeError, match="slice indices"):
+            quick.find(b"abc", b"a", "0")
+
+
 def everything(quick: ModuleType) -> Iterator[object]:
     it, kind = Slotted(), fresh("kept")()
     items = {"key": it}
@@ -313,6 +376,9 @@ def everything(quick: ModuleType) -> Iterator[object]:
     yield quick.item(items, "key")
     yield quick.word()
     yield quick.join("a", "b", "c")
+    yield quick.number(7)
+    yield quick.find(b"abc", b"c")
+    yield quick.starts(b"abc", b"c")
 
 
 def test_nothing_is_held_or_given_away(quick: ModuleType) -> None:

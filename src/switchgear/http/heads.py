@@ -46,7 +46,12 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _HOSTS: Final[set[str]] = set()
 _HOSTS_KEPT: Final = 256
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+# The most of them come first.
+_METHODS: Final = tuple(
+    (name, name.encode() + b" ")
+    for name in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+)
+_VERSION: Final = b" HTTP/1.1\r\n"
 _MEMO_BYTES: Final = 1024
 _LINE_ROOM: Final = 48  # of a request line, beside its target
 _BARE_BREAK: Final = re.compile(rb"(?<!\r)\n")
@@ -120,12 +125,15 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memo | None = None
     longest = limits.target_bytes
     if line_end > longest + _LINE_ROOM:
         raise _target_too_large(limits)
-    line = head[:line_end].decode("latin-1").split(" ")
-    if len(line) == 3 and line[0] in _METHODS and line[2] == "HTTP/1.1\r\n":
-        method, target, _ = line
-        minor = 1
-    else:
-        method, target, minor = _odd_line(head[:line_end])
+    method, target, minor = "", "", 1
+    for name, begin in _METHODS:
+        if head.startswith(begin):
+            ends = line_end - len(_VERSION)
+            if ends >= len(begin) and head.startswith(_VERSION, ends):
+                method, target = name, head[len(begin) : ends].decode("latin-1")
+            break
+    if not method or " " in target:
+        method, target, minor = _any_line(head[:line_end])
     if len(target) > longest:
         raise _target_too_large(limits)
     block = head[line_end:]
@@ -198,8 +206,8 @@ def _target_too_large(limits: "ServerSettings") -> Fault:
     return refuse("target-too-large", f"a target over {limits.target_bytes} bytes", status=414)
 
 
-def _odd_line(head: bytes) -> tuple[str, str, int]:
-    """Read a request line that is not of the usual kind."""
+def _any_line(head: bytes) -> tuple[str, str, int]:
+    """Read a request line, of whatever kind."""
     line = _REQUEST_LINE.fullmatch(head.decode("latin-1"))
     if line is None:
         raise refuse("request-line", f"malformed request line {head[:60]!r}")

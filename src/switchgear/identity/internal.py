@@ -5,7 +5,7 @@ binds the principal to the service, method, path and request id by a keyed hash,
 serves no other request. The parts it vouches for are not repeated in it: the
 service puts its own view of the request in their place, and the hashes agree or not.
 
-Source: RFC 2104 (HMAC; section 4 on keeping the hash's state after the key).
+Source: RFC 2104 (HMAC).
 """
 
 from binascii import a2b_base64, b2a_base64
@@ -109,24 +109,25 @@ def minting(
 
 
 class _Sealer:
-    """HMAC-SHA256 with the key already hashed in: half the price of starting from the key."""
+    """HMAC-SHA256 by two whole hashes.
+
+    OpenSSL takes twice the time for a state that is copied, and for `hmac.digest`.
+    """
 
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
         block = (sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+        self._inner = bytes(byte ^ 0x36 for byte in block)
+        self._outer = bytes(byte ^ 0x5C for byte in block)
 
     def seal(self, stem: str, service: str, method: str, path: str, request_id: str) -> str:
         text = f"{_PURPOSE}\0{stem}\0{service}\0{method}\0{request_id}\0{path}"
         # Else two requests could be written alike; what comes last may hold what it will.
         if "\0" in stem or "\0" in service or "\0" in method or "\0" in request_id:
             raise _refused("a part of the request holds a NUL")
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text.encode("utf-8", "surrogatepass"))
-        outer.update(inner.digest())
-        return outer.hexdigest()
+        inner = sha256(self._inner + text.encode("utf-8", "surrogatepass"))
+        return sha256(self._outer + inner.digest()).hexdigest()
 
 
 def _refused(why: str) -> Fault:

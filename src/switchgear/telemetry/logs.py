@@ -99,6 +99,7 @@ class Log:
         self.writer: Any = writer  # a `LogWriter`, or what takes lines as one does
         self.process = process
         self.rank = RANKS[level]
+        self.json = form is json_line
         self._form = form
         self._wall = wall
         self._second = self._milli = -1
@@ -120,6 +121,10 @@ class Log:
     def event(self, event: Any) -> None:
         """Write one finished event, whose own fields say when, what and how grave."""
         self.writer.put(self._form(event))
+
+    def line(self, line: bytes) -> None:
+        """Write one finished line, without its newline: JSON, where `json` says so."""
+        self.writer.put(line)
 
     def write(self, level: Level, event: str, /, **fields: Any) -> None:
         """Write one event of loose fields, unless its level is too low."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from switchgear.assembly.bodies.line_text import PATH_CHARS, LineText
 from switchgear.assembly.bodies.lines import RequestLine
 from switchgear.assembly.bodies.refusals import RefusalLog
 from switchgear.assembly.kernel import seats
@@ -35,7 +36,6 @@ __all__ = [
 
 
 _BACKLOG: Final = 4096
-_PATH_CHARS: Final = 500  # of a path in the log
 
 
 def listen_at(endpoint: str) -> socket.socket:
@@ -92,12 +92,17 @@ def request_log(log: Log) -> Callable[[Any], None]:
     """Write one line for each request, and those of what was refused."""
     refused = RefusalLog(log)
     told = {level: RANKS[level] >= log.rank for level in ("info", "warning")}
+    text = LineText(log.process)
 
     def observe(event: Any) -> None:
         if isinstance(event, Exchanged):
             level = "info" if event.status < 500 else "warning"
             if told[level]:
-                log.event(_line(log, level, event))
+                line = text.write(log.stamp(), event) if log.json else None
+                if line is None:
+                    log.event(_line(log, level, event))
+                else:
+                    log.line(line)
         else:
             refused(event)
 
@@ -119,7 +124,7 @@ def _line(log: Log, level: str, event: Exchanged) -> RequestLine:
         "request",
         trail.route,
         request.method,
-        request.path[:_PATH_CHARS],
+        request.path[:PATH_CHARS],
         event.status,
         call.trace.trace_id if call.trace is not None else "",
         _millis(event.elapsed - upstream),
@@ -155,6 +160,18 @@ def requests_told(log: Log, registry: Registry) -> Observer:
     return observe
 
 
+class _Series:
+    """What the requests of one route, method and status are counted by."""
+
+    __slots__ = ("count", "method", "status", "times")
+
+    def __init__(self, count: Counter, times: Histogram, status: int) -> None:
+        self.count = count
+        self.times = times
+        self.status = status
+        self.method = ""  # as it was sent last
+
+
 def request_metrics(registry: Registry, other: Observer | None = None) -> Callable[[Any], None]:
     """Count requests by route, method and status, and time them by route.
 
@@ -166,19 +183,29 @@ def request_metrics(registry: Registry, other: Observer | None = None) -> Callab
     times = registry.histogram(
         "http_request_seconds", "From the head's arrival to the last byte sent.", ("route",)
     )
-    bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+    bound: dict[tuple[str, str, int], _Series] = {}
+    latest: dict[str, _Series] = {}  # of each route, which mostly are what is asked for next
+
+    def series(route: str, method: str, status: int) -> _Series:
+        # Routes and statuses are few; methods are a stranger's to invent.
+        known = method if method in METHODS else "other"
+        found = bound.get((route, known, status))
+        if found is None:
+            name = route or "none"
+            count = counts.bind(name, known, str(status))
+            found = bound[(route, known, status)] = _Series(count, times.bind(name), status)
+        found.method = method
+        return found
 
     def observe(event: Any) -> None:
         if isinstance(event, Exchanged):
-            # Routes and statuses are few; methods are a stranger's to invent.
-            method = event.call.payload.method
-            key = (event.call.trail.route, method if method in METHODS else "other", event.status)
-            pair = bound.get(key)
-            if pair is None:
-                route, known, status = key[0] or "none", key[1], str(event.status)
-                pair = bound[key] = (counts.bind(route, known, status), times.bind(route))
-            pair[0].value += 1
-            pair[1].observe(event.elapsed)
+            route, method = event.call.trail.route, event.call.payload.method
+            status = event.status
+            found = latest.get(route)
+            if found is None or found.status != status or found.method != method:
+                found = latest[route] = series(route, method, status)
+            found.count.value += 1
+            found.times.observe(event.elapsed)
         elif other is not None:
             other(event)
 
