@@ -18,6 +18,7 @@ REPLACED: Final = (
     "= CPyDict_GetItem(",
     "= CPyStr_Build(",
     "= CPyTagged_Str(",
+    "= PySequence_Contains(",
     "= PyObject_Vectorcall(",
     "= PyObject_VectorcallMethod(",
 )

@@ -137,24 +137,48 @@ static inline int bytes_given(PyObject *const *args, Py_ssize_t given, Py_ssize_
     return *from <= PyBytes_GET_SIZE(args[0]);
 }
 
+enum { NOWHERE = -1, UNKNOWN = -2 };
+
+/* Say where bytes have others, of which there is one at least. What misleads often is left to CPython's way. */
+static Py_ssize_t place_of(PyObject *in, PyObject *wanted, Py_ssize_t from)
+{
+    const char *text = PyBytes_AS_STRING(in), *what = PyBytes_AS_STRING(wanted);
+    const char *end = text + PyBytes_GET_SIZE(in);
+    Py_ssize_t last = PyBytes_GET_SIZE(wanted) - 1;
+    if (last >= end - text - from)
+        return NOWHERE;
+    const char *at = text + from + last;
+    for (int tried = 0; tried < 64; tried++, at++) {
+        at = memchr(at, what[last], end - at);
+        if (at == NULL)
+            return NOWHERE;
+        if (memcmp(at - last, what, last) == 0)
+            return at - last - text;
+    }
+    return UNKNOWN;
+}
+
 static PyObject *bytes_find(PyObject *const *args, Py_ssize_t given)
 {
-    Py_ssize_t from, last;
-    if (!bytes_given(args, given, &from) || (last = PyBytes_GET_SIZE(args[1]) - 1) < 0)
+    Py_ssize_t from, place;
+    if (!bytes_given(args, given, &from) || PyBytes_GET_SIZE(args[1]) == 0)
         return NULL;
-    const char *text = PyBytes_AS_STRING(args[0]), *wanted = PyBytes_AS_STRING(args[1]);
-    const char *end = text + PyBytes_GET_SIZE(args[0]);
-    if (last >= end - text - from)
-        return PyLong_FromLong(-1);
-    const char *at = text + from + last;
-    for (int tried = 0; tried < 64; tried++, at++) { /* CPython has the better way with what misleads often */
-        at = memchr(at, wanted[last], end - at);
-        if (at == NULL)
-            return PyLong_FromLong(-1);
-        if (memcmp(at - last, wanted, last) == 0)
-            return PyLong_FromSsize_t(at - last - text);
+    place = place_of(args[0], args[1], from);
+    return place == UNKNOWN ? NULL : PyLong_FromSsize_t(place);
+}
+
+static PyObject *bytes_count(PyObject *const *args, Py_ssize_t given)
+{
+    Py_ssize_t from, count = 0;
+    if (!bytes_given(args, given, &from) || PyBytes_GET_SIZE(args[1]) != 1)
+        return NULL;
+    const char *at = PyBytes_AS_STRING(args[0]) + from, *what = PyBytes_AS_STRING(args[1]);
+    const char *end = PyBytes_AS_STRING(args[0]) + PyBytes_GET_SIZE(args[0]);
+    while ((at = memchr(at, *what, end - at)) != NULL) {
+        count++;
+        at++;
     }
-    return NULL;
+    return PyLong_FromSsize_t(count);
 }
 
 static PyObject *bytes_startswith(PyObject *const *args, Py_ssize_t given)
@@ -172,8 +196,24 @@ static shortcut shortcut_of(PyObject *method)
     if (!Py_IS_TYPE(method, &PyMethodDescr_Type) || PyDescr_TYPE(method) != &PyBytes_Type)
         return NULL;
     const char *name = ((PyMethodDescrObject *)method)->d_method->ml_name;
-    return strcmp(name, "find") == 0 ? bytes_find : strcmp(name, "startswith") == 0 ? bytes_startswith : NULL;
+    return strcmp(name, "find") == 0   ? bytes_find
+        : strcmp(name, "count") == 0      ? bytes_count
+        : strcmp(name, "startswith") == 0 ? bytes_startswith
+                                          : NULL;
 }
+
+/* `x in y`, of bytes: CPython asks first whether x is a number, whose error it makes and throws away. */
+static inline int contained(PyObject *in, PyObject *wanted)
+{
+    if (PyBytes_CheckExact(in) && PyBytes_CheckExact(wanted) && PyBytes_GET_SIZE(wanted) > 0) {
+        Py_ssize_t place = place_of(in, wanted, 0);
+        if (place != UNKNOWN)
+            return place != NOWHERE;
+    }
+    return PySequence_Contains(in, wanted);
+}
+
+#define PySequence_Contains(in, wanted) contained((in), (wanted))
 
 struct method_cache {
     PyObject *name;
@@ -183,14 +223,22 @@ struct method_cache {
     Py_ssize_t own; /* where the object's dict would be, if it ever needed one */
 };
 
+/* Say whether what a type has under a name is called with the object first. mypyc's own functions are, which
+   stand for methods that are coroutines; they have no flag that says so. */
+static int is_method(PyObject *found)
+{
+    PyTypeObject *type = Py_TYPE(found);
+    return PyType_HasFeature(type, Py_TPFLAGS_METHOD_DESCRIPTOR)
+        || strcmp(type->tp_name, "Function compiled with mypyc") == 0;
+}
+
 static Py_NO_INLINE PyObject *method_found(
     PyObject *name, PyObject *const *args, size_t count, PyObject *names, struct method_cache *here)
 {
     PyTypeObject *type = Py_TYPE(args[0]);
     if (type->tp_getattro == PyObject_GenericGetAttr && type->tp_dictoffset >= 0) {
         PyObject *found = _PyType_Lookup(type, name);
-        if (found != NULL && PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)
-            && type->tp_version_tag != 0) {
+        if (found != NULL && is_method(found) && type->tp_version_tag != 0) {
             Py_INCREF(name);
             Py_XSETREF(here->name, name);
             here->version = type->tp_version_tag;

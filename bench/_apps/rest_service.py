@@ -25,7 +25,9 @@ def service() -> Server:
         title=app.name,
         body_bytes=settings.body_bytes,
     )
-    return Server(host, settings, drive=Drive.PARKED, observer=request_metrics(Registry()))
+    return Server(
+        host, settings, drive=Drive.PARKED, run=host.run, observer=request_metrics(Registry())
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from switchgear.core.ambient import ambient
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done, Failed
+from switchgear.core.outcome import Done, Failed
 from switchgear.lane.once import once
 from switchgear.policy.call import Call, Trace
 from switchgear.policy.fault import Code, Effect, Fault, Refusal

@@ -6,8 +6,8 @@ from typing import Any
 
 from switchgear.core.clock import FINE
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done, Outcome
 from switchgear.core.frames import Timeout
+from switchgear.core.outcome import Done, Outcome
 from switchgear.core.stack import INBOUND, Part, Place, stack
 from switchgear.http.message import Request, Response
 from switchgear.http.server import Drive, Server

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from switchgear.core.clock import FINE
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done, Outcome
 from switchgear.core.drivers import Work
 from switchgear.core.handler import Handler
+from switchgear.core.outcome import Done, Outcome
 from switchgear.policy.call import Call
 from switchgear.policy.checkpoint import Checkpoint
 

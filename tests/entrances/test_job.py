@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done
+from switchgear.core.outcome import Done
 from switchgear.drills.address import Address
 from switchgear.drills.injection import Hang
 from switchgear.drills.proxy import Proxy

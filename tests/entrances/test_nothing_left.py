@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from switchgear.core.clock import FINE
-from switchgear.core.delivery import Outcome
 from switchgear.core.drivers import Work
+from switchgear.core.outcome import Outcome
 from switchgear.core.sweep import sweep_of
 from switchgear.policy.call import Call
 from switchgear.policy.gate import ANYONE, Permit

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from switchgear.core.batch import Batched
-from switchgear.core.delivery import Done
+from switchgear.core.outcome import Done
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import Health

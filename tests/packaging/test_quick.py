@@ -49,6 +49,14 @@ def find(it: bytes, *args: Any) -> Any:
         return it.find(args[0])
     return it.find(args[0], args[1])
 
+def counts(it: bytes, *args: Any) -> Any:
+    if len(args) == 1:
+        return it.count(args[0])
+    return it.count(args[0], args[1])
+
+def has(it: bytes, what: Any) -> bool:
+    return what in it
+
 def starts(it: bytes, *args: Any) -> Any:
     if len(args) == 1:
         return it.startswith(args[0])
@@ -56,6 +64,13 @@ def starts(it: bytes, *args: Any) -> Any:
 
 async def wait(it: Any) -> Any:
     return await it
+
+class Waiting:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def method(self, given: Any) -> Any:
+        return self.answer, given
 """
 
 
@@ -342,6 +357,8 @@ def test_bytes_are_searched_as_ever(
     for it in (text, Bytes(text)):
         assert quick.find(it, *args) == text.find(*args)
         assert quick.starts(it, *args) is text.startswith(*args)
+        assert quick.counts(it, *args) == text.count(*args)
+        assert quick.has(it, wanted) is (wanted in text)
         assert quick.find(it, Bytes(wanted), *args[1:]) == text.find(*args)
 
 
@@ -351,6 +368,8 @@ def test_what_misleads_often_is_searched_to_its_end(quick: ModuleType, ending: b
     for start in (0, 1, 900, 1000):
         assert quick.find(text, b"abc", start) == text.find(b"abc", start)
         assert quick.find(text, b"c", start) == text.find(b"c", start)
+        assert quick.counts(text, b"c", start) == text.count(b"c", start)
+    assert quick.has(text, b"abc") is (ending == b"abc")
 
 
 def test_what_else_bytes_take_is_taken(quick: ModuleType) -> None:
@@ -359,12 +378,27 @@ def test_what_else_bytes_take_is_taken(quick: ModuleType) -> None:
         assert quick.find(b"abc", bytearray(b"c")) == 2
         assert quick.find(b"abc", b"a", None) == 0
         assert quick.starts(b"abc", (b"x", b"ab")) is True
+        assert quick.counts(b"abca", 97) == 2
+        assert quick.has(b"abc", 98) is True
+        assert quick.has(b"abc", bytearray(b"bc")) is True
+        with pytest.raises(ValueError, match="range"):
+            quick.has(b"abc", 256)
+        with pytest.raises(TypeError, match="bytes-like"):
+            quick.has(b"abc", "a")
         with pytest.raises(TypeError, match="bytes-like"):
             quick.find(b"abc", "c")
         with pytest.raises(TypeError, match="startswith first arg"):
             quick.starts(b"abc", "a")
         with pytest.raises(TypeError, match="slice indices"):
             quick.find(b"abc", b"a", "0")
+
+
+def test_a_compiled_coroutine_is_called_as_the_method_that_it_is(quick: ModuleType) -> None:
+    async def main() -> list[Any]:
+        kinds = [quick.Waiting(number) for number in range(3)]
+        return [await quick.call(kind, "given") for kind in kinds]
+
+    assert asyncio.run(main()) == [(0, "given"), (1, "given"), (2, "given")]
 
 
 def everything(quick: ModuleType) -> Iterator[object]:
@@ -379,6 +413,8 @@ def everything(quick: ModuleType) -> Iterator[object]:
     yield quick.number(7)
     yield quick.find(b"abc", b"c")
     yield quick.starts(b"abc", b"c")
+    yield quick.counts(b"abc", b"c")
+    yield quick.has(b"abc", b"c")
 
 
 def test_nothing_is_held_or_given_away(quick: ModuleType) -> None:

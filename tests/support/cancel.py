@@ -14,8 +14,8 @@ from types import coroutine
 from typing import Any
 
 from switchgear.core.clock import FINE, Clock
-from switchgear.core.delivery import Failed, Outcome
 from switchgear.core.drivers import Work, step, working
+from switchgear.core.outcome import Failed, Outcome
 from switchgear.core.sweep import sweep_of
 from switchgear.policy.call import Call
 from switchgear.policy.gate import Gate

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from switchgear.core.clock import FINE
-from switchgear.core.delivery import Failed, Outcome, dispatch
+from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Stepper, Wait, Work, working
+from switchgear.core.outcome import Failed, Outcome
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.server import Server
 from switchgear.policy.breaker import Breaker, BreakerSettings

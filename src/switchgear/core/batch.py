@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
-from switchgear.core.delivery import Delivery, Done, Failed, Outcome, Source
+from switchgear.core.delivery import Delivery, Source
 from switchgear.core.drivers import Work
 from switchgear.core.handler import Handler
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.call import Call
 from switchgear.policy.verdict import GOOD, Verdict, judge, worse
 

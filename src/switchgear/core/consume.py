@@ -11,9 +11,10 @@ from collections import deque
 from contextvars import Context
 from typing import Any, TypeVar
 
-from switchgear.core.delivery import Delivery, Failed, Source, dispatch
+from switchgear.core.delivery import Delivery, Source, dispatch
 from switchgear.core.drivers import working
 from switchgear.core.handler import Handler
+from switchgear.core.outcome import Failed
 from switchgear.policy.call import Call
 
 __all__ = ["consume"]

@@ -1,32 +1,16 @@
 """Deliveries and sources: where a call came from, and how it is settled."""
 
-from typing import Generic, Protocol, TypeVar
-
-import msgspec
+from typing import Protocol, TypeVar
 
 from switchgear.core.drivers import Work, working
 from switchgear.core.handler import Handler
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.call import Call
 
-__all__ = ["Delivery", "Done", "Failed", "Outcome", "Source", "dispatch"]
+__all__ = ["Delivery", "Source", "dispatch"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-class Done(msgspec.Struct, Generic[Out], frozen=True):
-    """The handler returned."""
-
-    value: Out
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The handler raised: a `Fault`, a defect, or CancelledError when its work was called off."""
-
-    error: BaseException
-
-
-Outcome = Done[Out] | Failed
 
 
 class Delivery(Protocol[In, Out]):
@@ -63,6 +47,7 @@ async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> No
     cancellation, an exit) is settled too and then goes on to whoever drives this.
     """
     outcome: Outcome[Out]
+    final: BaseException | None = None
     try:
         delivery.begin(working())
         outcome = Done(await handler(delivery.call))
@@ -70,7 +55,8 @@ async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> No
         outcome = Failed(error)
     except GeneratorExit:
         raise  # its driver was thrown away: there is nobody left who could run a settlement
-    except BaseException as error:
-        await delivery.settle(Failed(error))
-        raise
+    except BaseException as error:  # noqa: BLE001 - raised below
+        outcome, final = Failed(error), error
     await delivery.settle(outcome)
+    if final is not None:
+        raise final

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from switchgear.core.ambient import ambient
 from switchgear.core.here import HERE
+from switchgear.core.place import Place
 
 __all__ = ["Parked", "Stepper", "Wait", "Work", "step", "task_on", "working"]
 
@@ -128,8 +129,8 @@ class Stepper:
 
     __slots__ = ("_cancels", "_coroutine", "_due", "_iterator", "_place", "_wait", "ended")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._place = HERE.place
+    def __init__(self, coroutine: Coroutine[Any, Any, None], place: Place) -> None:
+        self._place = place
         self._coroutine = coroutine
         self._iterator: Iterator[Any] = coroutine.__await__()
         self._wait: Future[Any] | Wait | None = None
@@ -211,13 +212,15 @@ class Stepper:
             self._due = None
 
 
-def step(coroutine: Coroutine[Any, Any, None]) -> Stepper:
+def step(coroutine: Coroutine[Any, Any, None], place: Place | None = None) -> Stepper:
     """Run `coroutine` now, up to its first wait, and on from there as its futures end.
+
+    `place` is that of this thread: who knows it spares the look-up, which costs 0.1 us.
 
     Only for frames of our own that set no ContextVar. An exception that escapes is a defect
     and goes to the loop's exception handler.
     """
-    stepper = Stepper(coroutine)
+    stepper = Stepper(coroutine, HERE.place if place is None else place)
     stepper._step()  # noqa: SLF001 - of this module
     return stepper
 
@@ -239,10 +242,11 @@ class Parked:
     so it does after a cancellation that nobody has taken back.
     """
 
-    __slots__ = ("_begun", "_bell", "_closing", "_loop", "_next", "_running", "_task")
+    __slots__ = ("_begun", "_bell", "_closing", "_future", "_loop", "_next", "_running", "_task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._future: Callable[[], Future[None]] = loop.create_future
         self._task: asyncio.Task[None] | None = None
         self._bell: Future[None] | None = None
         self._next: Coroutine[Any, Any, None] | None = None
@@ -303,7 +307,18 @@ class Parked:
         self._begun = True
         ambient.set(None)
         bare = copy_context()
-        while self._next is not None or await self._rung(task):
+        while True:
+            if self._next is None:
+                if self._closing:
+                    return
+                self._bell = self._future()
+                try:
+                    await self._bell
+                except CancelledError:  # closed, or called off by others: a loop that shuts down
+                    task.uncancel()
+                    return
+                finally:
+                    self._bell = None
             coroutine, self._next = self._next, None
             assert coroutine is not None  # noqa: S101 - for the type checker: who rings sets it
             if self._closing:
@@ -321,20 +336,6 @@ class Parked:
             ambient.set(None)
             if task.cancelling() or copy_context() != bare:
                 return
-
-    async def _rung(self, task: "asyncio.Task[None]") -> bool:
-        """Sleep until there is something to run; False says that the task is to end."""
-        if self._closing:
-            return False
-        self._bell = self._loop.create_future()
-        try:
-            await self._bell
-        except CancelledError:  # closed, or called off by somebody else: a loop that shuts down
-            task.uncancel()
-            return False
-        finally:
-            self._bell = None
-        return True
 
 
 def _report(message: str, error: BaseException) -> None:

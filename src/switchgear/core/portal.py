@@ -24,8 +24,8 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-from switchgear.core.delivery import Done, Failed, Outcome
 from switchgear.core.kit import BACKGROUND
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["Portal", "run", "run_at"]

@@ -28,8 +28,8 @@ from math import inf
 from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.clock import Clock, present
-from switchgear.core.delivery import Done, Failed, Outcome
 from switchgear.core.marks import marks_of, origins
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.verdict import GOOD, Verdict, judge
 
 __all__ = ["Lingering", "Threads", "in_thread", "lingering"]

@@ -20,7 +20,6 @@ from typing import Any, Final, NamedTuple, Protocol
 from switchgear.core.clock import Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Stepper
-from switchgear.core.here import HERE
 from switchgear.core.permits import settle
 from switchgear.gateway.forward import WHO
 from switchgear.gateway.lane import Lane, Way
@@ -189,7 +188,7 @@ class Express:
 
     async def run(self, exchange: Exchange, door: Door) -> None:
         """Answer one exchange: send it, and write what comes of it; else `door` does."""
-        stepper = HERE.place.stepper
+        stepper = exchange.stepper
         sent: Sent | None = None
         broken: Exception | None = None
         try:

@@ -227,11 +227,11 @@ class Connection(Link):
         server.counters.requests += 1
         self.exchange = exchange = Exchange(self, call, head.minor, fields.keep_alive, now)
         if server.eager:
-            step(server.run(exchange))
+            step(server.run(exchange), server.place)
         else:
             if self._parked is None:
                 self._parked = Parked(self.loop)
-            self._parked.run(server.user(exchange))
+            self._parked.run(server.run(exchange))
         return end
 
     def _body(self, data: bytes) -> None:

@@ -27,10 +27,11 @@ _MOST: Final = 32  # writes that wait: those who are first must not wait long fo
 class Outbox:
     """The transports of one loop that have something to write when its turn is over."""
 
-    __slots__ = ("_bare", "_due", "_later", "_loop", "_waiting", "fresh")
+    __slots__ = ("_bare", "_due", "_later", "_loop", "_soon", "_waiting", "fresh")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._soon: Any = loop.call_soon
         # uvloop looks at its sockets before it takes a turn, asyncio's loop behind it.
         first = type(loop).__module__.startswith("uvloop")
         self.fresh: int = _FRESH if first else _WARY
@@ -56,7 +57,7 @@ class Outbox:
 
     def _arm(self) -> None:
         self._due = True
-        self._loop.call_soon(self._turn, context=self._bare)
+        self._soon(self._turn, context=self._bare)
 
     def _turn(self) -> None:
         self._due = False

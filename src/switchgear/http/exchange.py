@@ -8,8 +8,8 @@ and nowhere else: one Content-Length, one chunked, or none (rules 22 and 25).
 from asyncio import CancelledError, Future
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.delivery import Done, Outcome
-from switchgear.core.drivers import Work
+from switchgear.core.drivers import Stepper, Work
+from switchgear.core.outcome import Done, Outcome
 from switchgear.http.bodies import chunk
 from switchgear.http.exchanged import Exchanged
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from switchgear.http.server import Server
 
 __all__ = ["Exchange", "turned"]
-
 
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
@@ -76,7 +75,10 @@ class Exchange:
         """How many bytes of the answer's body were written."""
         return self._sent
 
-    # The delivery
+    @property
+    def stepper(self) -> Stepper | None:
+        """Who is stepping in the thread of its server; None in a task."""
+        return self._connection.server.place.stepper
 
     def begin(self, work: Work) -> None:
         """Take the running work; the client may have left already."""

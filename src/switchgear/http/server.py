@@ -23,6 +23,7 @@ from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.handler import Handler
+from switchgear.core.here import HERE
 from switchgear.core.observe import Event, Observer
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.accept import Acceptor
@@ -70,7 +71,7 @@ class Server:
     `observer` is shown one `Exchanged` per request and one `Turned` per refusal. `several` says
     which peers stand for many clients (load balancers): for them only the cap of all holds.
     `run` takes an exchange from its beginning to its settlement, in place of `dispatch` with the
-    handler: only EAGER asks for it.
+    handler; where it is user code that it runs, it makes the call ambient itself.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Server:
         self.settings = settings or ServerSettings()
         self.eager = drive is Drive.EAGER
         self.intake = intake or self._intake
-        self.run = run or self._run
+        self.run = run or (self._run if self.eager else self._user)
         self.problem = problem
         self.observer = observer
         self.on_defect = on_defect or log_defect
@@ -106,6 +107,7 @@ class Server:
         self.scheme = "http"
         self.full = _FULL
         self.loop: AbstractEventLoop
+        self.place = HERE.place  # of the thread that it runs in
         self.sweep: Sweep
         self._given_sweep = sweep
         self._wall = wall
@@ -121,6 +123,7 @@ class Server:
     ) -> None:
         """Accept connections on a bound socket, which may be shared with other processes."""
         self.loop = loop = asyncio.get_running_loop()
+        self.place = HERE.place
         self.sweep = self._given_sweep or sweep_of(loop, self.clock)
         options: dict[str, Any] = {}
         if tls is not None:
@@ -260,7 +263,7 @@ class Server:
         self.counters.defects += 1
         self.loop.call_exception_handler({"message": message, "exception": error})
 
-    async def user(self, exchange: Exchange) -> None:
+    async def _user(self, exchange: Exchange) -> None:
         """Answer one exchange by user code, to which its call is ambient."""
         ambient.set(exchange.call)
         await dispatch(self.handler, exchange)

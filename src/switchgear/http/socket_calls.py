@@ -4,8 +4,8 @@ from asyncio import CancelledError
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from switchgear.core.delivery import Done, Failed, Outcome
 from switchgear.core.drivers import Work
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.call import Call
 
 if TYPE_CHECKING:

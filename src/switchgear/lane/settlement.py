@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from switchgear.core.delivery import Failed, Outcome
+from switchgear.core.outcome import Failed, Outcome
 from switchgear.policy.crossing import as_fault, declared, worded
 from switchgear.policy.verdict import transient
 

@@ -134,7 +134,7 @@ class Router(Generic[T]):
         values: list[str] = []
         node = self._root
         for segment in path.split("/", self._depth + 1)[1:]:
-            following = node.literal.get(segment)
+            following = node.literal.get(segment) if node.literal else None
             if node.rest is not None or (node.param is not None and following is not None):
                 return None, ()
             if following is None:

@@ -43,7 +43,7 @@ def calling(plan: Plan, answer: Answering, limit: int) -> Answers:
 async def read_json(request: Request, limit: int) -> bytes:
     """Read a body that must be JSON. A form that a page of somebody else's sent is none."""
     told = request.headers.get("content-type")
-    if told is not None:
+    if told is not None and told != "application/json":
         kind = told.partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise _unfit(

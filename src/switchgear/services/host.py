@@ -12,8 +12,10 @@ from switchgear.binding.given import BODILESS, HTTP, Provider
 from switchgear.binding.parameters import Unbindable
 from switchgear.binding.plan import Plan, bind
 from switchgear.binding.schema import Operation, openapi
+from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.confining import confine
+from switchgear.core.delivery import Delivery, dispatch
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.stack import INBOUND, Part, Place, stack
@@ -101,6 +103,13 @@ class Host:
             routes += [Route("*", template, way) for template in mount.templates]
         self._router: Router[_Way] = Router(routes)
 
+    def run(self, exchange: Delivery[Request, Response]) -> Coroutine[Any, Any, None]:
+        """Answer one exchange, and settle it: what a server runs.
+
+        Calls are made ambient when they begin, with their own deadlines: not twice.
+        """
+        return dispatch(self, exchange)
+
     async def __call__(self, call: Call[Request]) -> Response:
         """Answer one request. Raises the fault that the endpoint, or the lack of one, makes."""
         request = call.payload
@@ -169,6 +178,7 @@ class Host:
             until = clock() + latest
             if until < call.deadline:
                 call = replace(call, deadline=until)
+            ambient.set(call)
             try:
                 result: Response = await (often if call.repeatable else once)(call)
             except Fault as fault:

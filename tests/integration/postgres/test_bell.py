@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from switchgear.core.delivery import Done
+from switchgear.core.outcome import Done
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.queue import PostgresQueue, QueueSettings, install
 from switchgear.engines.postgres.queue.bell import Bell

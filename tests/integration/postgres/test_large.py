@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from switchgear.core.delivery import Done
+from switchgear.core.outcome import Done
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.queue import PostgresQueue, install, intake
 from switchgear.ports.broker import Message, Reading

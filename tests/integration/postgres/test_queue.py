@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done
+from switchgear.core.outcome import Done
 from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
 from switchgear.engines.postgres.queue import PostgresQueue, QueueSettings, install

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.batch import Batch, Batched, each, judge_each
-from switchgear.core.delivery import Done, Failed, Outcome
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Health

@@ -8,8 +8,9 @@ from typing import Any
 
 from switchgear.core.clock import FINE
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Failed, dispatch
+from switchgear.core.delivery import dispatch
 from switchgear.core.frames import Retry, Timeout
+from switchgear.core.outcome import Failed
 from switchgear.core.permits import settle
 from switchgear.core.stack import OUTBOUND, Part, Place, stack
 from switchgear.policy.backoff import Backoff, BackoffSettings

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from switchgear.core.consume import consume
-from switchgear.core.delivery import Done, Outcome
 from switchgear.core.drivers import Work, working
+from switchgear.core.outcome import Done, Outcome
 from switchgear.policy.call import Call
 from tests.support.cancel import turns
 

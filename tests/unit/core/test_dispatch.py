@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.delivery import Done, Failed, dispatch
+from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Work, step, working
+from switchgear.core.outcome import Done, Failed
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from tests.support.cancel import Receipt, driven, turns

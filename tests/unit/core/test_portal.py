@@ -14,7 +14,7 @@ from typing import Any, assert_type
 import pytest
 
 from switchgear.core import portal as module
-from switchgear.core.delivery import Failed
+from switchgear.core.outcome import Failed
 from switchgear.core.portal import Portal, run
 from switchgear.policy.fault import Code, Fault
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.drivers import Stepper, Work, step, working
+from switchgear.core.here import HERE
 from tests.support.cancel import turns
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
@@ -182,7 +183,7 @@ async def test_an_exit_goes_through_to_the_loop_and_ends_the_stepper() -> None:
     async def leave() -> None:
         raise SystemExit(3)
 
-    stepper = Stepper(leave())
+    stepper = Stepper(leave(), HERE.place)
     with pytest.raises(SystemExit):
         stepper._step()
     assert stepper.ended

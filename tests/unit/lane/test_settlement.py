@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.core.delivery import Done, Failed
+from switchgear.core.outcome import Done, Failed
 from switchgear.lane.settlement import Bury, Finish, Release, Retry, Rules, decide, told
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 

@@ -191,6 +191,18 @@ async def test_what_is_injected_by_type() -> None:
     assert (await fault_of(host(Endpoint("GET", "/a", mine))(call()))).code is Code.UNAUTHENTICATED
 
 
+async def test_a_mounted_application_has_its_call_about_it() -> None:
+    seen: list[Any] = []
+
+    async def app(_: Call[Request]) -> Response:
+        seen.append(current())
+        return Response(204)
+
+    served = host(mounts=[Mount("/m", print, deadline=2.0)], mounted=lambda *_: app)
+    await served(call(target="/m/x", within=10.0))
+    assert [each.deadline - clock() for each in seen] == [2.0]
+
+
 async def test_who_is_not_asked_who_they_are_has_no_principal() -> None:
     async def mine(who: Principal) -> None: ...
     async def anybodys(who: Principal | None = None) -> None: ...

@@ -8,9 +8,7 @@ from msgspec.structs import replace
 from switchgear.assembly.bodies.refusals import RefusalLog, server_metrics
 from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics, seated
 from switchgear.assembly.roles import RoleContext
-from switchgear.core.handler import Handler
 from switchgear.gateway.patience import attempts_of
-from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem_within
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
@@ -18,7 +16,7 @@ from switchgear.identity.internal import InternalTokens
 from switchgear.identity.seals import Seals
 from switchgear.identity.shared import SharedKeys
 from switchgear.services.endpoint import Endpoint, Mount
-from switchgear.services.host import Fair
+from switchgear.services.host import Fair, Host
 from switchgear.services.intake import MARGIN, Intake
 
 __all__ = ["fair", "fault_seals", "internal_tokens", "serve"]
@@ -52,18 +50,19 @@ def fair(context: RoleContext) -> Fair:
     return allowed
 
 
-async def serve(context: RoleContext, service: str, handler: Handler[Request, Response]) -> None:
-    """Serve `handler` to gateways, user code in each connection's own task, until drained."""
+async def serve(context: RoleContext, service: str, host: Host) -> None:
+    """Serve `host` to gateways, user code in each connection's own task, until drained."""
     seals = fault_seals(context)
 
     def seal(text: str) -> str:
         return seals.seal(text, time.time())
 
     server = Server(
-        handler,
+        host,
         _within_reach(seated(context, onward=_OWN)),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
+        run=host.run,
         problem=lambda fault: problem_within(fault, context.name, seal),
         observer=request_metrics(context.registry, RefusalLog(context.log)),
         on_defect=defects_to(context.log),

@@ -7,8 +7,8 @@ import asyncpg
 import msgspec
 
 from switchgear.core.clock import Clock
-from switchgear.core.delivery import Outcome
 from switchgear.core.drivers import Work
+from switchgear.core.outcome import Outcome
 from switchgear.engines.postgres.faults import ORIGIN
 from switchgear.engines.postgres.queue.sql import CLAIM
 from switchgear.lane.envelope import trace_of

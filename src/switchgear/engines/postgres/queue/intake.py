@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Protocol
 
 from switchgear.core.clock import Clock
-from switchgear.core.delivery import Outcome
+from switchgear.core.outcome import Outcome
 from switchgear.engines.postgres.pool import PostgresPool
 from switchgear.engines.postgres.queue import sql
 from switchgear.engines.postgres.queue.bell import Bell
