@@ -8,7 +8,7 @@ descriptors, tasks, timers and alarms with those from before.
 import asyncio
 import os
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager
 from enum import Enum
 from types import coroutine
@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE
 from switchgear.core.delivery import dispatch
 from switchgear.core.drivers import Stepper, Wait, Work, working
 from switchgear.core.outcome import Failed, Outcome
 from switchgear.core.sweep import Sweep, sweep_of
-from switchgear.http.server import Server
+from switchgear.http.exchange import Exchange
+from switchgear.http.server import Run, Server
 from switchgear.policy.breaker import Breaker, BreakerSettings
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
@@ -33,10 +35,6 @@ __all__ = [
     "nothing_left", "serving", "speaking", "until",
 ]  # fmt: skip
 
-DRIVES = (
-    "switchgear.http.server.dispatch",
-    "switchgear.core.consume.dispatch",
-)
 FEW = 200  # waits of one scene: one more, and it waits for ever
 
 
@@ -134,6 +132,16 @@ class Watch:
         self.deliveries.append(counted)
         await self._passing(dispatch(handler, counted))
 
+    def watched(self, server: Server) -> Run:
+        """Return what answers the exchanges of a server as it would, watched."""
+
+        async def run(exchange: Exchange) -> None:
+            if not server.eager:
+                ambient.set(exchange.call)
+            await self.dispatch(server.handler, exchange)
+
+        return run
+
     def settlements(self) -> list[int]:
         """How often each delivery was settled, in the order in which they were dispatched."""
         return [len(counted.outcomes) for counted in self.deliveries]
@@ -202,12 +210,16 @@ def _before(waited: Wait, driver: Work) -> None:
         driver.cancel()
 
 
+_watching: list[Watch] = []  # who watches the servers of the present test
+
+
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     watching = Watch()
-    for drive in DRIVES:
-        monkeypatch.setattr(drive, watching.dispatch)
-    return watching
+    monkeypatch.setattr("switchgear.core.consume.dispatch", watching.dispatch)
+    _watching.append(watching)
+    yield watching
+    _watching.remove(watching)
 
 
 async def at_every_wait(
@@ -304,7 +316,9 @@ async def nothing_left(*gates: Gate) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def serving(server: Server) -> AsyncIterator[int]:
-    """Run a server on a free port of the loopback."""
+    """Run a server on a free port of the loopback, watched where somebody watches."""
+    for watching in _watching:
+        server.run = watching.watched(server)
     await server.start(listen())
     try:
         yield server.port

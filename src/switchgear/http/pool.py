@@ -9,6 +9,7 @@ import asyncio
 import random
 import re
 import ssl
+import sys
 from asyncio import Future
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -114,7 +115,7 @@ class Pool:
         self._secure = _secure(tls, host)
         self._room = room
         self.memo = AnswerMemo() if memo is None else memo
-        self._uses = self.settings.uses or inf
+        self._uses = self.settings.uses or sys.maxsize
         self._spread = random.random()
         self._sweep = sweep
         self._idle: list[Upstream] = []

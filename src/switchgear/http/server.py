@@ -39,7 +39,7 @@ from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Counters", "Drive", "Intake", "Server"]
+__all__ = ["Counters", "Drive", "Intake", "Run", "Server"]
 
 Intake = Callable[[Request, float], Call[Request]]
 """Makes the call of a request that arrived at an instant. Raises Fault to turn it away."""

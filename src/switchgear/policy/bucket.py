@@ -88,9 +88,8 @@ class _Cells:
         Nothing is spent and nobody is refused: who has several limits to pass looks at all of them
         first. It is for a key only, and for the weight of one.
         """
-        full_at = self._table.get(key)
-        if full_at is None:
-            full_at = self._find(key)
+        known = self._table.get(key)
+        full_at: float = self._find(key) if known is None else known
         if full_at < now:
             full_at = now
         full_at += self._interval

@@ -110,12 +110,12 @@ class Log:
         milli = int(self._wall() * 1000)
         if milli == self._milli:
             return self._stamp
-        second, rest = divmod(milli, 1000)
+        second = milli // 1000
         if second != self._second:  # formatting a date costs more than the rest of the line
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
             self._second = second
         self._milli = milli
-        self._stamp = self._prefix + _MILLIS[rest]
+        self._stamp = self._prefix + _MILLIS[milli - second * 1000]
         return self._stamp
 
     def event(self, event: Any) -> None:
