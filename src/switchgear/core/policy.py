@@ -158,7 +158,7 @@ class Policy(Shared):
             observe=observe,
             judge=judge,
             clock=clock,
-            terms=Terms(self._options.full, repeatable),
+            terms=None if mode == "off" else Terms(self._options.full, repeatable),
             translate=translate,
         )
         self._made = builder.made

@@ -263,6 +263,9 @@ def _compile(
         elif not (steps and isinstance(steps[-1], _Plan) and steps[-1].takes(part.what)):
             steps.append(plan := _Plan())
             plan.takes(part.what)
+    if terms is not None and not any(isinstance(one, _Plan) for one in steps):
+        # Nothing bounds the calls, and somebody has to count them: what layers answer is no call.
+        steps.insert(sum(part.place is Place.DRILL for part in parts), _Plan())
     plans = [one for one in steps if isinstance(one, _Plan)]
     teller = _teller(plans)
     # The one that tells how calls ended: where there is a retry, it does.
@@ -290,11 +293,11 @@ def _teller(plans: Iterable[_Plan]) -> _Plan | None:
     """Return the frame that tells how attempts ended: the outermost inside the retry.
 
     So each attempt is told once, with what every gate made of it. Where none is inside, the one
-    that retries tells.
+    that retries tells; and where there is one only, that.
     """
     teller = None
     for plan in plans:
-        if plan.gates or plan.timeout or (plan.retry and teller is None):
+        if plan.gates or plan.timeout or teller is None:
             teller = plan
         if plan.retry:
             break

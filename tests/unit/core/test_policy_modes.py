@@ -255,6 +255,44 @@ async def test_off_a_policy_is_not_there(mode: Any) -> None:
 # -- by part
 
 
+ALONE: list[dict[str, Any]] = [{}, *({part: RICH[part]} for part in ("fallback", "coalesce"))]
+
+
+@pytest.mark.parametrize("chaos", [None, Chaos(1)], ids=["plain", "with chaos"])
+@pytest.mark.parametrize("alone", ALONE, ids=lambda one: str(list(one)))
+async def test_where_nothing_bounds_the_calls_they_are_counted_and_told(
+    alone: Any, chaos: Chaos | None
+) -> None:
+    """What has no gate, no timeout and no retry had no frame, and so nobody who counted."""
+    none = dict.fromkeys(("retry", "hurry", "breaker", "bulkhead"))
+    policy, recorder = make(
+        **none,
+        **alone,
+        mode={"timeout": "off"},
+        chaos=chaos,
+        translate=lambda error: Fault(Code.UNAVAILABLE) if type(error) is KeyError else None,
+    )
+
+    async def fails() -> str:
+        raise KeyError
+
+    assert await policy.call(nothing) == "nothing"
+    try:
+        assert await policy.call(fails) == "fallen back"
+    except Fault as fault:
+        assert fault.code is Code.UNAVAILABLE, "an exception is translated, whoever is there"
+        assert "fallback" not in alone
+    assert policy.statistics()["calls"] == {
+        "good": 1, "failed": 1, "neutral": 0, "zombies": 0, "overran": 0
+    }  # fmt: skip
+    ended = [event for event in recorder.events if isinstance(event, CallEnded)]
+    assert [event.code for event in ended] == ["", "unavailable"]
+    assert recorder.count(AttemptEnded) == 2
+    async with policy:
+        pass
+    assert policy.statistics()["calls"]["good"] == 2
+
+
 @pytest.mark.parametrize("part", PARTS)
 async def test_a_part_that_is_off_leaves_no_figures_and_refuses_nobody(part: str) -> None:
     policy, recorder = make(mode={part: "off"}, **{**RICH, "rate": BucketSettings(99.0, 99.0)})
