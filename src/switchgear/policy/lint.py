@@ -17,6 +17,7 @@ from switchgear.policy.hedge import HedgeSettings
 __all__ = ["Finding", "Plan", "lint", "lint_nested"]
 
 _USUAL: Final = 1.0  # seconds: the timeout where none is given
+_RETRY: Final = BackoffSettings()  # where nobody has said how often
 LEAST: Final = 0.25  # an attempt that gets a smaller share of its timeout than this is none
 
 
@@ -102,14 +103,18 @@ def _times(plan: Plan) -> Iterator[Finding]:
             f"{plan.timeout:g} s are never reached: an attempt gets {plan.share:.0%} of what"
             f" remains of {plan.deadline:g} s, so at most {plan.attempt:g} s",
         )
+    if plan.timeout in (_USUAL, inf) and plan.retry == _RETRY:  # nor for so many attempts
+        return
     for number, allowed in enumerate(_allowances(plan), 1):
         if allowed < LEAST * plan.attempt:
             fit = "1 attempt fits" if number == 2 else f"{number - 1} attempts fit"
-            of = f" of a timeout of {plan.timeout:g} s" if plan.timeout < inf else ""
+            of = f" of the {plan.attempt:g} s of the first" if plan.timeout < inf else ""
+            more = "a longer deadline" if plan.timeout < inf else "a timeout"
             yield Finding(
                 "attempts",
                 f"where each takes all its time, attempt {number} of {plan.attempts} has"
-                f" {allowed:.3g} s left{of}: {fit} into {plan.deadline:g} s",
+                f" {allowed:.3g} s left{of}: {fit} into {plan.deadline:g} s;"
+                f" attempts={number - 1}, or {more}, would be right",
             )
             return
 

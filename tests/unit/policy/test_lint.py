@@ -96,20 +96,38 @@ def test_a_timeout_that_nobody_has_asked_for_is_no_contradiction() -> None:
     assert Policy("mail", deadline="1.5s", repeatable=True, attempts=2).lint() == ()
 
 
+@pytest.mark.parametrize("deadline", ["50ms", "500ms", "2s", None])
+@pytest.mark.parametrize("timeout", [1.0, None])
+def test_default_attempts_are_no_contradiction(deadline: Any, timeout: Any) -> None:
+    """Only what hangs takes all its time: what fails at once is tried as often as ever."""
+    policy = Policy("mail", deadline=deadline, timeout=timeout, repeatable=True)
+    assert policy.lint() == ()
+    if deadline == "2s":
+        (finding,) = policy.anew(attempts=4).lint()
+        assert finding.setting == "attempts"
+        advice = int(finding.why.split("attempts=")[1].split(",")[0])
+        assert policy.anew(attempts=advice).lint() == ()
+        if timeout is not None:
+            assert policy.anew(attempts=4, deadline="6s").lint() == ()
+
+
 def test_what_may_take_for_ever_is_told_in_words() -> None:
     why = only("timeout", deadline=inf, timeout=2.0)
     assert why.endswith("has one attempt, which may take for ever")
     retry = BackoffSettings(attempts=2)
     why = only("attempts", repeatable=True, timeout=inf, share=1.0, retry=retry)
-    assert why.endswith("attempt 2 of 2 has 0 s left: 1 attempt fits into 3 s")
+    assert why.endswith(
+        "attempt 2 of 2 has 0 s left: 1 attempt fits into 3 s; attempts=1, or a timeout, would be"
+        " right"
+    )
 
 
 def test_attempts_for_which_no_time_is_left() -> None:
     retry = BackoffSettings(attempts=10, base=0.0, cap=0.0)
     # Each gets half of what remains where that is less than 1 s: 1, 1, 0.5, 0.25, 0.125, ...
     assert only("attempts", repeatable=True, retry=retry) == (
-        "where each takes all its time, attempt 5 of 10 has 0.125 s left of a timeout of 1 s:"
-        " 4 attempts fit into 3 s"
+        "where each takes all its time, attempt 5 of 10 has 0.125 s left of the 1 s of the first:"
+        " 4 attempts fit into 3 s; attempts=4, or a longer deadline, would be right"
     )
     assert not found(repeatable=True, retry=replace(retry, attempts=4)), "a quarter is enough"
     assert not found(repeatable=False, retry=retry), "one that hangs takes it all anyway"
@@ -121,7 +139,7 @@ def test_the_longest_waits_between_attempts_count() -> None:
     # 1 s, a wait of 0.4, 0.8 of the 1.6 that remain, a wait of 0.8, and nothing.
     why = only("attempts", repeatable=True, retry=waits)
     assert why.startswith("where each takes all its time, attempt 3 of 3 has 0 s left")
-    assert why.endswith(": 2 attempts fit into 3 s")
+    assert ": 2 attempts fit into 3 s; attempts=2, or" in why
     assert "has 0.2 s left" in only("attempts", repeatable=True, retry=replace(waits, cap=0.4))
     assert not found(repeatable=True, retry=replace(waits, base=0.3, cap=0.3))
     assert not found(repeatable=True, retry=replace(waits, attempts=2))
@@ -132,7 +150,7 @@ def test_a_wait_that_leaves_less_than_nothing_leaves_nothing() -> None:
     retry = BackoffSettings(attempts=2, base=2.5, cap=2.5)
     why = only("attempts", repeatable=True, retry=retry)
     assert "attempt 2 of 2 has 0 s left" in why
-    assert why.endswith(" 1 attempt fits into 3 s")
+    assert " 1 attempt fits into 3 s; attempts=1, or" in why
 
 
 def test_the_share_of_the_timeout_is_measured_by_what_the_first_attempt_gets() -> None:
@@ -142,7 +160,7 @@ def test_the_share_of_the_timeout_is_measured_by_what_the_first_attempt_gets() -
     many = replace(retry, attempts=4)
     findings = found(repeatable=True, timeout=9.0, retry=many)  # 1.5, 0.75, 0.375, 0.1875
     assert [name for name, _ in findings] == ["timeout", "attempts"]
-    assert "attempt 4 of 4 has 0.188 s left of a timeout of 9 s" in findings[1][1]
+    assert "attempt 4 of 4 has 0.188 s left of the 1.5 s of the first" in findings[1][1]
 
 
 def test_no_deadline_leaves_time_for_everything() -> None:
