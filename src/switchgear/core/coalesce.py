@@ -68,6 +68,11 @@ class Coalescing:
         self._tables.append(table)
         return table.run
 
+    def vacate(self, now: float) -> None:
+        """Forget the flights under way: another process has them, by a fork, and its loops."""
+        for table in self._tables:
+            table.flights.clear()
+
     def statistics(self) -> dict[str, float | str]:
         """Return how many flights there are now, and how many calls began and joined one."""
         return {

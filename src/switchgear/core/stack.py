@@ -4,6 +4,8 @@ A part names its place; `stack` sorts the parts into the order, and compiles gat
 retry that stand together into one frame. A layer is only what must wrap.
 """
 
+import os
+import weakref
 from collections.abc import Iterable
 from enum import Enum
 from math import inf
@@ -17,7 +19,7 @@ from switchgear.core.frames import Frame, Kit, Retry, Terms, Timeout
 from switchgear.core.handler import Handler, Judge, Layer, Translate
 from switchgear.core.observe import Observer
 from switchgear.core.tally import Tally
-from switchgear.policy.gate import Gate
+from switchgear.policy.gate import Gate, vacate
 from switchgear.policy.observing import Observing
 
 __all__ = ["INBOUND", "OUTBOUND", "Part", "Place", "Setting", "Stack", "describe", "shown", "stack"]
@@ -120,6 +122,7 @@ class Stack:
         self.frames = frames  # the innermost first
         self.kit = kit
         self.tally = next((one.tally for one in frames if one.ends), Tally())
+        _stacks.add(self)
 
     def statistics(self) -> dict[str, float | str]:
         """Return how the calls ended that its outermost frame has seen, and what overran in any."""
@@ -128,6 +131,17 @@ class Stack:
         figures["zombies"] = self.tally.zombies + sum(one.zombies for one in others)
         figures["overran"] = self.tally.overran + sum(one.overran for one in others)
         return figures
+
+    def vacate(self) -> None:
+        """Forget what is under way: it ends in the process that this one was forked off from."""
+        try:
+            now = self.kit.clock()
+        except Exception:  # noqa: BLE001 - virtual time, which passes on its own loop alone
+            now = -inf
+        for part in self.parts:
+            vacate(part.what, now)
+        for frame in self.frames:
+            frame.tally.zombies = 0
 
     @property
     def sole(self) -> Frame | None:
@@ -302,3 +316,14 @@ def _teller(plans: Iterable[_Plan]) -> _Plan | None:
         if plan.retry:
             break
     return teller
+
+
+_stacks: Final[weakref.WeakSet[Stack]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for one in list(_stacks):
+        one.vacate()
+
+
+os.register_at_fork(after_in_child=_after_fork)

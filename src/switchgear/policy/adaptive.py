@@ -91,6 +91,7 @@ class AdaptiveLimit:
         self._sum = self._bad_sum = 0.0  # seconds
         self._good = self._bad = 0
         self._admitted = self._settled = self._refused = 0
+        self._vacated = -inf  # when all that was in flight by then was left to another process
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let one call in, or refuse it because the limit is reached.
@@ -117,6 +118,8 @@ class AdaptiveLimit:
         if permit.spent:
             raise RuntimeError(f"a permit of adaptive limit '{self.name}' was settled twice")
         permit.spent = True
+        if permit.at < self._vacated:
+            return ()
         self._in_flight -= permit.weight
         self._settled += 1
         health = verdict.health
@@ -140,6 +143,15 @@ class AdaptiveLimit:
             RuntimeError: always.
         """
         raise RuntimeError(f"adaptive limit '{self.name}' gives out no waiting places")
+
+    def vacate(self, now: float) -> None:
+        """Have nothing in flight: what is was left to another process, by a fork.
+
+        What came in before `now` changes nothing, should its end be met with here all the same.
+        """
+        self._vacated = now
+        self._in_flight = self._peak = 0
+        self._settled = self._admitted
 
     def statistics(self) -> dict[str, float | str]:
         """Return the limit, what is in flight by weight, both averages in seconds, and the counts.

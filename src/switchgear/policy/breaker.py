@@ -140,6 +140,10 @@ class Breaker:
         """
         raise RuntimeError(f"breaker '{self.name}' gives out no waiting places")
 
+    def vacate(self, now: float) -> None:
+        """Wait for no probe that is out: it comes home to another process, by a fork."""
+        self._probes.vacate()
+
     def available(self, now: float) -> bool:
         """Say whether an ask might be admitted now, changing nothing (balancers look ahead)."""
         if self.state is _CLOSED:

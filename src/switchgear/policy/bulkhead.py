@@ -73,6 +73,7 @@ class Bulkhead:
         # Ordered dictionaries, because any waiter may leave at any time.
         self._lines = tuple(OrderedDict[Waiting, None]() for _ in range(_PRIORITIES))
         self._out: dict[Permit, float] = {}  # to the deadline of its ask
+        self._vacated = -inf  # when all that was inside by then was left to another process
         self._refused = self._expired = self._hurried = self._abandoned = 0
 
     def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
@@ -85,7 +86,8 @@ class Bulkhead:
     def named(self, at: float, deadline: float) -> Permit:
         """Make a permit of a place that was taken by hand at the instant `at`."""
         permit = Permit(at)
-        self._out[permit] = deadline
+        if at >= self._vacated:
+            self._out[permit] = deadline
         return permit
 
     def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
@@ -97,6 +99,9 @@ class Bulkhead:
         try:
             del self._out[permit]
         except KeyError:
+            if permit.at < self._vacated and not permit.spent:
+                permit.spent = True
+                return ()
             how = "settled twice" if permit.spent else "never given out by it"
             raise RuntimeError(f"a permit of bulkhead '{self.name}' was {how}") from None
         permit.spent = True
@@ -121,6 +126,22 @@ class Bulkhead:
         else:
             self._abandoned += 1
             self._dismiss(waiting, f"a waiter of bulkhead '{self.name}' left the queue")
+
+    def vacate(self, now: float) -> None:
+        """Have nobody inside and nobody in the queue: they are another process's, by a fork.
+
+        What came in before `now` gives no place back, should its end be met with here all the same.
+        """
+        self._vacated = now
+        for line in self._lines:
+            for waiting in list(line):
+                self._dismiss(waiting, f"a waiter of bulkhead '{self.name}' is another process's")
+        if self._reserve is not None:
+            for permit in self._out:
+                self._reserve.give(permit)
+        self._out.clear()
+        self.overrun = 0
+        self.most = self.entered + self._heaviest
 
     def overdue(self, now: float) -> int:
         """Count the zombies: permits whose work should have answered by now and has not."""

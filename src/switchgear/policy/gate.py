@@ -13,7 +13,7 @@ import msgspec
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.verdict import Verdict
 
-__all__ = ["ANYONE", "Ask", "Gate", "Permit", "Refused", "Schedule", "Waiting"]
+__all__ = ["ANYONE", "Ask", "Gate", "Permit", "Refused", "Schedule", "Waiting", "vacate"]
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +116,17 @@ class Gate(Protocol):
     def statistics(self) -> dict[str, float | str]:
         """Return the present figures: what was admitted, settled, refused, and is out."""
         ...
+
+
+def vacate(what: Any, now: float) -> None:
+    """Have a gate forget what is under way, where it has a `vacate`: another process ends it.
+
+    So a process that was forked off has all of its places, and does not wait for a probe that is
+    out. What was learned stays.
+    """
+    forget = getattr(what, "vacate", None)
+    if forget is not None:
+        forget(now)
 
 
 class Schedule(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting
+from switchgear.policy.gate import Ask, Gate, Permit, Refused, Waiting, vacate
 from switchgear.policy.verdict import Verdict
 
 __all__ = ["Observing"]
@@ -71,6 +71,10 @@ class Observing:
             RuntimeError: always.
         """
         raise RuntimeError(f"'{self.name}', observed, gives out no waiting places")
+
+    def vacate(self, now: float) -> None:
+        """Forget, as the gate does, what is under way in another process."""
+        vacate(self.gate, now)
 
     def available(self, now: float) -> bool:
         """Say that it lets calls through (balancers look ahead)."""

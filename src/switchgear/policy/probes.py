@@ -27,6 +27,10 @@ class Probes:
         self._holder = None
         self.succeeded = self.slow = 0
 
+    def vacate(self) -> None:
+        """Free the place of a probe that will never come home."""
+        self._holder = None
+
     def left(self, now: float) -> float:
         """Return the seconds until the place is surely free; 0 says that it is."""
         if self._holder is None:

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from switchgear import BulkheadSettings, Code, Effect, Fault, Policy
+from switchgear import AdaptiveSettings, BulkheadSettings, Code, Effect, Fault, Policy
 from switchgear.core import here, portal
 from switchgear.core.here import HERE
 from switchgear.core.permits import wake
@@ -281,6 +283,112 @@ def test_a_deadline_holds_in_a_process_that_a_call_has_forked_off(loop_factory: 
 
     with app(loop_factory) as ours:
         assert ours.run(forks()) == 0
+
+
+FULL: dict[str, dict[str, Any]] = {
+    **PLACES,
+    "adaptive": {"adaptive": AdaptiveSettings(initial=2, least=2, most=2)},
+    "observed": {"mode": {"bulkhead": "observe"}},
+    "in threads": {},
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_process_that_was_forked_off_amid_calls_has_all_the_places(
+    loop_factory: Loops, kind: str
+) -> None:
+    """Nobody gives them back there: it would be refused for good where its parent was busy."""
+    bulkhead = BulkheadSettings(permits=2, queue=1)
+    policy = Policy("p", **{"deadline": 20.0, "bulkhead": bulkhead, **FULL[kind]})
+    go = threading.Event()
+
+    async def hangs() -> None:
+        await asyncio.to_thread(go.wait, 20.0)
+
+    async def forks() -> int:
+        busy = [
+            asyncio.create_task(
+                policy.call_in_thread(go.wait, 20.0) if kind == "in threads" else policy.call(hangs)
+            )
+            for _ in range(3)
+        ]
+        await asyncio.sleep(0.05)
+        busy.pop().cancel()
+        if kind == "in threads":
+            busy[0].cancel()  # a zombie
+            await asyncio.sleep(0.05)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                figures = policy.statistics()
+                assert figures["bulkhead"]["out"] == figures["calls"]["zombies"] == 0
+                assert policy.run(within_another, policy) == 2
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        go.set()
+        await asyncio.wait(busy)
+        return status
+
+    with app(loop_factory) as ours:
+        assert ours.run(forks()) == 0
+    figures = policy.statistics()["bulkhead"]
+    assert (figures["out"], figures["waiting"], figures["free"]) == (0, 0, 2)
+
+
+async def within_another(policy: Policy) -> float | str:
+    """Say how many of its calls go on, from a call within a call."""
+
+    async def out() -> float | str:
+        return policy.statistics()["bulkhead"]["out"]
+
+    return await policy.call(out)
+
+
+SPLIT = """
+import asyncio, os, sys
+from switchgear import AdaptiveSettings, BulkheadSettings, Policy
+
+policy = Policy(
+    "p",
+    deadline=30.0,
+    bulkhead=BulkheadSettings(permits=4, queue=2),
+    adaptive=AdaptiveSettings(initial=9) if sys.argv[1] == "adaptive" else None,
+)
+
+async def main():
+    tasks = [asyncio.create_task(policy.call(asyncio.sleep, 0.4)) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    if os.fork() == 0:
+        return  # as what becomes a daemon does: its copy of the calls is called off
+    await asyncio.wait(tasks)
+    os.wait()
+
+pid = os.getpid()
+asyncio.run(main())
+figures = policy.statistics()
+told = [figures["bulkhead"][one] for one in ("free", "out", "waiting")]
+told.append(figures.get("adaptive", {}).get("in_flight"))
+print("parent" if os.getpid() == pid else "child", *told, flush=True)
+"""
+
+
+@pytest.mark.parametrize("adaptive", ["adaptive", "none"])
+def test_a_process_that_ends_its_copies_of_the_calls_has_no_more_places_for_it(
+    adaptive: str,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SPLIT, adaptive],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    flying = 0 if adaptive == "adaptive" else None
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [f"{who} 4 0 0 {flying}" for who in ("child", "parent")]
 
 
 @pytest.mark.pure  # coroutines of mypyc have no end of their own

@@ -1,0 +1,110 @@
+"""After a fork: what is under way is another process's, and takes no place here."""
+
+from typing import Any
+
+import pytest
+
+from switchgear.core.coalesce import coalescing
+from switchgear.policy.adaptive import AdaptiveLimit, AdaptiveSettings
+from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting, vacate
+from switchgear.policy.observing import Observing
+from switchgear.policy.reserve import Reserve
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL
+
+
+def test_a_bulkhead_has_all_its_places_again() -> None:
+    bulkhead = Bulkhead("db", BulkheadSettings(permits=3, queue=2))
+    heavy = bulkhead.admit(Ask(weight=2), 1.0)
+    bulkhead.entered += 1  # by hand
+    bulkhead.overrun = 1
+    waiting = [bulkhead.admit(Ask(deadline=9.0, priority=one), 1.0) for one in (5, 9)]
+    assert isinstance(heavy, Permit)
+    vacate(bulkhead, 2.0)
+    figures = bulkhead.statistics()
+    assert [figures[one] for one in ("free", "out", "waiting", "overdue")] == [3, 0, 0, 0]
+    assert figures["admitted"] == figures["settled"] == 2
+    for one in waiting:
+        assert isinstance(one, Waiting)
+        assert isinstance(one.answer, Refused)
+        bulkhead.abandon(one, 3.0)  # as its sleeper does that is called off here
+    permits = [bulkhead.admit(ANYONE, 3.0) for _ in range(3)]
+    assert all(isinstance(permit, Permit) for permit in permits)
+    # Whose coroutine is ended here, too, as a loop does that is closed, gives nothing back.
+    assert bulkhead.settle(heavy, NEUTRAL, 4.0) == ()
+    assert bulkhead.settle(bulkhead.named(1.5, 9.0), NEUTRAL, 4.0) == ()
+    assert bulkhead.free == 0
+    with pytest.raises(RuntimeError, match="settled twice"):
+        bulkhead.settle(heavy, NEUTRAL, 4.0)
+    for permit in permits:
+        assert isinstance(permit, Permit)
+        bulkhead.settle(permit, GOOD, 5.0)
+    assert (bulkhead.free, bulkhead.out) == (3, 0)
+
+
+def test_a_reserve_has_all_its_places_again() -> None:
+    reserve = Reserve(4, str)
+    bulkhead = Bulkhead("db", BulkheadSettings(permits=6, queue=0), reserve=reserve)
+    for _ in range(3):
+        assert isinstance(bulkhead.admit(Ask("a"), 1.0), Permit)
+    assert (bulkhead.free, reserve.free) == (3, 3)
+    vacate(bulkhead, 2.0)
+    assert (bulkhead.free, reserve.free, len(reserve), bulkhead.out) == (6, 4, 0, 0)
+    assert [type(bulkhead.admit(Ask("a"), 3.0)) for _ in range(4)] == [Permit] * 3 + [Refused]
+
+
+def test_an_adaptive_limit_has_nothing_in_flight() -> None:
+    limit = AdaptiveLimit("db", AdaptiveSettings(initial=2, least=2, most=2))
+    before = [limit.admit(ANYONE, 1.0) for _ in range(2)]
+    assert isinstance(limit.admit(ANYONE, 1.0), Refused)
+    vacate(limit, 2.0)
+    assert limit.statistics()["in_flight"] == limit.statistics()["out"] == 0
+    here = limit.admit(ANYONE, 2.0)
+    for permit in before:
+        assert isinstance(permit, Permit)
+        limit.settle(permit, BAD, 3.0)
+    assert isinstance(here, Permit)
+    assert limit.statistics()["in_flight"] == 1
+    limit.settle(here, GOOD, 3.0)
+    assert limit.statistics()["in_flight"] == 0
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_breaker_waits_for_no_probe_of_another_process(observed: bool) -> None:
+    settings = BreakerSettings(consecutive=1, open_for=1.0, jitter=0, probe_lease=100.0, probes=2)
+    breaker = Breaker("db", settings, jitter=lambda: 0.5)
+    failed = breaker.admit(ANYONE, 0.0)
+    assert isinstance(failed, Permit)
+    breaker.settle(failed, BAD, 0.0)
+    first = breaker.admit(ANYONE, 2.0)
+    assert isinstance(first, Permit)
+    breaker.settle(first, GOOD, 2.0)
+    probe = breaker.admit(ANYONE, 2.0)
+    assert isinstance(probe, Permit)
+    assert isinstance(breaker.admit(ANYONE, 2.0), Refused)
+    vacate(Observing(breaker) if observed else breaker, 3.0)
+    again = breaker.admit(ANYONE, 3.0)
+    assert isinstance(again, Permit)
+    assert breaker.statistics()["state"] == "half_open"
+    breaker.settle(again, GOOD, 3.0)
+    assert breaker.statistics()["state"] == "closed", "what the first probe found is still known"
+    assert breaker.statistics()["lapsed"] == 0
+
+
+def test_what_has_no_places_is_left_as_it_is() -> None:
+    vacate(object(), 1.0)
+
+
+async def test_flights_of_another_process_are_forgotten() -> None:
+    layer = coalescing(lambda _: None, name="db")
+    layer(no_handler)
+    (table,) = layer._tables
+    inherited: Any = {"key": "a flight"}
+    table.flights["a loop"] = inherited  # type: ignore[index]  # its own are as opaque
+    vacate(layer, 1.0)
+    assert layer.statistics()["flights"] == 0
+
+
+async def no_handler(_: Any) -> None:
+    raise AssertionError
