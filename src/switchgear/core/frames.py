@@ -34,7 +34,7 @@ from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.call import Call
 from switchgear.policy.gate import Ask, Gate, Permit
 from switchgear.policy.hurry import Hurry
-from switchgear.policy.verdict import GOOD
+from switchgear.policy.verdict import GOOD, NEUTRAL, worse
 
 __all__ = ["Frame", "Kit", "Retry", "Terms", "Timeout"]
 
@@ -100,8 +100,7 @@ class Frame:
         self._outer = tuple(outer)
         # The gates that nearly every frame has are passed by hand, as long as they let it.
         between = list(gates)
-        self.hurry = _taken(between, 0, Hurry)
-        self.breaker = _taken(between, 0, Breaker)
+        self.hurry, self.breaker = _taken(between, 0, Hurry), _taken(between, 0, Breaker)
         self.bulkhead = _taken(between, -1, Bulkhead)
         self._between = tuple(between)
         # What follows is said elsewhere, too: every call looks at it, and a look costs 4 ns.
@@ -112,8 +111,7 @@ class Frame:
         self._limit, self._share = (0.0, 0.0) if timeout is None else (timeout.limit, timeout.share)
         full, self.repeatable = (None, False) if terms is None else terms
         self.full = inf if full is None else full
-        # Whether the function is to know of its deadline, which is not to be felt where it is only
-        # observed.
+        # Whether the function is to know of its deadline: one that is only observed is not felt.
         self._passes_on = (timeout is None and full is not None) or self.enforces
         self.ends = retry is not None or terms is not None
         self.is_policy = terms is not None
@@ -268,6 +266,8 @@ class Frame:
                 if cut.rings:
                     cut.off()
                     in_time = not cut.enforced
+                if self.kit.policy and not self.is_policy and not cut.alone():
+                    verdict = worse(verdict, NEUTRAL)  # a hedge called it off, and it has lost
             if (
                 verdict is GOOD
                 and in_time

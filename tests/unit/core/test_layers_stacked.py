@@ -1,6 +1,7 @@
 """What wraps, in a stack with real gates: each at its place, and every permit comes home."""
 
 import asyncio
+from asyncio import CancelledError
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ from switchgear.core.coalesce import coalescing
 from switchgear.core.fallback import Stale, falling_back, static
 from switchgear.core.frames import Timeout
 from switchgear.core.hedged import hedging
-from switchgear.core.observe import Coalesced, FellBack, Hedging
+from switchgear.core.observe import AttemptEnded, Coalesced, FellBack, Hedging
 from switchgear.core.stack import OUTBOUND, Part, Place, stack
 from switchgear.policy.breaker import Breaker, BreakerSettings, State
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault, Refusal
 from switchgear.policy.hedge import HedgeSettings
+from switchgear.policy.verdict import Health
+from switchgear.testing import EventRecorder
 from switchgear.testing.virtual import START, clock
 from tests.support.core import Plain, call, retry
 
@@ -86,6 +89,38 @@ async def test_a_slow_attempt_is_overtaken_and_both_permits_come_home() -> None:
     assert [type(event) for event in whole.events] == [Hedging]
     assert whole.home()
     assert whole.bulkhead.statistics()["settled"] == 2
+
+
+@pytest.mark.parametrize("timeout", ["enforce", "observe"])
+async def test_an_attempt_that_swallows_its_loss_says_nothing_of_the_dependency(
+    timeout: Any,
+) -> None:
+    """It had hung: taken for well, it broke every row of failures that would open the breaker."""
+    seen = EventRecorder()
+    policy = Policy(
+        "mail",
+        repeatable=True,
+        hedge=HedgeSettings(samples=5, least=0.05),
+        mode={"timeout": timeout},
+        observe=seen,
+    )
+    asked = 0
+
+    async def clings() -> str:
+        nonlocal asked
+        asked += 1
+        try:
+            await asyncio.sleep(5.0 if asked == 6 else 0.01)
+        except CancelledError:
+            return "half of it"
+        return "all of it"
+
+    assert [await policy.call(clings) for _ in range(7)] == ["all of it"] * 7
+    assert seen.count(Hedging) == 1
+    ended = [event for event in seen.events if isinstance(event, AttemptEnded)]
+    assert [event.verdict.health for event in ended if event.elapsed > 0.05] == [Health.NEUTRAL]
+    assert [event.verdict.health for event in ended if event.elapsed < 0.05] == [Health.GOOD] * 7
+    assert policy.statistics()["calls"]["good"] == 7
 
 
 async def test_callers_share_one_run_and_its_permits() -> None:
