@@ -180,6 +180,8 @@ _KNOWN: Final[dict[str, dict[str, Rule]]] = {
         "OSError": _unreachable,
     },
     "socket": {"gaierror": _UNREACHED},
+    "asyncio": {"IncompleteReadError": _LOST},
+    "ssl": {"SSLEOFError": _LOST, "SSLZeroReturnError": _LOST, "SSLSyscallError": _LOST},
     "http": {"IncompleteRead": _LOST},
     "urllib": {"HTTPError": _answered, "URLError": _around(None)},
     "httpx": _HTTPX,

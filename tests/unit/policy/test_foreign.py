@@ -4,10 +4,12 @@ The libraries that are not installed for the tests (requests, urllib3, redis, ps
 botocore) are stood in for by classes that bear the names of theirs, in modules named as theirs.
 """
 
+import asyncio
 import errno
 import http.client
 import io
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -80,6 +82,11 @@ KNOWN = [
     (socket.gaierror(socket.EAI_NONAME, "no such name"), UNREACHED),
     (http.client.RemoteDisconnected("closed"), LOST),
     (http.client.IncompleteRead(b"ab", 3), LOST),
+    (asyncio.IncompleteReadError(b"ab", 3), LOST),
+    (ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"), LOST),
+    (ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed"), LOST),
+    (ssl.SSLSyscallError(ssl.SSL_ERROR_SYSCALL, "broken"), LOST),
+    (urllib.error.URLError(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred")), LOST),
     (OSError(errno.EHOSTUNREACH, "no route"), LOST),
     (OSError(errno.ENETUNREACH, "no network"), LOST),
     (OSError(errno.EHOSTDOWN, "down"), LOST),
@@ -141,6 +148,9 @@ KNOWN = [
 UNKNOWN = [
     ValueError(),
     OSError("disk"),
+    asyncio.LimitOverrunError("too long", 3),
+    ssl.SSLError("no shared cipher"),
+    ssl.SSLCertVerificationError("not for this host"),
     FileNotFoundError(errno.ENOENT, "no file"),
     OSError(errno.EIO, "Not: Multiple exceptions: "),
     urllib.error.URLError("unknown url type"),
