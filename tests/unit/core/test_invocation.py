@@ -57,7 +57,7 @@ def test_the_same_is_called_where_the_code_cannot_be_had() -> None:
         return 1
 
     class Elsewhere(Way):
-        run = partial(noted)
+        run = staticmethod(partial(noted))
 
     call = spread(Elsewhere(Frame(Kit("k"), invoking(bounded=False))), Policy.call)
     assert asyncio.run(call(plainly, 1, value=2)) == 1
