@@ -23,13 +23,14 @@ from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import overdue
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Code, Fault, Refusal
+from switchgear.policy.fault import Code, Fault, Refusal, leaves
 from switchgear.policy.verdict import (
     GOOD,
     NEUTRAL,
     NEUTRAL_AGAIN,
     Health,
     Verdict,
+    joined,
     judge,
     worse,
 )
@@ -374,9 +375,13 @@ def meaning(error: BaseException, name: str, since: float, limit: float, around:
     call was within where it ended since then, and had no more time around it: a connection that is
     lost may raise one and the same exception in all who wait for it, side by side, and each of them
     has lost it. Two calls of one policy mostly stand so. One of them is within the other only where
-    it had around it the very time that this has set, sooner than what there was.
+    it had around it the very time that this has set, sooner than what there was. In a group, each
+    has its own past.
     """
     tried = _tried(error, since, limit)
+    if tried is None and isinstance(error, BaseExceptionGroup):
+        parts = leaves(error, lambda one: _tried(one, since, limit) is not None)
+        return joined([meaning(one, name, since, limit, around) for one in parts])
     if tried is None or (tried[0] == name and not tried[2] == limit < around):
         return judge(error)
     return NEUTRAL

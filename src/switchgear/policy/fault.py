@@ -5,7 +5,7 @@ A `Fault` says what kind of failure it is (`code`), whether the work may have ta
 is raised is a defect: no retry, a traceback, a 500.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -158,15 +158,18 @@ def _anew(kind: type[Fault], args: tuple[Any, ...]) -> Fault:
     return kind.__new__(kind, *args)
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(
+    error: BaseException, whole: Callable[[BaseException], bool] | None = None
+) -> Iterator[BaseException]:
     """Yield what is in an exception group, and in the groups in it, in order; else `error` itself.
 
-    Not by recursion: how deep they are nested is for whoever raised them to say.
+    `whole` says which groups are one by themselves. Not by recursion: how deep they are nested is
+    for whoever raised them to say.
     """
     waiting = [error]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, BaseExceptionGroup):
+        if isinstance(one, BaseExceptionGroup) and (whole is None or not whole(one)):
             waiting.extend(reversed(one.exceptions))
         else:
             yield one

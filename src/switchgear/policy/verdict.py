@@ -1,6 +1,6 @@
 """Verdicts: what one ended attempt says about its dependency, and whether another may help."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from switchgear.policy.fault import Effect, Fault, Refusal, leaves
 from switchgear.policy.foreign import meaning
@@ -25,6 +25,7 @@ __all__ = [
     "Health",
     "Verdict",
     "effect_of",
+    "joined",
     "joined_effect",
     "judge",
     "transient",
@@ -51,7 +52,7 @@ def judge(error: BaseException) -> Verdict:
             return verdict._replace(after=error.retry_after)
         return verdict
     if isinstance(error, BaseExceptionGroup):
-        return _judge_group(error)
+        return joined([judge(leaf) for leaf in leaves(error)])
     if not isinstance(error, Exception):  # CancelledError, GeneratorExit, SystemExit
         return NEUTRAL
     if isinstance(error, StopAsyncIteration):  # of who asks an iterator for one more
@@ -60,13 +61,12 @@ def judge(error: BaseException) -> Verdict:
     return BAD if known is None else known.verdict
 
 
-def _judge_group(group: BaseExceptionGroup[BaseException]) -> Verdict:
+def joined(verdicts: Sequence[Verdict]) -> Verdict:
     """Judge a group by its worst member; another attempt helps only where it helps them all.
 
     It waits for whoever asked to be left alone the longest. A cancellation among them forbids
     another attempt: the caller may be the one who left.
     """
-    verdicts = [judge(leaf) for leaf in leaves(group)]
     worst = verdicts[0]
     for verdict in verdicts[1:]:
         worst = worse(worst, verdict)

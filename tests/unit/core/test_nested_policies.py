@@ -51,6 +51,65 @@ async def test_only_the_policy_nearest_to_the_failure_tries_again(raises: Any) -
 
 
 @pytest.mark.parametrize("extra", [{}, {"hurry": None}, {"key": lambda *_: "k"}])
+@pytest.mark.parametrize("deep", [False, True])
+async def test_nor_does_one_around_a_group_of_them(deep: bool, extra: dict[str, Any]) -> None:
+    """A task group hands on what they raised in a group of its own, which had no past."""
+    broken = Broken(ConnectionResetError)
+    options = {"breaker": BreakerSettings(consecutive=99), **extra}
+    inner, outer, outermost = (make(name, **options) for name in ("inner", "outer", "outermost"))
+
+    async def together() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(nested(deep))
+            tasks.create_task(asyncio.sleep(0.001))
+
+    async def nested(deep: bool) -> None:
+        if not deep:
+            await inner.call(broken)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(nested(False))
+
+    with pytest.RaisesGroup(ConnectionResetError, flatten_subgroups=True):
+        await outermost.call(outer.call, together)
+    assert broken.calls == 3, "not 27"
+    for one in (outer, outermost):
+        assert one.statistics()["calls"]["neutral"] == 1, "who passed it on is well"
+    with pytest.RaisesGroup(ConnectionResetError):
+        async with outer, asyncio.TaskGroup() as tasks:
+            tasks.create_task(nested(False))
+    assert outer.statistics()["calls"]["neutral"] == 2
+
+
+async def test_a_group_that_was_tried_again_is_tried_by_nobody_around_it() -> None:
+    broken = Broken(lambda: ExceptionGroup("several", [ConnectionResetError()]))
+    inner, outer = (make(name, breaker=BreakerSettings(consecutive=99)) for name in "io")
+
+    async def together() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(inner.call(broken))
+
+    with pytest.raises(ExceptionGroup):
+        await outer.call(together)
+    assert broken.calls == 3, "not 9"
+    assert outer.statistics()["calls"]["neutral"] == 1
+
+
+async def test_what_fails_in_a_group_beside_an_inner_policy_is_a_failure() -> None:
+    broken, own = Broken(ConnectionResetError), Broken(ConnectionResetError)
+    inner, outer = (make(name, breaker=BreakerSettings(consecutive=99)) for name in "io")
+
+    async def together() -> None:
+        found = await asyncio.gather(inner.call(broken), own(), return_exceptions=True)
+        raise BaseExceptionGroup("both", [one for one in found if one is not None])
+
+    with pytest.raises(ExceptionGroup):
+        await outer.call(together)
+    assert outer.statistics()["calls"]["failed"] == 1
+    assert (broken.calls, own.calls) == (3, 1), "for one of them it was tried again"
+
+
+@pytest.mark.parametrize("extra", [{}, {"hurry": None}, {"key": lambda *_: "k"}])
 @pytest.mark.parametrize("around", [None, 30.0])
 async def test_what_is_lost_by_two_side_by_side_is_a_failure_of_both(
     around: float | None, extra: dict[str, Any]
