@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from switchgear import AdaptiveSettings, BulkheadSettings, Code, Effect, Fault, Policy
-from switchgear.core import here, portal
+from switchgear.core import here, portal, stack
 from switchgear.core.here import HERE
 from switchgear.core.permits import wake
 from switchgear.core.portal import run_at
@@ -330,6 +330,8 @@ def test_a_process_that_was_forked_off_amid_calls_has_all_the_places(
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         go.set()
         await asyncio.wait(busy)
+        while policy.statistics()["calls"]["zombies"]:
+            await asyncio.sleep(0.001)
         return status
 
     with app(loop_factory) as ours:
@@ -448,6 +450,19 @@ def test_a_call_ends_where_it_has_begun_though_the_policy_has_moved(loop_factory
             with pytest.raises(RuntimeError, match="in use on the event loop of another thread"):
                 portal.run(policy.call, where)  # what begins there now is refused as ever
             assert ours.run(policy.call(where)) is ours.loop
+
+
+@pytest.mark.parametrize("clock", [time.perf_counter, clock], ids=["real", "virtual"])
+def test_what_is_under_way_is_forgotten_after_a_fork(clock: Any) -> None:
+    """In virtual time, too, which the child cannot tell."""
+    policy = Policy("p", clock=clock, bulkhead=BulkheadSettings(permits=2))
+    bulkhead: Any = policy._made["bulkhead"]
+    bulkhead.admit(ANYONE, 1.0)
+    policy._stack.frames[0].tally.zombies = 1
+    stack._after_fork()
+    figures = policy.statistics()
+    assert figures["bulkhead"]["free"] == 2
+    assert figures["calls"]["zombies"] == 0
 
 
 def test_a_process_that_was_forked_off_begins_a_place_of_its_own() -> None:
