@@ -95,9 +95,11 @@ def lingering(
     What the error was made of counts too: user code may turn a cancellation into an error of its
     own (`asyncio.timeout` does). So does what it arose beside, which may be older: whoever asks
     another in place of one that hangs has the first one's failure as the context of all that
-    follows. A coroutine that is thrown away tells nobody: each of its frames gets a GeneratorExit
+    follows. Of a group's members it is one whose work still runs, if any does. A coroutine that is
+    thrown away tells nobody: each of its frames gets a GeneratorExit
     of its own.
     """
+    over: Lingering | None = None
     seen: set[int] = set()
     causes: list[BaseException | None] = [error]
     while causes:
@@ -106,10 +108,14 @@ def lingering(
             continue
         found = marks_of(cause).get(_MARK)
         if isinstance(found, Lingering) and not found.older(clock, since):
-            return found
+            if not found.ended:
+                return found
+            over = over or found
         seen.add(id(cause))
         causes += origins(cause)
-    return None
+        if isinstance(cause, BaseExceptionGroup):
+            causes += cause.exceptions
+    return over
 
 
 class Threads:

@@ -250,6 +250,39 @@ async def test_the_work_is_found_behind_what_was_made_of_the_cancellation(
     gateway.go.set()
 
 
+async def test_the_work_is_found_in_a_group(loop_factory: Loops, pool: Threads) -> None:
+    """A policy around a task group keeps its place, too, as long as the work goes on."""
+    first, second = Gateway(), Gateway()
+    (one, over), (other, left) = await left_in(pool, first), await left_in(pool, second)
+    first.go.set()
+    await until(lambda: over.ended)
+    for members in ([one, other], [KeyError(), other, one]):
+        assert lingering(BaseExceptionGroup("several", members)) is left
+        inner = BaseExceptionGroup("inner", members)
+        assert lingering(BaseExceptionGroup("outer", [ValueError(), inner])) is left
+    second.go.set()
+    await until(lambda: left.ended)
+    assert lingering(BaseExceptionGroup("several", [one, other])) in (over, left)
+    assert lingering(ExceptionGroup("several", [KeyError()])) is None
+
+
+async def test_a_policy_around_a_task_group_keeps_its_place(loop_factory: Loops) -> None:
+    gateway = Gateway()
+    inner, outer = Policy("inner", deadline=0.05), Policy("outer", deadline=20.0)
+
+    async def together() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(inner.call_in_thread(gateway))
+
+    with pytest.raises(ExceptionGroup):
+        await outer.call(together)
+    for policy in (inner, outer):
+        assert policy.statistics()["bulkhead"]["out"] == 1, "it hangs in its thread"
+    gateway.go.set()
+    await until(lambda: not outer.statistics()["bulkhead"]["out"])
+    assert inner.statistics()["bulkhead"]["out"] == 0
+
+
 def test_an_error_that_is_its_own_cause_has_left_nothing() -> None:
     first, second = KeyError(), ValueError()
     first.__cause__, second.__cause__ = second, first
