@@ -7,10 +7,11 @@ so its own dictionary is read and written, and no method of its class is asked.
 
 from typing import Any, Final
 
-__all__ = ["because", "marks_of", "origins", "within"]
+__all__ = ["because", "marks_of", "members", "origins", "within"]
 
 _CAUSE: Final[Any] = BaseException.__dict__["__cause__"]
 _CONTEXT: Final[Any] = BaseException.__dict__["__context__"]
+_MEMBERS: Final[Any] = BaseExceptionGroup.__dict__["exceptions"]
 
 
 def marks_of(error: BaseException) -> dict[str, Any]:
@@ -28,6 +29,14 @@ def because(error: BaseException, cause: BaseException) -> None:
 def origins(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
     """Return while what an exception arose, and of what it was made."""
     return _CONTEXT.__get__(error), _CAUSE.__get__(error)
+
+
+def members(error: BaseException) -> tuple[BaseException, ...]:
+    """Return what a group is made of; nothing of what is no group."""
+    found: tuple[BaseException, ...] = ()
+    if issubclass(type(error), BaseExceptionGroup):
+        found = _MEMBERS.__get__(error)
+    return found
 
 
 def within(error: BaseException, context: BaseException | None) -> None:

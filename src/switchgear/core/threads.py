@@ -28,7 +28,7 @@ from math import inf
 from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.clock import Clock, present
-from switchgear.core.marks import marks_of, origins
+from switchgear.core.marks import marks_of, members, origins
 from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.verdict import GOOD, Verdict, judge
 
@@ -113,8 +113,7 @@ def lingering(
             over = over or found
         seen.add(id(cause))
         causes += origins(cause)
-        if isinstance(cause, BaseExceptionGroup):
-            causes += cause.exceptions
+        causes += members(cause)
     return over
 
 
