@@ -116,9 +116,18 @@ def claim(data: Path) -> Runtime:
 
 
 def read_record(data: Path) -> Record | None:
-    """Return the record in a data folder, if there is one that can be read."""
+    """Return the record in a data folder, if there is one and it is whole.
+
+    Raises:
+        StartError: it belongs to another account, so nobody can say whether there is one.
+    """
+    path = data / "run.json"
     try:
-        return msgspec.json.decode((data / "run.json").read_bytes(), type=Record)
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except PermissionError as error:
+        raise StartError(
+            f"cannot read {path}: {told(error)}; ask as the account that runs it"
+        ) from None
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -139,7 +139,7 @@ def command(planner: str = PLANNER) -> typer.Typer:
     @application.command()
     def status(
         data: Data = None,
-        json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         config: Config = None,
         pairs: Pairs = None,
     ) -> None:

@@ -21,6 +21,7 @@ def status(request: Request, *, json: bool) -> int:
     """Print the processes of the system on a data folder; return 3 when none runs.
 
     Raises:
+        StartError: the data folder belongs to another account.
         SettingsError: something in the configuration is wrong.
     """
     data = Path(configured(request, None).settings.data)
