@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from switchgear.assembly.foreign import misshapen
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
 from switchgear.services.endpoint import Endpoint, Mount
@@ -121,6 +122,8 @@ class App:
         It takes the message and a `Transaction` (effects commit with the message, once) or an
         `IdempotencyKey` (effects elsewhere); one that takes neither must say `at_least_once`.
         """
+        if not isinstance(topic, str):  # the function itself: it would be no consumer, and no error
+            raise TypeError('write @app.consumer("topic"), with the topic\'s name')
 
         def declare(function: Function) -> Function:
             _must_be_async(function, f"consumer {topic}")
@@ -150,11 +153,8 @@ class App:
         It is public by default, since it has its own sign-in; `public=False` or a `scope` puts ours
         before it. The other options are those of `endpoint`.
         """
-        if not callable(application):
-            raise TypeError(
-                f"mount {path!r}: an ASGI application is called, and a"
-                f" {type(application).__name__} cannot be"
-            )
+        if wrong := misshapen(application):
+            raise TypeError(f"mount {path!r}: {wrong}")
         mount = Mount(
             path,
             application,

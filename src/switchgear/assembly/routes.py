@@ -8,6 +8,7 @@ from switchgear.accounts.surface import KEYS as KEYS_FACE
 from switchgear.accounts.surface import SURFACE, Face
 from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError
+from switchgear.assembly.foreign import misshapen
 from switchgear.gateway.table import RouteEntry
 from switchgear.policy.route import Route, Router
 from switchgear.services.endpoint import Endpoint, Mount
@@ -56,6 +57,8 @@ def app_of(loaded: Any) -> App:
         raise StartError(
             f"the app is a {type(loaded).__name__}: give an App, or an ASGI application"
         )
+    if wrong := misshapen(loaded):
+        raise StartError(f"the app is neither an App nor an ASGI application: {wrong}")
     app = App("app")
     app.mount("/", loaded)
     return app

@@ -1,11 +1,15 @@
 """Apps: every declaration is checked at its own line."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from switchgear import App
+from switchgear.assembly.failures import StartError
+from switchgear.assembly.foreign import misshapen
+from switchgear.assembly.routes import app_of
 
 
 async def handler() -> None: ...
@@ -86,6 +90,62 @@ def test_nothing_is_declared_twice() -> None:
         app.consumer("a")(handler)
     with pytest.raises(ValueError, match="mount '/m' is declared twice"):
         app.mount("/m", asgi)
+
+
+def test_a_topic_that_is_forgotten_loses_no_consumer_in_silence() -> None:
+    with pytest.raises(TypeError, match=r'write @app\.consumer\("topic"\)'):
+        App("toys").consumer(handler)  # type: ignore[arg-type]  # the mistake under test
+
+
+async def of_two(environ: Any, start_response: Any) -> None: ...
+
+
+class Framework:
+    def __init__(self, title: str = "") -> None:
+        self.title = title
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class PerRequest:
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    def __await__(self) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    "application",
+    [
+        asgi,
+        Framework(),
+        PerRequest,
+        partial(asgi),
+        lambda *three: None,
+        Framework().__call__,
+    ],
+)
+def test_what_has_the_shape_of_an_application(application: Any) -> None:
+    assert misshapen(application) == ""
+    App("toys").mount("/m", application)
+    assert app_of(application).mounts[0].application is application
+
+
+@pytest.mark.parametrize(
+    ("application", "words"),
+    [
+        (of_two, "of_two takes (environ, start_response): if that is WSGI, wrap it"),
+        (Framework, "the class Framework is made with (title): give an instance of it"),
+        (handler, "handler takes (): if it makes the application, give what it returns"),
+        (lambda scope: asgi, "<lambda> takes (scope)"),
+        (asgi.__code__, "a code cannot be"),
+    ],
+)
+def test_what_has_not_is_told_where_it_is_given(application: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=r"^mount '/m': an ASGI application is called"):
+        App("toys").mount("/m", application)
+    assert words in misshapen(application)
+    with pytest.raises(StartError, match="ASGI application"):
+        app_of(application)
 
 
 def test_a_mount_is_an_application() -> None:
