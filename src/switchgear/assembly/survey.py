@@ -14,7 +14,7 @@ import msgspec
 
 from switchgear.assembly.bound import bind_all
 from switchgear.assembly.failures import StartError, ended
-from switchgear.assembly.kernel import drop_to
+from switchgear.assembly.kernel import die_with, drop_to
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.routes import app_of, is_native, routes_of
 from switchgear.assembly.target import Target, load_target
@@ -37,11 +37,12 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 class _Question(msgspec.Struct, frozen=True):
-    """What the other process is asked, and the descriptor that it answers on."""
+    """What the other process is asked, by whom, and the descriptor that it answers on."""
 
     answer: int
     target: Target
     account: RunAs | None
+    asker: int
 
 
 def survey(target: Target, account: RunAs | None = None) -> Survey:
@@ -51,7 +52,9 @@ def survey(target: Target, account: RunAs | None = None) -> Survey:
     """
     # A file, not a pipe: nobody reads before the process has ended, and a pipe holds only so much.
     with tempfile.TemporaryFile() as answer:
-        asked = msgspec.json.encode(_Question(answer.fileno(), target, account)).decode()
+        asked = msgspec.json.encode(
+            _Question(answer.fileno(), target, account, os.getpid())
+        ).decode()
         try:
             done = subprocess.run(
                 # -P: no module of the working directory stands before ours.
@@ -101,6 +104,7 @@ def _main(asked: _Question) -> None:
     os.set_inheritable(asked.answer, False)
     if asked.account is not None:
         drop_to(asked.account)
+    die_with(asked.asker)  # an import may take its time, and nobody would be left to stop it
     found = msgspec.json.encode(_look(asked.target))
     with open(asked.answer, "wb") as file:
         file.write(found)

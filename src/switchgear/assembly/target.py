@@ -46,7 +46,9 @@ def find_target(text: str, here: Path) -> Target:
         return _in_folder(path, text, attribute or _ATTRIBUTE)
     if head.endswith(".py") or "/" in head:
         if not path.is_file():
-            raise StartError(f"there is no app at {text!r}: {path} does not exist")
+            near = path.with_name(f"{path.name}.py")
+            hint = f"; did you mean {head}.py?" if near.is_file() else ""
+            raise StartError(f"there is no app at {text!r}: {path} does not exist{hint}")
         return Target(str(path.parent), path.stem, attribute or _ATTRIBUTE)
     if not all(part.isidentifier() for part in head.split(".")):
         raise StartError(
@@ -90,7 +92,9 @@ def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
                 f"cannot import {what} {spec!r}: there is no module {name!r}{nor}"
             ) from None
         raise _failed(spec, what, error) from error
-    except (Exception, SystemExit) as error:  # user code may raise anything, and some call exit()
+    except KeyboardInterrupt:  # whoever started it ends it
+        raise
+    except BaseException as error:  # user code may raise anything, and some call exit()
         raise _failed(spec, what, error) from error
     try:
         return getattr(module, attribute)
@@ -103,5 +107,6 @@ def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
 
 
 def _failed(spec: str, what: str, error: BaseException) -> StartError:
-    summary = f"{type(error).__name__}: {error}".splitlines()[0]
+    said = str(error).splitlines()
+    summary = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     return StartError(f"cannot import {what} {spec!r}: {summary}", user_trace(error))

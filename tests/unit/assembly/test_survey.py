@@ -1,6 +1,10 @@
 """The survey: what an app is, found out where it can do no harm."""
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from switchgear.assembly.survey import Survey, survey
 from switchgear.assembly.target import Target
 from switchgear.gateway.table import RouteEntry
 from tests.support.postgres import reachable_folder
+from tools.source import SOURCE
 
 NATIVE = """
 from switchgear import App, Transaction
@@ -72,6 +77,8 @@ def test_what_an_import_prints_starts_and_leaves_behind_is_its_own_affair(tmp_pa
         ("", "has no 'app'"),
         ("import nosuchmodule", "No module named 'nosuchmodule'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise SystemExit", "cannot import the app 'toys:app': SystemExit"),
+        ("class Odd(BaseException): ...\nraise Odd('x')", "'toys:app': Odd: x"),
         (NATIVE + "@app.get('/b')\nasync def b(x: object) -> None: ...", "cannot be bound: b ("),
         (NATIVE + "@app.get('/b/{x}')\nasync def b() -> None: ...", "{x}"),
         (NATIVE + "@app.get('/b')\nasync def b(a) -> None: ...", "no annotation"),
@@ -103,6 +110,35 @@ def test_an_import_that_ends_its_process(tmp_path: Path, source: str, how: str) 
     with pytest.raises(StartError, match=f"ended its process while importing: {how}") as refused:
         survey(app_at(tmp_path, source))
     assert refused.value.trace.startswith("last words")
+
+
+def test_an_import_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("platform: only Linux ends a process with its parent")
+    source = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    target = app_at(tmp_path, source)
+    asked = (
+        "from switchgear.assembly.survey import *\n"
+        f"from switchgear.assembly.target import Target\nsurvey({target!r})"
+    )
+    asker = subprocess.Popen(
+        [sys.executable, "-c", asked],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    pid = tmp_path / "pid"
+    _until(lambda: pid.exists() and pid.read_text() != "")
+    asker.terminate()
+    asker.wait()
+    importing = Path("/proc", pid.read_text())
+    _until(lambda: not importing.exists() or "(zombie)" in (importing / "status").read_text())
+
+
+def _until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_no_module_of_the_working_folder_stands_before_ours(

@@ -51,6 +51,11 @@ def test_an_app_is_a_folder_a_module_or_a_file(
     assert load_target(target) == value
 
 
+def test_a_file_without_its_ending_is_told_of_it(here: Path) -> None:
+    with pytest.raises(StartError, match=r"shop/app does not exist; did you mean shop/app\.py\?"):
+        find_target("shop/app:app", here)
+
+
 def test_a_missing_module_is_told_from_one_that_misses_a_module(here: Path) -> None:
     with pytest.raises(StartError, match=r"no module 'absent_x', and no such folder$") as raised:
         load_target(Target(str(here), "absent_x"))
