@@ -107,6 +107,15 @@ def test_a_migration_that_fails(tmp_path: Path) -> None:
     assert 'syntax error at or near "tabel"' in said
 
 
+def test_a_url_that_is_no_databases_starts_nothing(tmp_path: Path) -> None:
+    app = app_at(tmp_path, "from switchgear import App\n\napp = App('x')\n")
+    said = told(tmp_path, app, *ANYWHERE, "--set=database.url=mysql://h/x")
+    assert said == (
+        "switchgear: database.url (set): the PostgreSQL URL is not valid: it must start with "
+        "postgresql://"
+    )
+
+
 def test_two_systems_on_one_data_folder(community: Running) -> None:
     done = run("up", str(EXAMPLE), *ANYWHERE, f"--data={community.data}")
     assert done.returncode == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from switchgear.assembly.admin import Admin
-from switchgear.assembly.database import Database, run_as
+from switchgear.assembly.database import Database, check_url, run_as
 from switchgear.assembly.messages import RoleSpec
 from switchgear.assembly.roles import Plan
 from switchgear.assembly.routes import ACCOUNTS, SERVICE
@@ -24,7 +24,7 @@ def plan(settings: Settings, target: Target) -> Plan:
     An App of ours gets a database, accounts and workers; any other ASGI application gets gateways
     and services. Drained by rank: first who takes requests, last who serves the others.
 
-    Raises StartError for an app that cannot be imported or bound.
+    Raises StartError for an app that cannot be imported or bound, and for a wrong `database.url`.
     """
     account = run_as(settings, Path(target.root))
     found = survey(target, account)
@@ -51,6 +51,7 @@ def plan(settings: Settings, target: Target) -> Plan:
     ]
     if not found.native:
         return Plan(tuple(roles), admin=partial(Admin, settings))
+    check_url(settings)
     if found.consumers and counts.workers:
         roles.append(
             RoleSpec(

@@ -23,7 +23,7 @@ from switchgear.engines.postgres.passwords import Passwords
 from switchgear.engines.postgres.queue import install
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Database", "check_migrations", "run_as"]
+__all__ = ["Database", "check_migrations", "check_url", "run_as"]
 
 _OWN: Final = "switchgear"  # the database's name where the configuration names none
 _RIGHTS: Final = (
@@ -113,6 +113,20 @@ class Database:
         return roles
 
 
+def check_url(settings: Settings) -> None:
+    """Read the URL of an external database as a start does, and connect to nothing.
+
+    Raises StartError for one that is none of PostgreSQL's, or asks for what nobody would heed.
+    """
+    url = settings.database.url
+    if url is None:
+        return
+    try:
+        Dsn.parse(url.reveal())
+    except Fault as fault:
+        raise StartError(f"database.url ({url.place}): {fault.detail}") from None
+
+
 def check_migrations(folder: str) -> None:
     """Read the migrations that an app has in its folder as a start does, and apply none.
 
@@ -125,6 +139,9 @@ def check_migrations(folder: str) -> None:
         read_migrations(own)
     except Fault as fault:
         raise StartError(f"the database would not be ready: {fault.detail}") from None
+    except OSError as error:
+        why = f"cannot read {error.filename}: {told(error)}"
+        raise StartError(f"the database would not be ready: {why}") from None
 
 
 def _own_migrations(folder: str) -> Path | None:

@@ -31,7 +31,8 @@ def bind(host: str, port: int, backlog: int, *, setting: str = "listen") -> sock
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
     except (socket.gaierror, UnicodeError) as error:
-        raise StartError(f"cannot listen on {where} ({setting}.host): {error}") from None
+        why = told(error) if isinstance(error, OSError) else "this is no name of a host"
+        raise StartError(f"cannot listen on {where} ({setting}.host): {why}") from None
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
     try:

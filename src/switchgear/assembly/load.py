@@ -245,6 +245,9 @@ def _described(value: Any, path: str, sources: Mapping[str, str]) -> Iterator[tu
 
 
 def find_file(folder: Path) -> Path | None:
-    """Return the configuration file of a folder, if it has one."""
+    """Return the configuration file of a folder, if it has one.
+
+    One that cannot be read is returned, too: to pass it over would be to run without it.
+    """
     path = folder / FILE
-    return path if path.is_file() and os.access(path, os.R_OK) else None
+    return path if os.path.lexists(path) else None

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from switchgear.assembly.failures import StartError, user_trace
+from switchgear.assembly.failures import StartError, told, user_trace
 
 __all__ = ["Target", "find_target", "load_object", "load_target"]
 
@@ -41,20 +41,28 @@ def find_target(text: str, here: Path) -> Target:
         StartError: there is none.
     """
     head, _, attribute = text.partition(":")
+    try:
+        return _found(text, head, attribute or _ATTRIBUTE, here)
+    except (OSError, RuntimeError) as error:  # a folder that is closed to us, a circle of links
+        why = told(error) if isinstance(error, OSError) else "its links go round in a circle"
+        raise StartError(f"cannot look for an app at {text!r}: {why}") from None
+
+
+def _found(text: str, head: str, attribute: str, here: Path) -> Target:
     path = (here / head).resolve()
     if path.is_dir():
-        return _in_folder(path, text, attribute or _ATTRIBUTE)
+        return _in_folder(path, text, attribute)
     if head.endswith(".py") or "/" in head:
         if not path.is_file():
             near = path.with_name(f"{path.name}.py")
             hint = f"; did you mean {head}.py?" if near.is_file() else ""
             raise StartError(f"there is no app at {text!r}: {path} does not exist{hint}")
-        return Target(str(path.parent), path.stem, attribute or _ATTRIBUTE)
+        return Target(str(path.parent), path.stem, attribute)
     if not all(part.isidentifier() for part in head.split(".")):
         raise StartError(
             f"{text!r} names no app: give a folder with an app.py, or module:attribute"
         )
-    return Target(str(here.resolve()), head, attribute or _ATTRIBUTE)
+    return Target(str(here.resolve()), head, attribute)
 
 
 def _in_folder(path: Path, text: str, attribute: str) -> Target:

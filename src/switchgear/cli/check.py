@@ -1,6 +1,6 @@
 """`switchgear check`: validate the configuration, import and bind the app, read its migrations."""
 
-from switchgear.assembly.database import check_migrations
+from switchgear.assembly.database import check_migrations, check_url
 from switchgear.assembly.load import describe
 from switchgear.assembly.survey import survey
 from switchgear.cli.request import Request, configured
@@ -16,7 +16,8 @@ def check(request: Request, *, every: bool) -> int:
     Then what contradicts in the app's routes, which is served all the same.
 
     Raises:
-        StartError: the app cannot be imported or bound, or its migrations are not in order.
+        StartError: the app cannot be imported or bound, its migrations are not in order, or the
+            database's URL is none.
         SettingsError: something in the configuration is wrong.
     """
     target = request.target() if request.app is not None else None
@@ -26,6 +27,7 @@ def check(request: Request, *, every: bool) -> int:
     width = max((len(path) + len(value) + 3 for path, value, _ in shown), default=0)
     for path, value, source in shown:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
+    check_url(loaded.settings)
     doubts: list[str] = []
     if target is not None:
         found = survey(target)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from switchgear.assembly.decode import Layer, Problem, SettingsError
-from switchgear.assembly.failures import StartError
+from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.load import (
     Loaded,
     environment_layer,
@@ -44,7 +44,7 @@ class Request(NamedTuple):
         Raises:
             StartError: there is none.
         """
-        return find_target(self.app or ".", Path.cwd())
+        return find_target(self.app or ".", _here())
 
 
 def configured(
@@ -53,18 +53,30 @@ def configured(
     """Load and validate the settings; the data folder's path becomes absolute.
 
     Raises:
+        StartError: the folder that the command was given in is gone.
         SettingsError: something in them is wrong.
     """
     layers = [base] if base is not None else []
-    folder = target.folder if target is not None else Path.cwd()
+    folder = target.folder if target is not None else _here()
     path = Path(request.config) if request.config else find_file(folder)
     if path is not None:
         layers.append(file_layer(path))
     layers += [environment_layer(os.environ), flag_layer(request.flags)]
     loaded = validate(load(Settings, layers))
-    data = str(Path(loaded.settings.data).expanduser().absolute())
+    try:
+        data = str(Path(loaded.settings.data).expanduser().absolute())
+    except RuntimeError:  # "~somebody", who is not known here
+        wrong = f"there is no home folder for {loaded.settings.data!r}"
+        raise SettingsError([Problem("data", wrong, loaded.sources.get("data", ""))]) from None
     settings = msgspec.structs.replace(loaded.settings, data=data)
     return Loaded(settings, loaded.sources)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise StartError(f"cannot tell the working directory: {told(error)}") from None
 
 
 def flags(named: dict[str, tuple[str, str | None]], pairs: list[str]) -> list[tuple[str, str, str]]:

@@ -1,8 +1,17 @@
 """The figures of the edge: limits of size and of time, each with its default."""
 
+from typing import Annotated
+
 import msgspec
 
 __all__ = ["ClientSettings", "ServerSettings", "SocketSettings", "TlsSettings"]
+
+# What a configuration may say: held where it is decoded, and no other way to make one is asked.
+Time = Annotated[float, msgspec.Meta(gt=0)]
+Span = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -11,49 +20,49 @@ class ServerSettings(msgspec.Struct, frozen=True):
     `body_bytes` is the ceiling of any request body; a handler may ask for less when it reads.
     """
 
-    deadline: float = 3.0  # of a call that nobody gave a shorter one
-    body_bytes: int = 1 << 20
-    head_bytes: int = 32 << 10
-    head_lines: int = 100
-    target_bytes: int = 8 << 10
-    head_timeout: float = 5.0  # from the first byte of a head to its last
-    body_grace: float = 2.0  # after this, a body must arrive at `body_rate`
-    body_rate: int = 1 << 10  # bytes per second
-    idle_timeout: float = 30.0  # between requests
-    write_timeout: float = 30.0  # without any progress
+    deadline: Time = 3.0  # of a call that nobody gave a shorter one
+    body_bytes: Amount = 1 << 20
+    head_bytes: Count = 32 << 10
+    head_lines: Count = 100
+    target_bytes: Count = 8 << 10
+    head_timeout: Time = 5.0  # from the first byte of a head to its last
+    body_grace: Time = 2.0  # after this, a body must arrive at `body_rate`
+    body_rate: Amount = 1 << 10  # bytes per second
+    idle_timeout: Time = 30.0  # between requests
+    write_timeout: Time = 30.0  # without any progress
     # A refused client that still sends is read for nobody, so that no reset takes its answer away:
-    linger: float = 5.0  # until it is silent for this long
-    linger_timeout: float = 30.0  # or has gone on for this long in all
-    linger_bytes: int = 64 << 20  # or has sent this much
+    linger: Span = 5.0  # until it is silent for this long
+    linger_timeout: Time = 30.0  # or has gone on for this long in all
+    linger_bytes: Amount = 64 << 20  # or has sent this much
     # What a client that sends no more is waited for where it cannot be asked whether it is there;
     # 0: whoever sends no more amid a request has left.
-    half_close: float = 1.0
-    drain_grace: float = 0.5  # idle connections are kept this long when draining begins
-    buffer_bytes: int = 64 << 10  # unread bytes held per direction before the peer is paused
-    connections: int = 4096
-    connections_per_address: int = 1024  # an IPv6 network of 64 bits is one address
-    idle_reuse: float = 0.9  # from this share of `connections` on, idle ones give way to new ones
-    sessions: int = 1024  # upgraded connections at once
-    sessions_per_address: int = 256  # by the client's, of whom a trusted proxy may tell
-    session_idle: float = 300.0  # of a session that passes through: who is silent, pings
+    half_close: Span = 1.0
+    drain_grace: Span = 0.5  # idle connections are kept this long when draining begins
+    buffer_bytes: Count = 64 << 10  # unread bytes held per direction before the peer is paused
+    connections: Count = 4096
+    connections_per_address: Count = 1024  # an IPv6 network of 64 bits is one address
+    idle_reuse: Share = 0.9  # from this share of `connections` on, idle ones give way to new ones
+    sessions: Amount = 1024  # upgraded connections at once
+    sessions_per_address: Amount = 256  # by the client's, of whom a trusted proxy may tell
+    session_idle: Time = 300.0  # of a session that passes through: who is silent, pings
     connect_method: bool = False  # whether CONNECT reaches the handler
 
 
 class ClientSettings(msgspec.Struct, frozen=True):
     """How one pool treats its endpoint. Durations are seconds."""
 
-    connections: int = 256
-    connections_in_all: int = 4096  # of all pools of a process: what their `Room` is made with
-    connect_timeout: float = 1.0  # of one connection, from looking up the name to the handshake
-    address_delay: float = 0.25  # before a name's next address is tried as well (RFC 8305)
-    idle_timeout: float = 15.0  # shorter than any sensible server's, so that we leave first
-    lifetime: float = 300.0  # of a connection; each ends up to a fifth earlier, apart from others
-    uses: int = 0  # exchanges of one connection; 0: as many as it lives for
-    body_timeout: float = 30.0  # a body that brings nothing for this long is hung
-    write_timeout: float = 30.0  # an upstream that takes nothing for this long is hung
-    head_bytes: int = 32 << 10
-    head_lines: int = 100
-    buffer_bytes: int = 64 << 10
+    connections: Count = 256
+    connections_in_all: Count = 4096  # of all pools of a process: what their `Room` is made with
+    connect_timeout: Time = 1.0  # of one connection, from looking up the name to the handshake
+    address_delay: Span = 0.25  # before a name's next address is tried as well (RFC 8305)
+    idle_timeout: Time = 15.0  # shorter than any sensible server's, so that we leave first
+    lifetime: Time = 300.0  # of a connection; each ends up to a fifth earlier, apart from others
+    uses: Amount = 0  # exchanges of one connection; 0: as many as it lives for
+    body_timeout: Time = 30.0  # a body that brings nothing for this long is hung
+    write_timeout: Time = 30.0  # an upstream that takes nothing for this long is hung
+    head_bytes: Count = 32 << 10
+    head_lines: Count = 100
+    buffer_bytes: Count = 64 << 10
 
 
 class TlsSettings(msgspec.Struct, frozen=True):

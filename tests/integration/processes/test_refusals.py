@@ -1,11 +1,12 @@
 """What must be changed first is told in one sentence, with exit code 2, and nothing is left."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.integration.processes.harness import left, switchgear
+from tests.integration.processes.harness import command, environment, left, switchgear
 
 UP = ("up", "app", "--port=0", "--admin=0", "--data=data")
 
@@ -154,6 +155,62 @@ def test_check_refuses_the_migrations_that_a_start_would(folder: Path) -> None:
     assert "migrations: migration 0001 is missing, 0002 is there" in said
     (folder / "app" / "migrations" / "0001_todos.sql").write_text("select 1")
     assert switchgear("check", "app", cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "it must start with postgresql://"),
+        ("mysql://h/x", "it must start with postgresql://"),
+        ("postgresql://u:hidden@[h/x", "it is no URL"),
+        ("postgresql://h/x?pool=3", "'pool' is not heeded here"),
+        ("postgresql://h:port/x", "its port is not a number up to 65535"),
+    ],
+)
+def test_check_reads_the_url_of_the_database(folder: Path, url: str, why: str) -> None:
+    said = refusal(folder, "check", "app", "--set=database.url.env=URL", URL=url)
+    assert said.startswith(
+        f"switchgear: database.url (env URL): the PostgreSQL URL is not valid: {why}"
+    )
+    assert "hidden" not in said
+
+
+def test_migrations_that_cannot_be_read(folder: Path) -> None:
+    (folder / "app" / "app.py").write_text("from switchgear import App\napp = App('toy')\n")
+    (folder / "app" / "migrations" / "0001_a.sql").mkdir(parents=True)
+    said = refusal(folder, "check", "app")
+    assert said == (
+        "switchgear: the database would not be ready: cannot read "
+        f"{folder}/app/migrations/0001_a.sql: Is a directory\n"
+    )
+
+
+def test_a_working_directory_that_is_gone(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    for words in (("status",), ("check", "app")):
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command(*words)],
+            cwd=folder / "gone",
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (folder / "gone").mkdir()
+        said = "switchgear: cannot tell the working directory: No such file or directory\n"
+        assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_home_that_is_not_there(folder: Path) -> None:
+    said = refusal(folder, "status", "--data=~no.such.account/x")
+    assert "configuration: data: there is no home folder for '~no.such.account/x'" in said
+    assert "(from --data)" in said
+
+
+def test_a_host_that_is_none(folder: Path) -> None:
+    said = refusal(folder, *UP, "--host=no such host")
+    assert said.startswith("switchgear: cannot listen on no such host:0 (listen.host): ")
+    assert "Errno" not in said
 
 
 def test_status_where_nothing_runs(folder: Path) -> None:

@@ -13,6 +13,7 @@ from switchgear.assembly.load import (
     describe,
     environment_layer,
     file_layer,
+    find_file,
     flag_layer,
     load,
     validate,
@@ -276,10 +277,15 @@ def test_validation_finds_secrets_that_are_not_there(
         (("supervisor.restart_most", "10ms"), "restart_most (0.01 s) must not be below"),
         (("admin.port", "8080"), "listen and admin both want port 8080"),
         (("data", ""), "data must name a folder"),
+        (("http.deadline", "0"), "http.deadline: found the text '0', where a number above 0"),
+        (("http.idle_timeout", "-1"), "http.idle_timeout: found the text '-1', where a number"),
+        (("http.connections", "0"), "where a whole number of at least 1 would be right"),
+        (("http.body_bytes", "-1"), "where a whole number of at least 0 would be right"),
+        (("client.lifetime", "nan"), "client.lifetime: found the text 'nan', where a number"),
     ],
 )
 def test_validation_finds_contradictions(pair: Pair, said: str) -> None:
-    assert said in complaint(validate, flagged(Settings, pair))
+    assert said in complaint(lambda: validate(flagged(Settings, pair)))
 
 
 @pytest.mark.parametrize("size", [1, 31, 32])
@@ -294,6 +300,18 @@ def test_validation_finds_a_key_that_can_be_guessed(
         said = complaint(validate, given)
         assert f"trust: internal_key has {size} characters, where 32 random ones" in said
         assert "kk" not in said
+
+
+def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    assert find_file(tmp_path) is None
+    path = tmp_path / "switchgear.toml"
+    path.symlink_to("nowhere.toml")
+    assert find_file(tmp_path) == path
+    assert complaint(file_layer, path) == f"cannot read {path}: No such file or directory"
+    path.unlink()
+    path.mkdir()
+    assert find_file(tmp_path) == path
+    assert complaint(file_layer, path) == f"cannot read {path}: Is a directory"
 
 
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:

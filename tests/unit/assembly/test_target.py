@@ -51,6 +51,12 @@ def test_an_app_is_a_folder_a_module_or_a_file(
     assert load_target(target) == value
 
 
+def test_links_that_go_round_are_told(here: Path) -> None:
+    (here / "round").symlink_to("round")
+    with pytest.raises(StartError, match="cannot look for an app at 'round/app'"):
+        find_target("round/app", here)
+
+
 def test_a_file_without_its_ending_is_told_of_it(here: Path) -> None:
     with pytest.raises(StartError, match=r"shop/app does not exist; did you mean shop/app\.py\?"):
         find_target("shop/app:app", here)

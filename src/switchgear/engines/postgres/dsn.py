@@ -41,7 +41,10 @@ class Dsn(msgspec.Struct, frozen=True):
 
         Raises a Fault (invalid_argument) that does not repeat the password.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # whose words may repeat the password
+            raise _refused("it is no URL") from None
         if parts.scheme not in ("postgresql", "postgres"):
             raise _refused("it must start with postgresql://")
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
