@@ -14,7 +14,7 @@ import switchgear.accounts
 from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.settings import Settings
-from switchgear.engines.postgres.account import choose_account
+from switchgear.engines.postgres.account import Account, choose_account
 from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
@@ -190,7 +190,7 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
         return None
     for path in (*_NEEDED, app):
         if not account.reads(path) or (path.is_dir() and not account.reaches(path)):
-            _stay(f"{account.name} cannot read {path}")
+            _stay(f"{account.name} {_barred(account, path)}")
             return None
     return RunAs(account.uid, account.gid, tuple(os.getgrouplist(account.name, account.gid)))
 
@@ -198,6 +198,17 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
 _NEEDED: Final = tuple(
     Path(one) for one in (sys.executable, os.__file__, msgspec.__file__, __file__, sys.prefix)
 )
+
+
+def _barred(account: Account, path: Path) -> str:
+    """Say what keeps an account from a path: a closed folder on the way, or the path itself.
+
+    An interpreter's link may be open to all, and lead into somebody's home.
+    """
+    for folder in reversed(path.resolve().parents):
+        if not account.reaches(folder):
+            return f"cannot enter {folder}, where {path} leads"
+    return f"cannot read {path}"
 
 
 def _stay(why: str) -> None:

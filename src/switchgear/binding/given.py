@@ -1,5 +1,6 @@
 """What a call brings to be bound, and the marks by which a function asks for it."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -19,20 +20,39 @@ __all__ = [
     "Query",
 ]
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+
 Provider = Callable[[Any], object]
 """Makes one injected value from the call's `Given`; it may raise a `Fault`."""
 
 
+def _must_be_token(name: str, what: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{what} {name!r}: no {what} can have this name")
+
+
 class Header(msgspec.Struct, frozen=True):
-    """Bind a parameter to a header: `trace: Annotated[str, Header("x-trace")]`."""
+    """Bind a parameter to a header: `trace: Annotated[str, Header("x-trace")]`.
+
+    Raises ValueError for a name that no header can have.
+    """
 
     name: str
+
+    def __post_init__(self) -> None:
+        _must_be_token(self.name, "header")
 
 
 class Cookie(msgspec.Struct, frozen=True):
-    """Bind a parameter to a cookie: `session: Annotated[str, Cookie("session")]`."""
+    """Bind a parameter to a cookie: `session: Annotated[str, Cookie("session")]`.
+
+    Raises ValueError for a name that no cookie can have.
+    """
 
     name: str
+
+    def __post_init__(self) -> None:
+        _must_be_token(self.name, "cookie")
 
 
 class Query(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from switchgear.binding.given import Body, Cookie, Header, Offer, Provider, Quer
 from switchgear.binding.models import holds_model
 from switchgear.binding.scalars import is_many, is_scalar
 from switchgear.binding.shape import Array, Choice, Leaf, Node, bare, shape_of
+from switchgear.policy.call import Call, Principal
 
 __all__ = ["ABSENT", "Parameter", "Place", "Unbindable", "parameters_of", "whereabouts"]
 
@@ -127,6 +128,8 @@ class _Reader:
         if annotation is ABSENT:
             raise self._refused(parameter.name, annotation, "it has no annotation")
         for key in _keys(annotation):
+            if key in _OF_CALLS and key not in self.injectors:  # a Struct, it would be a body
+                raise self._refused(parameter.name, annotation, f"no {_spelt(key)} comes here")
             if _hashable(key) and key in self.injectors:
                 return Parameter(
                     name=parameter.name,
@@ -201,6 +204,7 @@ class _Reader:
         )
 
 
+_OF_CALLS: Final = (Principal, Call)
 _MARKS: Final = (Header, Cookie, Query, Body)
 
 

@@ -197,7 +197,16 @@ def test_root_stays_root_where_nobody_else_can_read(
         secret.touch(0o600)
         with needing(monkeypatch, secret):
             assert run_as(settings_for("nobody"), app) is None
-        assert str(secret) in capsys.readouterr().err
+        assert f"nobody cannot read {secret}\n" in capsys.readouterr().err
+        home = app / "home"
+        home.mkdir(mode=0o700)
+        (home / "python").touch(0o755)
+        link = app / "link"
+        link.symlink_to(home / "python")
+        with needing(monkeypatch, link):
+            assert run_as(settings_for("nobody"), app) is None
+        said = capsys.readouterr().err
+        assert f"nobody cannot enter {home}, where {link} leads\n" in said
 
 
 @only_root

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import enum
+import re
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -26,6 +27,7 @@ from switchgear.binding import (
     bind,
 )
 from switchgear.binding.wrong import DECIMAL
+from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Fault
 
 
@@ -345,3 +347,31 @@ def test_places_are_those_of_openapi() -> None:
         Place.COOKIE,
     ]
     assert plan.parameters[-2].wire == "accept-language"
+
+
+async def knows_who(new: New, who: Principal | None) -> None: ...
+async def knows_who_alone(who: Principal) -> None: ...
+async def knows_the_call(call: Call[Any]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (knows_who, "parameter `who: Principal | None` cannot be bound: no Principal comes here"),
+        (knows_who_alone, "no Principal comes here"),
+        (knows_the_call, "no Call comes here"),
+    ],
+)
+def test_what_an_entrance_does_not_inject_is_no_body(
+    function: Callable[..., Any], words: str
+) -> None:
+    with pytest.raises(Unbindable, match=re.escape(words)):
+        bind(function, injectors=INJECTORS, offer=EVENT)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x:", "naïve", "a\n"])
+def test_a_name_that_nothing_can_have_is_refused_at_its_line(name: str) -> None:
+    with pytest.raises(ValueError, match="no header can have this name"):
+        Header(name)
+    with pytest.raises(ValueError, match="no cookie can have this name"):
+        Cookie(name)
