@@ -172,9 +172,18 @@ def _build(
     try:
         return kind(**values) if base is None else msgspec.structs.replace(base, **values)
     except (TypeError, ValueError) as error:  # a required setting, a part's own __post_init__
-        sources = sorted({chosen[one].source for one in below})
-        problems.append(Problem(".".join(path), str(error), ", ".join(sources)))
+        problems.append(_own(kind, path, str(error), {one: chosen[one] for one in below}))
         return None
+
+
+def _own(kind: type[Any], path: Steps, text: str, below: Mapping[Steps, Leaf]) -> Problem:
+    """Tell a part's own refusal of the setting that it names, in the words of `ranges`."""
+    name, said, rest = text.removeprefix(f"{kind.__name__}.").partition(" is ")
+    leaf = below.get((*path, name))
+    if leaf is not None and said and text.startswith(kind.__name__):
+        return Problem(".".join(leaf.path), f"found {rest}", leaf.source)
+    sources = sorted({one.source for one in below.values()})
+    return Problem(".".join(path), text, ", ".join(sources))
 
 
 def _value(

@@ -1,5 +1,8 @@
 """The gateway's figures, each with its default."""
 
+import re
+from typing import Final
+
 import msgspec
 
 from switchgear.gateway.client_address import networks
@@ -7,6 +10,9 @@ from switchgear.policy import ranges
 from switchgear.policy.shedder import ShedderSettings
 
 __all__ = ["GatewaySettings", "Limit"]
+
+
+_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+")
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -46,6 +52,11 @@ class GatewaySettings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         networks(self.trusted_proxies)
+        if any(not _ORIGIN.fullmatch(one) for one in self.origins):
+            right = (
+                'origins as browsers write them ("https://a.example", lower case, no path), or "*"'
+            )
+            raise ValueError(ranges.words(self, "origins", right))
         ranges.between(self, "attempts", 1, 10)
         ranges.between(self, "leeway", 0, 120)
         for count in ("table", "endpoint_permits", "token_cache"):

@@ -175,6 +175,13 @@ def test_check_reads_the_url_of_the_database(folder: Path, url: str, why: str) -
     assert "hidden" not in said
 
 
+def test_a_migration_of_another_case_is_not_passed_over(folder: Path) -> None:
+    (folder / "app" / "app.py").write_text("from switchgear import App\napp = App('toy')\n")
+    (folder / "app" / "migrations").mkdir()
+    (folder / "app" / "migrations" / "0001_todos.SQL").write_text("select 1")
+    assert "0001_todos.SQL: a migration is named like" in refusal(folder, "check", "app")
+
+
 def test_migrations_that_cannot_be_read(folder: Path) -> None:
     (folder / "app" / "app.py").write_text("from switchgear import App\napp = App('toy')\n")
     (folder / "app" / "migrations" / "0001_a.sql").mkdir(parents=True)

@@ -214,6 +214,27 @@ def test_a_parts_own_refusal_carries_its_path() -> None:
     assert complaint(from_flags, ("limit.rate", "-1")).startswith("limit: rate is -1, above")
 
 
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("gateway.attempts", "0"), "found 0, where a whole number from 1 to 10 would be right"),
+        (("gateway.address.rate", "-1"), "found -1.0, where a finite number above 0 would be"),
+        (("accounts.default_scopes", "a b"), "found ('a b',), where names without blanks"),
+        (("gateway.origins", "https://a.example/"), "found ('https://a.example/',), where origins"),
+        (("gateway.origins", "a.example"), "found ('a.example',), where origins as browsers"),
+    ],
+)
+def test_a_parts_own_refusal_is_told_of_the_setting(pair: Pair, said: str) -> None:
+    told = complaint(flagged, Settings, pair, ("gateway.address.burst", "5"))
+    assert told.startswith(f"{pair[0]}: {said}"), told
+    assert told.endswith("(from --set)")
+
+
+def test_origins_that_a_browser_sends() -> None:
+    for good in ("*", "null", "https://a.example", "http://[::1]:80", "capacitor://localhost"):
+        assert flagged(Settings, ("gateway.origins", good)).settings.gateway.origins == (good,)
+
+
 def test_a_missing_required_setting_is_told() -> None:
     assert "'url'" in complaint(from_flags, ("upstreams.mail.timeout", "1"))
 

@@ -56,7 +56,8 @@ def read_migrations(folder: Path) -> list[Migration]:
     given twice, or a file that is not UTF-8.
     """
     found: dict[int, Migration] = {}
-    for path in sorted(folder.glob("*.sql")):
+    # Whatever the case of its ending: a file that is passed over is a table that is missing.
+    for path in sorted(one for one in folder.iterdir() if one.suffix.lower() == ".sql"):
         match = NAME.fullmatch(path.name)
         if match is None:
             raise _wrong(f"{path}: a migration is named like 0001_users.sql")
