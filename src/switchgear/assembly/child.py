@@ -50,7 +50,8 @@ def main() -> None:
     try:
         code = _run(boot, settings, line, log)
     finally:
-        log.writer.close()
+        # Whoever has closed its line is killed after `dump`, and a log may have no reader.
+        log.writer.close(settings.supervisor.dump / 2)
     sys.exit(code)
 
 

@@ -1,13 +1,23 @@
 """The ordered end: who ends when, what is answered, and what is left behind (nothing)."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.processes.harness import System, answer, left
+from tests.integration.processes.harness import (
+    PATIENCE,
+    System,
+    answer,
+    command,
+    environment,
+    left,
+    switchgear,
+)
 
 Start = Callable[..., System]
 
@@ -64,6 +74,36 @@ def test_ctrl_c_while_starting_ends_cleanly(start: Start) -> None:
     system.interrupt()
     assert system.end() == 0
     assert left(system.folder) == []
+
+
+def test_a_log_that_nobody_reads_makes_no_clean_end_an_unclean_one(tmp_path: Path) -> None:
+    """Whoever reads our output may stand still; a role that had lines to write was killed."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    words = ("up", "app", "--port=0", "--admin=0", "--data=data", "--set=supervisor.dump=0.5")
+    process = subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment(TOY_EXTRA="logging"), stdout=writing
+    )
+    os.close(writing)
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            shown = switchgear("status", "--data=data", "--json", cwd=tmp_path)
+            if shown.returncode == 0 and json.loads(shown.stdout)["ready"]:
+                break
+            assert time.monotonic() < end, shown.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
 
 
 def test_a_crash_during_the_drain_is_no_clean_end(start: Start) -> None:

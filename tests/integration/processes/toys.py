@@ -74,6 +74,14 @@ async def chatty(context: RoleContext) -> None:
     await context.draining.wait()
 
 
+async def logging(context: RoleContext) -> None:
+    """Log, and print nothing."""
+    context.ready()
+    context.log.info("a line of the log")
+    await context.draining.wait()
+    context.log.info("another one")
+
+
 async def flooding(context: RoleContext) -> None:
     """Print without end."""
     context.ready()
