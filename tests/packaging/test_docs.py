@@ -24,6 +24,8 @@ from unittest import mock
 import pytest
 
 import switchgear
+from switchgear.assembly.load import file_layer, load
+from switchgear.assembly.settings import Settings
 from switchgear.core.clock import FINE
 from switchgear.testing import virtual
 
@@ -32,8 +34,11 @@ PAGES = [
     ROOT / "README.md",
     *sorted(ROOT.glob("docs/policies/*.md")),
     ROOT / "docs/testing.md",
+    ROOT / "docs/writing.md",
     ROOT / "docs/http/asgi.md",
+    ROOT / "docs/http/client.md",
 ]
+CONFIGURED = [ROOT / "docs/running.md", ROOT / "docs/writing.md"]
 FENCE = "```"
 
 
@@ -113,6 +118,16 @@ def read(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(page: Path) -> None:
     read(page)
+
+
+@pytest.mark.parametrize("page", CONFIGURED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_configuration_of_a_page_can_be_read(page: Path, tmp_path: Path) -> None:
+    shown = re.findall(rf"^{FENCE}toml\n(.*?)^{FENCE}", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert shown
+    for text in shown:
+        path = tmp_path / "switchgear.toml"
+        path.write_text(text)
+        assert load(Settings, [file_layer(path)]).sources
 
 
 def block(page: str, words: str) -> str:
