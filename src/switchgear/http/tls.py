@@ -1,6 +1,8 @@
 """TLS to upstreams: verified always, at least 1.2. There is no switch that turns that off."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from switchgear.http.settings import TlsSettings
@@ -14,14 +16,26 @@ _OWN: Final = ["http/1.1"]  # what is spoken here; a server that would speak HTT
 def client_context(settings: TlsSettings) -> ssl.SSLContext:
     """Make the context of one or many pools. Reading the system's CAs takes a while: share it.
 
-    Raises OSError for files that cannot be read, or hold no certificate or not its key.
+    Raises OSError for files that cannot be read, or hold no certificate or not its key; by name.
     """
-    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    with _naming(settings.ca_file):
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(_OWN)
     if settings.certificate:
-        context.load_cert_chain(settings.certificate, settings.key or None)
+        with _naming(settings.certificate, settings.key):
+            context.load_cert_chain(settings.certificate, settings.key or None)
     return context
+
+
+@contextmanager
+def _naming(*files: str) -> Iterator[None]:
+    """Say which files an error is of: OpenSSL tells what is wrong, and not where."""
+    try:
+        yield
+    except OSError as error:
+        named = " and ".join(repr(file) for file in files if file)
+        raise type(error)(error.errno, f"{error.strerror}: {named}") from None
 
 
 def verifying(context: ssl.SSLContext) -> ssl.SSLContext:
