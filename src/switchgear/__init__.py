@@ -116,7 +116,13 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'switchgear' has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
+    try:
+        value: object = getattr(import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("switchgear"):
+            raise
+        needed = f"switchgear.{name} needs {error.name}: pip install 'switchgear[server]'"
+        raise ModuleNotFoundError(needed, name=error.name) from error
     globals()[name] = value  # the next look-up finds it here
     return value
 

@@ -127,6 +127,25 @@ def test_a_light_name_needs_nothing_but_msgspec(bare: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+NEEDING = (
+    "ModuleNotFoundError: switchgear.Response needs httptools: pip install 'switchgear[server]'"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-c", "from switchgear import Response"), NEEDING),
+        (("-m", "switchgear"), "switchgear: this needs pip install 'switchgear[server]'"),
+    ],
+)
+def test_what_needs_more_says_what(bare: Path, words: tuple[str, ...], said: str) -> None:
+    command = [str(bare / "bin" / "python"), "-I", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == said
+
+
 def loaded_by(statement: str) -> list[str]:
     """Return what a fresh interpreter has loaded; here all the heavy packages are installed."""
     program = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); {statement}"
