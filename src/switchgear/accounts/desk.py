@@ -11,7 +11,7 @@ from switchgear.accounts.settings import AccountsSettings
 from switchgear.accounts.surface import Ended as EndedSessions
 from switchgear.accounts.vault import Vault
 from switchgear.identity.keys import jwks
-from switchgear.identity.passwords import Passwords
+from switchgear.identity.passwords import Asker, Passwords
 from switchgear.identity.refresh import (
     Ended,
     Family,
@@ -93,7 +93,7 @@ class Desk:
         )
         self.keys = jwks(vault.published)
 
-    async def register(self, email: str, password: str, deadline: float) -> None:
+    async def register(self, email: str, password: str, deadline: float, address: str = "") -> None:
         """Make an account, or change nothing where it exists: the answer must not tell which.
 
         Nor must the time: either way the password is hashed first, and a row is written, for a
@@ -108,7 +108,7 @@ class Desk:
                 effect=Effect.NONE,
                 extra={"errors": [wrong]},
             )
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, _asker(address, email))
         async with self._tables.transaction(deadline) as tx:
             await tx.execute(
                 "insert into account (id, email, password_hash, scopes) values ($1, $2, $3, $4)"
@@ -119,8 +119,13 @@ class Desk:
                 list(self._settings.default_scopes),
             )
 
-    async def sign_in(self, email: str, password: str, deadline: float) -> Session:
-        """Open a session. An unknown account and a wrong password are one answer in one time."""
+    async def sign_in(
+        self, email: str, password: str, deadline: float, address: str = ""
+    ) -> Session:
+        """Open a session. An unknown account and a wrong password are one answer in one time.
+
+        `address` is the client's: of what is in work at a time, each has its part.
+        """
         async with self._tables.transaction(deadline) as tx:
             account = await tx.fetch_first(
                 _Account,
@@ -128,7 +133,8 @@ class Desk:
                 email,
             )
         stored = account.password_hash if account is not None else None
-        checked = await self._passwords.check(password, stored)
+        asker = _asker(address, email)
+        checked = await self._passwords.check(password, stored, asker)
         if account is None or not checked.right:
             raise Fault(
                 Code.UNAUTHENTICATED,
@@ -136,7 +142,7 @@ class Desk:
                 effect=Effect.NONE,
                 public="The email or the password is wrong.",
             )
-        rehashed = await self._passwords.hash(password) if checked.rehash else None
+        rehashed = await self._rehashed(password, asker) if checked.rehash else None
         now = self._wall()
         family = begin(now, self._families)
         async with self._tables.transaction(deadline) as tx:
@@ -210,6 +216,15 @@ class Desk:
         told = [(row.id, row.rotated + last) for row in rows]
         return EndedSessions(told, since, after, full=len(rows) == _PAGE)
 
+    async def _rehashed(self, password: str, asker: Asker) -> str | None:
+        """Hash a right password anew; another time, where there is no room now."""
+        try:
+            return await self._passwords.hash(password, asker)
+        except Fault as fault:
+            if fault.refusal is None:
+                raise
+            return None
+
     def _session(self, account: UUID, scopes: list[str], family: Family) -> Session:
         granted = frozenset(scopes)
         principal = Principal(str(account), str(account), granted)
@@ -219,6 +234,10 @@ class Desk:
             int(self._settings.access_lifetime),
             " ".join(sorted(granted)),
         )
+
+
+def _asker(address: str, email: str) -> Asker:
+    return Asker(address, email.lower())  # as accounts are told apart
 
 
 async def _find(tx: Transaction, family: str) -> _Owned | None:

@@ -10,6 +10,7 @@ from switchgear.accounts.settings import PASSWORD_CHARS
 from switchgear.accounts.surface import ENDED, KEYS, REFRESH, REGISTER, SIGN_IN, Ended, Face
 from switchgear.binding.email import Email
 from switchgear.http.headers import Headers
+from switchgear.http.limits import network_of
 from switchgear.http.message import JSON, Request, Response, json_response
 from switchgear.policy.call import Call
 from switchgear.services.endpoint import Endpoint
@@ -63,13 +64,14 @@ def _endpoint(face: Face, function: Callable[..., Any], status: int = 0) -> Endp
 
 async def register(new: Credentials, desk: Desk, call: Call[Request]) -> Accepted:
     """Register an account; the answer is the same whether or not it exists already."""
-    await desk.register(new.email, new.password, call.deadline)
+    await desk.register(new.email, new.password, call.deadline, network_of(call.payload.peer))
     return Accepted(new.email)
 
 
 async def sign_in(who: Credentials, desk: Desk, call: Call[Request]) -> Response:
     """Sign in: exchange an email and a password for tokens."""
-    session = await desk.sign_in(who.email, who.password, call.deadline)
+    client = network_of(call.payload.peer)
+    session = await desk.sign_in(who.email, who.password, call.deadline, client)
     return json_response(session, 201, _SECRET)
 
 

@@ -2,7 +2,9 @@
 
 One hash takes a quarter of a second and 64 MiB on purpose. So this is the cheapest thing to
 overload: more attempts than the pool and its queue can hold are refused at once, and each costs
-the same whether or not the account exists.
+the same whether or not the account exists. Nor may one address, or guesses at one account, have
+all of it: each has its part, of what is in work at a time. A part is free again as soon as that
+work has ended, so nobody is ever locked out for what was tried before.
 
 Source: RFC 9106 (argon2), OWASP password storage cheat sheet, NIST SP 800-63B section 5.1.1.2.
 """
@@ -14,6 +16,7 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -24,20 +27,39 @@ from msgspec import Meta
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Refused
 
-__all__ = ["Checked", "PasswordSettings", "Passwords"]
+__all__ = ["NOBODY", "Asker", "Checked", "PasswordSettings", "Passwords"]
 
 _Out = TypeVar("_Out")
 _LONGEST: Final = 1024  # bytes: hashing starts with reading all of it
 
 
 class PasswordSettings(msgspec.Struct, frozen=True):
-    """What one hash costs, and how many may be under way. Each worker needs `memory_kib`."""
+    """What one hash costs, and how many may be under way. Each worker needs `memory_kib`.
+
+    Of what runs and waits, `per_address` may be of one client's address, and `per_account` for one
+    account: with as many as there are workers, one alone still gets all the speed there is.
+    """
 
     rounds: Annotated[int, Meta(ge=1, le=20)] = 3
     memory_kib: Annotated[int, Meta(ge=8, le=1_048_576)] = 65_536
     parallelism: Annotated[int, Meta(ge=1, le=16)] = 1
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     queue: Annotated[int, Meta(ge=0, le=1024)] = 16
+    per_address: Annotated[int, Meta(ge=1, le=1088)] = 4
+    per_account: Annotated[int, Meta(ge=1, le=1088)] = 6
+
+
+class Asker(NamedTuple):
+    """Whose work it is: by the client's `address`, and the `account` it names, be there one or not.
+
+    What is empty is not counted.
+    """
+
+    address: str = ""
+    account: str = ""
+
+
+NOBODY: Final = Asker()
 
 
 class Checked(NamedTuple):
@@ -66,24 +88,26 @@ class Passwords:
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="passwords")
         self._lock = threading.Lock()
         self._out = 0
+        self._parts: dict[str, int] = {}  # what is out of each: bounded by what is out in all
         self._refused = 0
         self._done = 0
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, asker: Asker = NOBODY) -> str:
         """Return the hash to store: it carries its own parameters and salt.
 
-        Raises `Fault`: invalid argument for a password that is too long, a refusal when full.
+        Raises `Fault`: invalid argument for a password that is too long, a refusal when all is full
+        or `asker` has its part.
         """
-        return await self._run(self._hasher.hash, _prepared(password))
+        return await self._run(asker, self._hasher.hash, _prepared(password))
 
-    async def check(self, password: str, stored: str | None) -> Checked:
+    async def check(self, password: str, stored: str | None, asker: Asker = NOBODY) -> Checked:
         """Say whether `password` is the one of the `stored` hash; None for an unknown account.
 
         An unknown account is checked all the same, against a hash of no password. Raises `Fault` as
         `hash` does, and data loss for a stored hash that cannot be read.
         """
         prepared = _prepared(password)
-        right = await self._run(self._matches, prepared, stored or self._nobody)
+        right = await self._run(asker, self._matches, prepared, stored or self._nobody)
         if stored is None or not right:
             return Checked(right=False)
         return Checked(right=True, rehash=self._hasher.check_needs_rehash(stored))
@@ -104,27 +128,51 @@ class Passwords:
         except (InvalidHashError, VerificationError) as error:
             raise Fault(Code.DATA_LOSS, f"a stored password hash is unreadable: {error}") from error
 
-    async def _run(self, work: Callable[..., _Out], *arguments: object) -> _Out:
+    async def _run(self, asker: Asker, work: Callable[..., _Out], *arguments: object) -> _Out:
         room = self._settings.workers + self._settings.queue
         with self._lock:
+            refused = self._full(asker)
             if self._out >= room:
+                told = f"password work is full: {room} of {room} places out"
+                refused = Refused(Refusal.FULL, told, 1.0)
+            if refused is not None:
                 self._refused += 1
-                raise Refused(
-                    Refusal.FULL, f"password work is full: {room} of {room} places out", 1.0
-                ).fault()
-            self._out += 1
+                raise refused.fault()
+            self._count(asker, 1)
         try:
             future = self._pool.submit(work, *arguments)
         except RuntimeError:
-            self._back(None)
+            self._back(asker, None)
             raise Refused(Refusal.DRAINING, "password work is closed").fault() from None
-        future.add_done_callback(self._back)
+        future.add_done_callback(partial(self._back, asker))
         return await asyncio.wrap_future(future)
 
-    def _back(self, future: "Future[_Out] | None") -> None:
+    def _full(self, asker: Asker) -> Refused | None:
+        """Refuse who has his part of the places in work already."""
+        settings = self._settings
+        for kind, name, most in zip(
+            Asker._fields, asker, (settings.per_address, settings.per_account), strict=True
+        ):
+            if name and self._parts.get(f"{kind} {name}", 0) >= most:
+                told = f"{most} of {most} places for password work of {kind} {name[:80]!r} are out"
+                return Refused(Refusal.LIMITED, told, 1.0)
+        return None
+
+    def _count(self, asker: Asker, one: int) -> None:
+        """Count a place out (1), or back (-1)."""
+        self._out += one
+        parts = self._parts
+        for kind, name in zip(Asker._fields, asker, strict=True):
+            if name:
+                part = f"{kind} {name}"
+                parts[part] = parts.get(part, 0) + one
+                if not parts[part]:
+                    del parts[part]
+
+    def _back(self, asker: Asker, future: "Future[_Out] | None") -> None:
         """Take a place back when its work has really ended: a caller who left does not end it."""
         with self._lock:
-            self._out -= 1
+            self._count(asker, -1)
             self._done += future is not None and not future.cancelled()
 
 

@@ -62,9 +62,12 @@ class House:
     def soon(self) -> float:
         return time.perf_counter() + 10
 
-    async def ask(self, method: str, path: str, body: object = None) -> Response:
+    async def ask(
+        self, method: str, path: str, body: object = None, peer: str = ""
+    ) -> Response:
         sent = msgspec.json.encode(body) if body is not None else b""
-        return await self.host(Call(Request.of(method, path, body=sent), self.soon))
+        request = msgspec.structs.replace(Request.of(method, path, body=sent), peer=peer)
+        return await self.host(Call(request, self.soon))
 
     async def register(self, email: str, password: str = PASSWORD) -> None:
         await self.desk.register(email, password, self.soon)
@@ -103,6 +106,15 @@ async def house(roles: Roles, settings: AccountsSettings = SETTINGS) -> AsyncIte
     finally:
         told.passwords.close()
         await tables.close()
+
+
+def fault_code(found: Response | BaseException) -> Code | None:
+    """Return the code of what failed, and raise a defect."""
+    if isinstance(found, Response):
+        return None
+    if isinstance(found, Fault):
+        return found.code
+    raise found
 
 
 async def refused(asked: Any, code: Code = Code.UNAUTHENTICATED) -> Fault:
@@ -340,6 +352,64 @@ async def test_password_work_that_is_too_much_is_refused_at_once(roles: Roles) -
         assert len(shed) == 4
         assert {one.code for one in shed} == {Code.UNAVAILABLE}
         assert all(one.retry_after for one in shed)
+
+
+@pytest.mark.parametrize("path", ["/tokens", "/accounts"])
+async def test_one_address_does_not_have_all_the_password_work(roles: Roles, path: str) -> None:
+    """Else whoever sends eighty at once has everybody wait for seconds (rules 33 and 34)."""
+    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536)
+    async with house(roles, msgspec.structs.replace(SETTINGS, passwords=few)) as told:
+
+        def ask(number: int, peer: str) -> asyncio.Task[Response]:
+            body = {"email": f"{number}@example.org", "password": PASSWORD}
+            return asyncio.create_task(told.ask("POST", path, body, peer))
+
+        flood = [ask(number, f"2001:db8:0:1::{number}") for number in range(20)]
+        while told.passwords.statistics()["out"] < 4:
+            await asyncio.sleep(0.001)
+        other = ask(99, "2001:db8:0:2::1")
+        codes = [fault_code(one) for one in await asyncio.gather(*flood, return_exceptions=True)]
+        assert codes.count(Code.RESOURCE_EXHAUSTED) == 16, codes
+        (found,) = await asyncio.gather(other, return_exceptions=True)
+        assert fault_code(found) in (None, Code.UNAUTHENTICATED), "the other had his turn"
+        (again,) = await asyncio.gather(ask(1, "2001:db8:0:1::1"), return_exceptions=True)
+        assert fault_code(again) in (None, Code.UNAUTHENTICATED), "nobody is locked out"
+
+
+async def test_guesses_at_one_account_leave_the_others_their_turn(roles: Roles) -> None:
+    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536)
+    async with house(roles, msgspec.structs.replace(SETTINGS, passwords=few)) as told:
+
+        def ask(email: str, peer: int) -> asyncio.Task[Response]:
+            body = {"email": email, "password": PASSWORD}
+            return asyncio.create_task(told.ask("POST", "/tokens", body, f"10.0.0.{peer}"))
+
+        flood = [ask("Ada@example.org" if peer % 2 else "ada@example.org", peer) for peer in range(20)]
+        while told.passwords.statistics()["out"] < 6:
+            await asyncio.sleep(0.001)
+        other = ask("bob@example.org", 99)
+        codes = [fault_code(one) for one in await asyncio.gather(*flood, return_exceptions=True)]
+        assert codes.count(Code.RESOURCE_EXHAUSTED) == 14, codes
+        (found,) = await asyncio.gather(other, return_exceptions=True)
+        assert fault_code(found) is Code.UNAUTHENTICATED
+
+
+async def test_a_right_password_is_right_where_there_is_no_room_to_renew_its_hash(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(roles) as told:
+        await told.register("ada@example.org")
+    dearer = msgspec.structs.replace(CHEAP, rounds=2)
+    async with house(roles, msgspec.structs.replace(SETTINGS, passwords=dearer)) as told:
+        check = told.passwords.check
+
+        async def filled(*arguments: Any) -> Any:
+            checked = await check(*arguments)
+            told.passwords._out += 66  # others came in between
+            return checked
+
+        monkeypatch.setattr(told.passwords, "check", filled)
+        await told.sign_in("ada@example.org")
 
 
 # Keys

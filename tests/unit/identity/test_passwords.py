@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import argon2
 import pytest
 
-from switchgear.identity.passwords import Checked, Passwords, PasswordSettings
+from switchgear.identity.passwords import NOBODY, Asker, Checked, Passwords, PasswordSettings
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
 CHEAP = PasswordSettings(rounds=1, memory_kib=8, workers=1, queue=2)
@@ -140,3 +140,31 @@ def test_the_default_cost_is_64_mib_and_three_rounds() -> None:
     made.close()
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (65536, 3, 1)
     assert parameters.type is argon2.Type.ID
+
+
+@pytest.mark.parametrize("which", ["address", "account"])
+async def test_each_asker_has_a_part_of_the_places_and_the_others_have_the_rest(
+    monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    settings = PasswordSettings(
+        rounds=1, memory_kib=8, workers=1, queue=9, per_address=3, per_account=3
+    )
+    passwords = Passwords(settings)
+    held = Held(passwords, monkeypatch)
+    askers = [Asker("a", str(n)) if which == "address" else Asker(str(n), "a") for n in range(5)]
+    tasks = [asyncio.create_task(passwords.check("x", None, asker)) for asker in askers]
+    await asyncio.sleep(0.01)
+    refused = [task.exception() for task in tasks if task.done()]
+    assert len(refused) == 2
+    for fault in refused:
+        assert isinstance(fault, Fault)
+        assert (fault.code, fault.refusal) == (Code.RESOURCE_EXHAUSTED, Refusal.LIMITED)
+        assert (fault.effect, fault.retry_after) == (Effect.NONE, 1.0)
+    others = [asyncio.create_task(passwords.hash("x", one)) for one in (Asker("b", "b"), NOBODY)]
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in others)
+    held.go.set()
+    await asyncio.gather(*tasks, *others, return_exceptions=True)
+    assert not (await passwords.check("x", None, askers[0])).right  # nobody is locked out
+    assert passwords._parts == {}
+    passwords.close()
