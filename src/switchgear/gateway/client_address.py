@@ -18,6 +18,7 @@ from switchgear.http.headers import Headers
 __all__ = ["ClientAddress", "networks"]
 
 _PORT: Final = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+_MAPPED: Final = 96  # bits before an IPv4 address that IPv6 carries
 
 Address = IPv4Address | IPv6Address
 
@@ -59,13 +60,20 @@ class ClientAddress:
 
 
 def networks(written: Sequence[str]) -> list[IPv4Network | IPv6Network]:
-    """Read CIDRs. Raises ValueError, with the one that is none."""
+    """Read CIDRs. Raises ValueError, with the one that is none.
+
+    A network of IPv4 that is written as IPv6 carries it is that of IPv4, as its addresses are.
+    """
     read = []
     for text in written:
         try:
-            read.append(ip_network(text))
+            network = ip_network(text)
         except ValueError as error:
             raise ValueError(f"trusted proxy {text!r} is no network: {error}") from None
+        first = network.network_address
+        if isinstance(first, IPv6Address) and first.ipv4_mapped and network.prefixlen >= _MAPPED:
+            network = IPv4Network((first.ipv4_mapped, network.prefixlen - _MAPPED))
+        read.append(network)
     return read
 
 

@@ -31,7 +31,12 @@ UNIX: Final = "unix"
 
 _NETWORK_BYTES: Final = 8  # of an IPv6 address: one customer's, within which addresses are free
 _HOST: Final = bytes(16 - _NETWORK_BYTES)
-_MAPPED: Final = b"\x00" * 10 + b"\xff\xff"
+# What carries an IPv4 address in its last four bytes: where IPv4 is spoken by an IPv6 socket (RFC
+# 4291 section 2.5.5.2), and where a translator stands before us (RFC 6052 section 2.1).
+_CARRYING: Final = (b"\x00" * 10 + b"\xff\xff", bytes.fromhex("0064ff9b0000000000000000"))
+# Translators of a network's own (RFC 8215). How they write IPv4 is for them to say, but nobody
+# behind one chooses his address: each stands for one client.
+_TRANSLATED: Final = bytes.fromhex("0064ff9b0001")
 _SHARE: Final = 32  # one part in so many gives way at once, so that a look pays for many accepts
 _YOUNG: Final = 0.1  # seconds: who has been idle for less is not idle
 _AGAIN: Final = 0.1  # seconds until the next look where the last one found nobody
@@ -185,7 +190,8 @@ def peer_of(address: object) -> str:
 def network_of(address: str) -> str:
     """Return what a client is counted by, in caps and in limits.
 
-    An IPv4 address itself, also where IPv6 carries it; of an IPv6 address its network of 64 bits.
+    An IPv4 address itself, also where IPv6 carries it; of an IPv6 address its network of 64 bits,
+    but where all of IPv4 is in one such network.
     """
     if ":" not in address:
         return address
@@ -193,7 +199,9 @@ def network_of(address: str) -> str:
         raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
     except (OSError, ValueError):  # no address; a text that cannot be one
         return address
-    if raw.startswith(_MAPPED):
-        return socket.inet_ntop(socket.AF_INET, raw[len(_MAPPED) :])
+    if raw.startswith(_CARRYING):
+        return socket.inet_ntop(socket.AF_INET, raw[-4:])
+    if raw.startswith(_TRANSLATED):
+        return socket.inet_ntop(socket.AF_INET6, raw)
     network = socket.inet_ntop(socket.AF_INET6, raw[:_NETWORK_BYTES] + _HOST)
     return f"{network}/{8 * _NETWORK_BYTES}"

@@ -66,6 +66,23 @@ def test_a_proxy_does_not_escape_its_network_by_spelling() -> None:
     assert of("2001:db8:ffff::5", "203.0.113.9") == "203.0.113.9"
 
 
+def test_a_network_is_the_same_however_it_is_spelled() -> None:
+    clients = ClientAddress(["::ffff:10.0.0.0/104"])
+    assert clients.trusts("10.0.0.1")
+    assert clients.trusts("::ffff:10.1.1.1")
+    assert not clients.trusts("11.0.0.1")
+    assert not ClientAddress(["::/0"]).trusts("10.0.0.1")
+
+
+def test_clients_behind_a_translator_are_told_apart() -> None:
+    """RFC 6052: who comes over IPv4 to a server that has IPv6 alone has such an address."""
+    one, other = (of("10.0.0.1", f"64:ff9b::203.0.113.{last}") for last in (9, 10))
+    assert network_of(str(one)) == "203.0.113.9"
+    assert network_of(str(other)) == "203.0.113.10"
+    # He is counted as what he is, and is no more believed for it.
+    assert not ClientAddress(["10.0.0.0/8"]).trusts("64:ff9b::10.0.0.1")
+
+
 def test_what_is_no_network_is_refused_with_its_text() -> None:
     with pytest.raises(ValueError, match=r"trusted proxy '10.0.0.1/8' is no network: .*host bits"):
         ClientAddress(["10.0.0.1/8"])
