@@ -91,6 +91,8 @@ class Desk:
         self._families = RefreshSettings(
             idle=settings.refresh_idle, whole=settings.refresh_whole, grace=settings.refresh_grace
         )
+        # From when a session last rotated, or ended, until its last access token has expired.
+        self._last = settings.refresh_grace + settings.access_lifetime
         self.keys = jwks(vault.published)
 
     async def register(self, email: str, password: str, deadline: float, address: str = "") -> None:
@@ -150,12 +152,7 @@ class Desk:
                 await tx.execute(
                     "update account set password_hash = $2 where id = $1", account.id, rehashed
                 )
-            await tx.execute(
-                "delete from family where account_id = $1 and (ends <= $2 or rotated <= $3)",
-                account.id,
-                now,
-                now - self._families.idle,
-            )
+            await self._make_room(tx, account.id, now)
             await tx.execute(
                 "insert into family (id, account_id, generation, rotated, ends, graced, revoked)"
                 " values ($1, $2, $3, $4, $5, false, false)",
@@ -195,7 +192,7 @@ class Desk:
         Only those of which there may be access tokens. `since` is an instant of the database, as
         told with an earlier page.
         """
-        last = self._families.grace + self._settings.access_lifetime
+        last = self._last
         long = last + _SKEW
         async with self._tables.transaction(deadline) as tx:
             rows = await tx.fetch_all(
@@ -215,6 +212,26 @@ class Desk:
             since, after = rows[-1].ended, rows[-1].id
         told = [(row.id, row.rotated + last) for row in rows]
         return EndedSessions(told, since, after, full=len(rows) == _PAGE)
+
+    async def _make_room(self, tx: Transaction, account: UUID, now: float) -> None:
+        """Sweep what has ended of an account, and end what is too much for one session more."""
+        # One sign-in at a time: several at once would count the same ones.
+        await tx.execute("select 1 from account where id = $1 for no key update", account)
+        await tx.execute(
+            "delete from family where account_id = $1 and (ends <= $2 or rotated <= $3"
+            # What was ended is told to gateways for as long as there may be tokens of it.
+            " or ended <= extract(epoch from now()) - $4::float8)",
+            account,
+            now,
+            now - self._families.idle,
+            self._last + _SKEW,
+        )
+        await tx.execute(
+            "update family set revoked = true where id in (select id from family"
+            " where account_id = $1 and not revoked order by rotated desc, id offset $2)",
+            account,
+            self._settings.sessions - 1,
+        )
 
     async def _rehashed(self, password: str, asker: Asker) -> str | None:
         """Hash a right password anew; another time, where there is no room now."""

@@ -13,6 +13,7 @@ __all__ = ["PASSWORD_CHARS", "AccountsSettings"]
 
 PASSWORD_CHARS: Final = 256
 _NAME_CHARS: Final = 200  # a gateway reads no token without end
+_MOST_SESSIONS: Final = 10_000  # each sign-in looks through those of its account
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
@@ -29,6 +30,7 @@ class AccountsSettings(msgspec.Struct, frozen=True):
     refresh_idle: float = 14 * 86_400.0  # an unused session ends
     refresh_whole: float = 90 * 86_400.0  # and any session in the end
     refresh_grace: float = 10.0  # a lost answer may be asked for again, once
+    sessions: int = 64  # of one account at a time: over that, the one that was unused longest ends
     password_least: int = 10  # characters
     passwords: PasswordSettings = PasswordSettings()
 
@@ -43,6 +45,7 @@ class AccountsSettings(msgspec.Struct, frozen=True):
         ranges.above(self, "refresh_idle", 0)
         ranges.above(self, "refresh_whole", 0)
         ranges.between(self, "refresh_grace", 0, 60)
+        ranges.between(self, "sessions", 1, _MOST_SESSIONS)
         ranges.between(self, "password_least", 1, PASSWORD_CHARS)
         wrong = next((one for one in self.default_scopes if not _SCOPE.fullmatch(one)), None)
         if wrong is not None:

@@ -312,6 +312,52 @@ async def test_sessions_end_unused_and_in_the_end(roles: Roles) -> None:
         assert await told.count("select count(*) from family") == 1
 
 
+async def test_an_account_has_so_many_sessions_and_the_one_unused_longest_ends(
+    roles: Roles,
+) -> None:
+    """Else whoever knows one password, its thief too, can fill the table."""
+    async with house(roles) as told:
+        await told.register("ada@example.org")
+        await told.register("bob@example.org")
+        other = await told.sign_in("bob@example.org")
+        held = []
+        for told.late in range(64):
+            held.append(await told.sign_in("ada@example.org"))
+        held[0] = await told.refresh(held[0].refresh_token)  # now the second is
+        lost = (await told.verified(held[1])).session
+        held.append(await told.sign_in("ada@example.org"))
+        assert await told.count("select count(*) from family where not revoked") == 64 + 1
+        assert [name for name, _ in (await told.desk.ended(0.0, "", told.soon)).sessions] == [lost]
+        await refused(told.refresh(held[1].refresh_token))
+        for session in (held[0], held[2], held[-1], other):
+            await told.refresh(session.refresh_token)
+
+
+async def test_sign_ins_at_once_come_to_no_more_sessions(roles: Roles) -> None:
+    many = msgspec.structs.replace(CHEAP, per_account=40)
+    async with house(roles, msgspec.structs.replace(SETTINGS, passwords=many)) as told:
+        await told.register("ada@example.org")
+        for _ in range(3):
+            await asyncio.gather(*(told.sign_in("ada@example.org") for _ in range(40)))
+        assert await told.count("select count(*) from family where not revoked") == 64
+
+
+async def test_a_session_that_was_ended_stays_for_as_long_as_there_are_tokens_of_it(
+    roles: Roles,
+) -> None:
+    async with house(roles) as told:
+        await told.register("ada@example.org")
+        for _ in range(3):
+            await told.sign_in("ada@example.org")
+        await told.write("update family set revoked = true")
+        await told.sign_in("ada@example.org")
+        assert await told.count("select count(*) from family where revoked") == 3
+        # As if that had been when the last tokens of it have expired, and their clocks were late.
+        await told.write("update family set ended = ended - 731 where revoked")
+        await told.sign_in("ada@example.org")
+        assert await told.count("select count(*) from family where revoked") == 0
+
+
 @pytest.mark.parametrize(
     "token", ["", "x", "sgr1.a.b.1.c", "sgr1....", "\xe9", "sgr1.0.0.99999999999999999999.00"]
 )

@@ -26,6 +26,8 @@ from switchgear.policy.call import Principal
         {"refresh_whole": float("inf")},
         {"refresh_grace": 60.5},
         {"refresh_grace": -0.1},
+        {"sessions": 0},
+        {"sessions": 10_001},
         {"password_least": 0},
         {"password_least": 257},
         {"default_scopes": ("read write",)},
