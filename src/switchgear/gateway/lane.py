@@ -129,10 +129,15 @@ def _sent_whole(call: Call[Request]) -> bool:
 
 
 class Lane:
-    """One route to one service. `run` is its handler, `follow` takes the present processes."""
+    """One route to one service. `run` is its handler, `follow` takes the present processes.
 
-    def __init__(self, shared: Shared, route: RouteEntry) -> None:
+    One that is `unbroken` goes by no breaker: for what a gateway itself asks now and then. That
+    spares nobody anything, and would be asked again long after the service was well.
+    """
+
+    def __init__(self, shared: Shared, route: RouteEntry, *, unbroken: bool = False) -> None:
         self.route = route
+        self._unbroken = unbroken
         self._shared = shared
         self._born = -inf  # since when it has any of its present processes
         self._ways: list[Way] = []
@@ -144,10 +149,8 @@ class Lane:
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
         retry = Retry(schedule, shared.budget)
         self.over = self.breaker(f"{route.name} at {shared.service}")
-        self.calls = self.stack(
-            [Part(Place.SERVICE_BREAKER, self.over), Part(Place.RETRY, retry)],
-            self._balanced,
-        )
+        gate = [] if unbroken else [Part(Place.SERVICE_BREAKER, self.over)]
+        self.calls = self.stack([*gate, Part(Place.RETRY, retry)], self._balanced)
         self.frame = self.calls.frames[0]
         self._calls: Handler[Request, Response] = self.calls.run
 
@@ -254,7 +257,8 @@ class Lane:
             tried.append(way.name)
             way.in_flight += 1
             try:
-                return await self._answered(way, call, started, way.run(call, panic=pick.panic))
+                work = way.run(call, panic=pick.panic or self._unbroken)
+                return await self._answered(way, call, started, work)
             except Fault as fault:
                 if not _ours(fault):
                     raise

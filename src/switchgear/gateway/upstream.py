@@ -145,11 +145,15 @@ class Upstream:
         for lane in self._lanes.values():
             lane.follow(self._processes)
 
-    def lane(self, route: RouteEntry) -> Lane:
-        """Open the way of one route to this service, once for each route."""
-        lane = self._lanes.get(route.name)
+    def lane(self, route: RouteEntry, *, unbroken: bool = False) -> Lane:
+        """Open the way of one route to this service, once for each route.
+
+        `unbroken` is the gateway's own, beside that of its clients: see `Lane`.
+        """
+        name = f"{route.name} (asked)" if unbroken else route.name
+        lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[route.name] = Lane(self._shared, route)
+            lane = self._lanes[name] = Lane(self._shared, route, unbroken=unbroken)
             lane.follow(self._processes)
         return lane
 

@@ -187,6 +187,60 @@ async def test_a_session_that_was_copied_ends_at_every_gateway_within_seconds(
         assert (await get(stand, "/mine", other["access_token"])).status == 200
 
 
+class Freezer:
+    """What stands before a process, and has it hang for a while: nothing comes through."""
+
+    def __init__(self) -> None:
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+
+    @asynccontextmanager
+    async def before(self, path: Path) -> AsyncIterator[None]:
+        behind = path.rename(path.with_suffix(".behind"))
+
+        async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far, to = await asyncio.open_unix_connection(behind)
+            await asyncio.gather(self._pass(reader, to), self._pass(far, writer))
+
+        server = await asyncio.start_unix_server(joined, path)
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self.thawed.wait()
+            writer.write(data)
+        writer.close()
+
+
+async def test_what_has_ended_while_accounts_hung_is_heard_of_when_they_answer_again(
+    tmp_path: Path, roles: Roles
+) -> None:
+    """Not when the breaker of that question has closed: it protects nobody (rule 33)."""
+    await prepare(roles)
+    settings = quick(accounts=CHEAP, gateway=GatewaySettings(ended_every=0.2, keys_every=0.2))
+    names = ("accounts", "service")
+    freezer = Freezer()
+    async with standing(tmp_path, community(), *names, settings=settings, roles=roles) as stand:
+        async with freezer.before(tmp_path / "accounts-1.1"):
+            await stand.start("gateway")
+            held = await session(stand)
+            assert (await get(stand, "/mine", held["access_token"])).status == 200
+            freezer.thawed.clear()
+            for _ in range(150):
+                if [one for one in stand.logged("breaker") if ENDED.name in one["breaker"]]:
+                    await asyncio.sleep(2.0)  # the one at that process, and then that of the service
+                    break
+                await asyncio.sleep(0.1)
+            await run(roles.accounts, "update family set revoked = true")
+            freezer.thawed.set()
+            async with asyncio.timeout(3):  # of which 1.8 are the patience of a question
+                while (await get(stand, "/mine", held["access_token"])).status != 401:
+                    await asyncio.sleep(0.1)
+
+
 async def test_many_unknown_keys_cost_accounts_one_question(tmp_path: Path, roles: Roles) -> None:
     async with house(tmp_path, roles) as stand:
         found = await asyncio.gather(*(get(stand, "/mine", forged()) for _ in range(20)))
