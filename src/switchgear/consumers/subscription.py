@@ -1,15 +1,14 @@
 """Subscriptions: what an app declares about one consumer."""
 
-import re
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-__all__ = ["Subscription"]
+from switchgear.ports.broker import TOPIC, check_topic
 
-_TOPIC: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+__all__ = ["Subscription"]
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -26,11 +25,10 @@ class Subscription(msgspec.Struct, frozen=True):
     at_least_once: bool = False
 
     def __post_init__(self) -> None:
-        if not _TOPIC.fullmatch(self.topic):
-            raise ValueError(
-                f"consumer topic {self.topic!r}: write lower-case words joined by dots,"
-                " like user.created"
-            )
+        try:
+            check_topic(self.topic)
+        except ValueError:
+            raise ValueError(f"consumer topic {self.topic!r}: write {TOPIC}") from None
         for name, value in (("lanes", self.lanes), ("attempts", self.attempts)):
             if not 1 <= value <= 1000:
                 raise ValueError(f"consumer {self.topic!r}: {name}={value} must be 1 to 1000")

@@ -1,7 +1,8 @@
 """The broker port: messages published, and taken under a lease until they are settled."""
 
+import re
 from collections.abc import Set
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -10,7 +11,28 @@ from switchgear.policy.call import Trace
 from switchgear.ports.tables import Transaction
 from switchgear.ports.traits import Trait
 
-__all__ = ["Broker", "DeadLetter", "DeadLetters", "Intake", "Message", "Reading", "Received"]
+__all__ = [
+    "TOPIC",
+    "Broker",
+    "DeadLetter",
+    "DeadLetters",
+    "Intake",
+    "Message",
+    "Reading",
+    "Received",
+    "check_topic",
+]
+
+TOPIC: Final = "lower-case words joined by dots, like user.created"
+"""How a topic is written, by who publishes and who consumes: else the two would not meet."""
+
+_TOPIC: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+
+
+def check_topic(topic: str) -> None:
+    """Raise ValueError for a topic that no consumer can be of: its messages would stay for ever."""
+    if not _TOPIC.fullmatch(topic):
+        raise ValueError(f"no consumer can be of this topic: {topic[:80]!r}; write {TOPIC}")
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -122,6 +122,25 @@ async def test_a_message_goes_out_whatever_its_delay_or_is_refused_at_its_line(
     await queue.close()
 
 
+@pytest.mark.parametrize("topic", ["", "Notes.made", "notes made", "notes..made", "notes.made\n"])
+async def test_what_no_consumer_can_be_named_for_is_refused_at_its_line(
+    roles: Roles, topic: str
+) -> None:
+    """It stayed for ever: an unroutable message is an error (rule 39)."""
+    await install(roles.owner)
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, outbox=queue)
+    async with tables.transaction(soon()) as tx:
+        with pytest.raises(ValueError, match="no consumer can be of this topic"):
+            await tx.publish(topic, 1)
+    with pytest.raises(Fault, match="no consumer can be of this topic") as raised:
+        await queue.publish(Message("1" * 32, topic, b"1"), soon())
+    assert (raised.value.code, raised.value.effect) == (Code.INVALID_ARGUMENT, Effect.NONE)
+    assert await depths(queue) == {}
+    await tables.close()
+    await queue.close()
+
+
 async def test_the_next_transaction_is_nobody_elses(database: Dsn) -> None:
     await run(database, "CREATE SEQUENCE numbers", "CREATE TABLE notes (n int)")
     tables = PostgresTables(database, settings=ONE)

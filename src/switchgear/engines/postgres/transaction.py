@@ -12,7 +12,7 @@ from switchgear.core.clock import Clock
 from switchgear.engines.postgres.faults import ORIGIN, translate
 from switchgear.engines.postgres.rows import reader
 from switchgear.policy.fault import Code, Effect, Fault
-from switchgear.ports.broker import Message
+from switchgear.ports.broker import Message, check_topic
 
 __all__ = ["Outbox", "PostgresTransaction"]
 
@@ -88,6 +88,7 @@ class PostgresTransaction:
             raise RuntimeError("these tables have no queue to publish to")
         if self._over:
             raise RuntimeError(f"published to {topic!r} after the transaction's end: {_TOO_LATE}")
+        check_topic(topic)
         for name, seconds in (("delay", delay), ("expires", expires or 0.0)):
             if not abs(seconds) <= FARTHEST:
                 raise ValueError(f"publish to {topic!r}: {name}={seconds} is no span of seconds")

@@ -27,7 +27,7 @@ from switchgear.engines.postgres.queue.settings import QueueSettings
 from switchgear.lane.envelope import headers_of, trace_of
 from switchgear.lane.settlement import Rules
 from switchgear.policy.fault import Code, Effect, Fault
-from switchgear.ports.broker import DeadLetter, Message, Reading
+from switchgear.ports.broker import DeadLetter, Message, Reading, check_topic
 from switchgear.ports.traits import Trait
 
 __all__ = ["PostgresQueue", "QueueSettings", "install"]
@@ -153,9 +153,10 @@ class PostgresQueue:
 
 def _columns(messages: Sequence[Message]) -> tuple[list[Any], ...]:
     for message in messages:
-        if not message.topic:
-            detail = "a message needs a topic"
-            raise Fault(Code.INVALID_ARGUMENT, detail, effect=Effect.NONE)
+        try:
+            check_topic(message.topic)
+        except ValueError as error:
+            raise Fault(Code.INVALID_ARGUMENT, str(error), effect=Effect.NONE) from None
     return (
         [message.id for message in messages],
         [message.topic for message in messages],
