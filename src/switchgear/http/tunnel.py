@@ -76,6 +76,7 @@ class Relay(Tunnel):
 
     def __init__(self, upstream: Corked, early: bytes) -> None:
         super().__init__()
+        self.sending = True  # until the client has ended
         self._far = _Far(self, upstream, early)
         self._over: Future[None] = asyncio.get_running_loop().create_future()
         self._taken = False
@@ -84,6 +85,11 @@ class Relay(Tunnel):
         self._since = 0.0
         speak(upstream, self._far)
         upstream.pause_reading()
+
+    @property
+    def over(self) -> bool:
+        """Whether either side has ended."""
+        return self._over.done()
 
     def take(self) -> tuple[Corked, bytes]:
         """Give up the upstream's connection to who speaks on it now, with what it has sent."""
@@ -130,10 +136,15 @@ class Relay(Tunnel):
         return self._since + idle
 
     def close(self, verdict: Verdict) -> None:
-        """End both sides after what was written."""
+        """End both sides after what was written.
+
+        What the client still sends is read for nobody, whether the upstream has held it back or
+        not: a connection that is closed with bytes unread is reset, and the last frame with it.
+        """
         self._end(verdict)
         if not self._over.done():
             self._over.set_result(None)
+            self._far.let_go()
         if not self._taken:
             self._far.close()
 
@@ -144,15 +155,18 @@ class Relay(Tunnel):
     def data_received(self, data: bytes) -> None:
         """Pass bytes of the client on."""
         self._moved = True
-        self._far.upstream.write(data)
+        if not self._over.done():
+            self._far.upstream.write(data)
 
     def eof_received(self) -> bool:
         """End when the client does."""
+        self.sending = False
         self.close(NEUTRAL)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End when the client has gone."""
+        self.sending = False
         self.close(NEUTRAL)
 
     def pause_writing(self) -> None:
@@ -169,12 +183,13 @@ class Relay(Tunnel):
 class _Far:
     """The upstream's side of a relay."""
 
-    __slots__ = ("boundary", "early", "relay", "upstream")
+    __slots__ = ("_holding", "boundary", "early", "relay", "upstream")
 
     def __init__(self, relay: Relay, upstream: Corked, early: bytes) -> None:
         self.relay = relay
         self.upstream = upstream
         self.early = early
+        self._holding = False  # the client: the upstream is slow
         self.boundary = Boundary()
         self.boundary.take(early)
 
@@ -207,10 +222,16 @@ class _Far:
 
     def pause_writing(self) -> None:
         near = self._near()
-        if near is not None and not near.is_closing():
+        if near is not None and not near.is_closing() and not self.relay.over:
+            self._holding = True
             near.pause_reading()
 
     def resume_writing(self) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Have the client read again, if it was held back."""
         near = self._near()
-        if near is not None and not near.is_closing():
+        if near is not None and not near.is_closing() and self._holding:
             near.resume_reading()
+        self._holding = False

@@ -50,8 +50,41 @@ async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
         assert events[0] == Frame(BINARY, b"x" * 300)
         assert isinstance(events[1], Closing)
         assert events[1].code == 1012
-        assert await draining
         await client.close()
+        assert await draining
+
+
+async def test_who_is_still_sending_reads_that_it_is_to_connect_again() -> None:
+    """Closed with bytes unread, its connection was reset, and the leave was lost with it."""
+    flood = encode(BINARY, bytes(60_000), masked=True) * 600
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+        await writer.drain()
+        await asyncio.sleep(0.4)  # it reads nothing, so that the client is held back
+        await reader.read()
+
+    async with (
+        raw_server(talk) as port,
+        pooled(port) as pool,
+        serving(pool, drive=Drive.EAGER) as server,
+    ):
+        client = await Raw.to(server.port)
+        await client.send(SHAKE)
+        await client.until(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it has one
+        sending = asyncio.ensure_future(client.send(flood))
+        await asyncio.wait([sending], timeout=0.1)
+        draining = asyncio.ensure_future(server.drain(5.0))
+        await asyncio.wait([sending], timeout=0.2)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+        (event,) = FrameReader(1000, masked=False).feed(await client.rest())
+        assert isinstance(event, Closing)
+        assert event.code == 1012
+        await asyncio.gather(sending, return_exceptions=True)
+        await client.close()
+        assert await draining
 
 
 async def test_an_upstream_that_resets_amid_large_frames_ends_the_session_and_no_more(

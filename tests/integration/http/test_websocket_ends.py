@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from switchgear.http.frames import BINARY, PING, encode
+from switchgear.http.server import Drive
 from switchgear.http.websocket import WebSocket
-from tests.integration.http.harness import Raw, serving
+from tests.integration.http.harness import Raw, pooled, serving
 from tests.integration.http.test_websocket import HANDSHAKE, endpoint
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
@@ -42,6 +43,37 @@ async def test_who_is_still_sending_reads_why_its_session_has_ended(
         assert got[:1] == b"\x88"
         assert int.from_bytes(got[2:4], "big") == code
         await client.close()
+
+
+@pytest.mark.parametrize(("flood", "code"), FLOODS.values(), ids=FLOODS)
+async def test_who_is_still_sending_through_a_gateway_reads_it_too(
+    loop_factory: Any, flood: bytes, code: int
+) -> None:
+    async def session(socket: WebSocket) -> None:
+        if await socket.receive() is not None:
+            raise ZeroDivisionError
+
+    async with (
+        serving(endpoint(session), on_defect=lambda *_: None) as service,
+        pooled(service.port) as pool,
+        serving(pool, drive=Drive.EAGER) as server,
+    ):
+        for _ in range(3):
+            client = await Raw.to(server.port)
+            await client.send(HANDSHAKE + b"\r\n")
+            await client.until(b"\r\n\r\n")
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it has one
+            sending = asyncio.ensure_future(client.send(flood))
+            await asyncio.wait([sending], timeout=0.3)
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+            got = await client.rest()
+            await asyncio.gather(sending, return_exceptions=True)
+            assert got[:1] == b"\x88"
+            assert int.from_bytes(got[2:4], "big") == code
+            await client.close()
+        async with asyncio.timeout(10):
+            while server.connections or service.connections:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_session_whose_peer_is_gone_watches_it_no_longer(loop_factory: Any) -> None:
