@@ -43,6 +43,15 @@ _IDENTITY: Final = re.compile(
     r"|x[-_](?:auth[-_]request|webauth|ssl[-_]client|consumer|goog[-_]authenticated[-_]user)[-_].*"
     r"|ssl[-_]client[-_].*|x[-_]ms[-_]client[-_]principal(?:[-_].*)?"
     r"|x[-_](?:host|scheme|url[-_]scheme)|front[-_]end[-_]https"
+    # A client's certificate (RFC 9440, and before it), and what others tell in plain words: Amazon,
+    # Cloudflare, Pomerium, App Engine, Tailscale, authentik, Vouch, Kong, Envoy. What they sign
+    # crosses: it is for whoever verifies it.
+    r"|client[-_]cert(?:[-_]chain)?|x[-_]ssl[-_](?:cert|verify)|x[-_]arr[-_]clientcert"
+    r"|x[-_]amzn[-_]oidc[-_]identity|cf[-_]access[-_]authenticated[-_]user[-_]email"
+    r"|x[-_](?:pomerium[-_]claim|appengine|authentik|vouch|credential)[-_].*"
+    r"|(?:x[-_])?tailscale[-_]user(?:[-_].*)?|x[-_]anonymous[-_]consumer|x[-_]userinfo"
+    r"|x[-_]envoy[-_](?:external[-_]address|internal|original[-_].*|peer[-_].*|downstream[-_].*)"
+    r"|x[-_]originating[-_]ip|x[-_]azure[-_]socketip|x[-_](?:http[-_])?host[-_]override"
     # What another method is asked for by was authorised as this one; `Proxy` is CGI's HTTP_PROXY.
     r"|x[-_]http[-_]method(?:[-_]override)?|x[-_]method[-_]override|proxy"
 )

@@ -54,8 +54,18 @@ def test_identity_claims_do_not_cross_the_boundary() -> None:
         "X-Forwarded_Host",
         "forwarded", "switchgear-token", "Switchgear_Token", "x-auth-request-email",
         "ssl_client_verify", "remote-groups", "x-ms-client-principal",
+        "Client-Cert", "Client_Cert_Chain", "x-ssl-cert", "X-ARR-ClientCert", "x-amzn-oidc-identity",
+        "cf-access-authenticated-user-email", "x-pomerium-claim-email", "X-Appengine-User-Email",
+        "Tailscale-User-Login", "X-Authentik-Username", "X-Vouch-User", "X-Credential-Identifier",
+        "X-Anonymous-Consumer", "X-Userinfo", "X-Envoy-External-Address", "X-Envoy-Internal",
+        "X-Originating-IP", "X-HTTP-Host-Override", "X_Host_Override",
     )  # fmt: skip
-    others = ("x-usual", "accept", "x-authority", "remote-control", "x-consumer", "ssl-client")
+    others = (
+        "x-usual", "accept", "x-authority", "remote-control", "x-consumer", "ssl-client",
+        # What is signed is for whoever verifies it.
+        "cf-access-jwt-assertion", "x-amzn-oidc-data", "x-pomerium-jwt-assertion",
+        "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "client-certainty",
+    )  # fmt: skip
     kept = Headers([(name, "x") for name in (*names, *others)]).forwardable()
     assert [name for name, _ in kept] == list(others)
 
