@@ -44,7 +44,7 @@ Session = Callable[["WebSocket"], Awaitable[None]]
 class WebSocket(Tunnel):
     """One side of an open WebSocket. `code` and `reason` tell how it was closed."""
 
-    __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pulse", "_queue",
+    __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pinged", "_pulse", "_queue",
                  "_reader", "_session", "_settings", "_waiters", "code", "reason", "request",
                  "subprotocol")  # fmt: skip
 
@@ -70,6 +70,7 @@ class WebSocket(Tunnel):
         self._queue: deque[Message] = deque()
         self._waiters: list[Future[None]] = []
         self._blocked = False
+        self._pinged: bytes | None = None  # by a peer that does not read: the last one is answered
         self._paused = False
         self._closing = False  # our close frame was sent
         self._lost = False
@@ -168,8 +169,9 @@ class WebSocket(Tunnel):
                 self.code, self.reason = event
                 self._say_close(1000 if event.code == 1005 else event.code, "")
             elif event.opcode == PING:
-                if not self._closing and not self._lost:
-                    self._write(PONG, bytes(event.data))  # type: ignore[arg-type]  # never text
+                self._pinged = bytes(event.data)  # type: ignore[arg-type]  # never text
+                if not self._blocked:
+                    self._pong()
             elif event.opcode != PONG and (not self._closing or self._reader.closed):
                 self._queue.append(event.data)
         if self._reader.more:
@@ -222,6 +224,7 @@ class WebSocket(Tunnel):
     def resume_writing(self) -> None:
         """Take note that the peer has caught up."""
         self._blocked = False
+        self._pong()
         self._wake()
 
     def drain(self) -> None:
@@ -237,6 +240,11 @@ class WebSocket(Tunnel):
 
     def _write(self, opcode: int, data: bytes) -> None:
         self.transport.write(encode(opcode, data, masked=self._client))
+
+    def _pong(self) -> None:
+        pinged, self._pinged = self._pinged, None
+        if pinged is not None and not self._closing and not self._lost:
+            self._write(PONG, pinged)
 
     def _say_close(self, code: int, reason: str) -> None:
         if self._closing or self._lost:

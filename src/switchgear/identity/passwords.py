@@ -154,7 +154,7 @@ class Passwords:
             Asker._fields, asker, (settings.per_address, settings.per_account), strict=True
         ):
             if name and self._parts.get(f"{kind} {name}", 0) >= most:
-                told = f"{most} of {most} places for password work of {kind} {name[:80]!r} are out"
+                told = f"{most} of {most} places for password work of this {kind} are out"
                 return Refused(Refusal.LIMITED, told, 1.0)
         return None
 

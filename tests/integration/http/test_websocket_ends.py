@@ -76,6 +76,33 @@ async def test_who_is_still_sending_through_a_gateway_reads_it_too(
                 await asyncio.sleep(0.01)
 
 
+async def test_pings_of_who_does_not_read_are_answered_by_the_last(loop_factory: Any) -> None:
+    """Each was answered into a buffer without end (RFC 6455 section 5.5.3)."""
+
+    async def session(socket: WebSocket) -> None:
+        while await socket.receive() is not None:
+            pass
+
+    async with serving(endpoint(session)) as server:
+        client = await Raw.to(server.port)
+        await client.send(HANDSHAKE + b"\r\n")
+        await client.until(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it has one
+        flood = encode(PING, b"x" * 125, masked=True) * 1000
+        for _ in range(200):
+            await client.send(flood)
+        await client.send(encode(PING, b"the last", masked=True))
+        await asyncio.sleep(0.2)
+        (connection,) = server.connections
+        assert connection.transport.get_write_buffer_size() < 1 << 20
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+        got = b""
+        async with asyncio.timeout(10):
+            while not got.endswith(b"\x8a\x08the last"):
+                got += await client.reader.read(65536)
+        await client.close()
+
+
 async def test_a_session_whose_peer_is_gone_watches_it_no_longer(loop_factory: Any) -> None:
     """Frames that had come before are still read, a few at a time."""
 
