@@ -44,9 +44,9 @@ Session = Callable[["WebSocket"], Awaitable[None]]
 class WebSocket(Tunnel):
     """One side of an open WebSocket. `code` and `reason` tell how it was closed."""
 
-    __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pinged", "_pulse", "_queue",
-                 "_reader", "_session", "_settings", "_waiters", "code", "reason", "request",
-                 "subprotocol")  # fmt: skip
+    __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pinged", "_pulse",
+                 "_queue", "_reader", "_session", "_settings", "_waiters", "code", "reason",
+                 "request", "subprotocol")  # fmt: skip
 
     def __init__(
         self,

@@ -62,9 +62,7 @@ class House:
     def soon(self) -> float:
         return time.perf_counter() + 10
 
-    async def ask(
-        self, method: str, path: str, body: object = None, peer: str = ""
-    ) -> Response:
+    async def ask(self, method: str, path: str, body: object = None, peer: str = "") -> Response:
         sent = msgspec.json.encode(body) if body is not None else b""
         request = msgspec.structs.replace(Request.of(method, path, body=sent), peer=peer)
         return await self.host(Call(request, self.soon))
@@ -430,7 +428,8 @@ async def test_guesses_at_one_account_leave_the_others_their_turn(roles: Roles) 
             body = {"email": email, "password": PASSWORD}
             return asyncio.create_task(told.ask("POST", "/tokens", body, f"10.0.0.{peer}"))
 
-        flood = [ask("Ada@example.org" if peer % 2 else "ada@example.org", peer) for peer in range(20)]
+        names = ("Ada@example.org", "ada@example.org")
+        flood = [ask(names[peer % 2], peer) for peer in range(20)]
         while told.passwords.statistics()["out"] < 6:
             await asyncio.sleep(0.001)
         other = ask("bob@example.org", 99)

@@ -223,22 +223,24 @@ async def test_what_has_ended_while_accounts_hung_is_heard_of_when_they_answer_a
     settings = quick(accounts=CHEAP, gateway=GatewaySettings(ended_every=0.2, keys_every=0.2))
     names = ("accounts", "service")
     freezer = Freezer()
-    async with standing(tmp_path, community(), *names, settings=settings, roles=roles) as stand:
-        async with freezer.before(tmp_path / "accounts-1.1"):
-            await stand.start("gateway")
-            held = await session(stand)
-            assert (await get(stand, "/mine", held["access_token"])).status == 200
-            freezer.thawed.clear()
-            for _ in range(150):
-                if [one for one in stand.logged("breaker") if ENDED.name in one["breaker"]]:
-                    await asyncio.sleep(2.0)  # the one at that process, and then that of the service
-                    break
+    async with (
+        standing(tmp_path, community(), *names, settings=settings, roles=roles) as stand,
+        freezer.before(tmp_path / "accounts-1.1"),
+    ):
+        await stand.start("gateway")
+        held = await session(stand)
+        assert (await get(stand, "/mine", held["access_token"])).status == 200
+        freezer.thawed.clear()
+        for _ in range(150):
+            if [one for one in stand.logged("breaker") if ENDED.name in one["breaker"]]:
+                await asyncio.sleep(2.0)  # its own, and then that of the service
+                break
+            await asyncio.sleep(0.1)
+        await run(roles.accounts, "update family set revoked = true")
+        freezer.thawed.set()
+        async with asyncio.timeout(3):  # of which 1.8 are the patience of a question
+            while (await get(stand, "/mine", held["access_token"])).status != 401:
                 await asyncio.sleep(0.1)
-            await run(roles.accounts, "update family set revoked = true")
-            freezer.thawed.set()
-            async with asyncio.timeout(3):  # of which 1.8 are the patience of a question
-                while (await get(stand, "/mine", held["access_token"])).status != 401:
-                    await asyncio.sleep(0.1)
 
 
 async def test_many_unknown_keys_cost_accounts_one_question(tmp_path: Path, roles: Roles) -> None:
