@@ -45,8 +45,8 @@ class WebSocket(Tunnel):
     """One side of an open WebSocket. `code` and `reason` tell how it was closed."""
 
     __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pinged", "_pulse",
-                 "_queue", "_reader", "_session", "_settings", "_waiters", "code", "reason",
-                 "request", "subprotocol")  # fmt: skip
+                 "_queue", "_queued", "_reader", "_session", "_settings", "_waiters", "code",
+                 "reason", "request", "subprotocol")  # fmt: skip
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class WebSocket(Tunnel):
         self._settings = settings or SocketSettings()
         self._reader = FrameReader(self._settings.message_bytes, masked=not self._client)
         self._queue: deque[Message] = deque()
+        self._queued = 0  # bytes, or characters, of these
         self._waiters: list[Future[None]] = []
         self._blocked = False
         self._pinged: bytes | None = None  # by a peer that does not read: the last one is answered
@@ -85,6 +86,7 @@ class WebSocket(Tunnel):
                 return None
             await self._wait()
         message = self._queue.popleft()
+        self._queued -= len(message)
         if self._paused:
             self._go_on()
             self._resume()
@@ -174,10 +176,11 @@ class WebSocket(Tunnel):
                     self._pong()
             elif event.opcode != PONG and (not self._closing or self._reader.closed):
                 self._queue.append(event.data)
+                self._queued += len(event.data)
         if self._reader.more:
             self._pause()
             asyncio.get_running_loop().call_soon(self._go_on)
-        elif len(self._queue) >= self._settings.queue:
+        elif self._holds(1):
             self._pause()
         if events:
             self._wake()
@@ -188,10 +191,17 @@ class WebSocket(Tunnel):
             self.transport.pause_reading()
 
     def _resume(self) -> None:
-        full = len(self._queue) * 2 > self._settings.queue and not self._closing
+        full = self._holds(2) and not self._closing
         if self._paused and not full and not self._lost and not self._reader.more:
             self._paused = False
             self.transport.resume_reading()
+
+    def _holds(self, part: int) -> bool:
+        """Say whether the queue is full (1), or more than half of it is (2)."""
+        settings = self._settings
+        if part * self._queued > settings.queue_bytes:
+            return True
+        return part * len(self._queue) > settings.queue - (part == 1)
 
     def _go_on(self) -> None:
         """Read the frames that were left; a full queue waits to be taken first."""

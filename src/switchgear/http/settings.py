@@ -82,6 +82,7 @@ class SocketSettings(msgspec.Struct, frozen=True):
 
     message_bytes: int = 1 << 20
     queue: int = 64  # undelivered messages before the peer is paused
+    queue_bytes: int = 256 << 10  # and bytes, or characters, of them; one is taken however large
     ping_every: float = 20.0
     pong_within: float = 20.0
     close_timeout: float = 5.0

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve as their_server
 from websockets.typing import Origin, Subprotocol
 
 from switchgear.core.consume import consume
-from switchgear.http.frames import BINARY, TEXT, encode
+from switchgear.http.frames import BINARY, TEXT, encode, encode_close
 from switchgear.http.handshake import new_key
 from switchgear.http.message import Request, Response
 from switchgear.http.server import Drive, Server
@@ -229,6 +229,34 @@ async def test_what_came_before_a_broken_frame_is_delivered(loop_factory: Any) -
     pong, close, code = (tail := got.partition(b"\r\n\r\n")[2])[:2], tail[2:3], tail[4:6]
     assert (pong, close, int.from_bytes(code, "big")) == (b"\x8a\0", b"\x88", 1002)
     assert seen == [*"012345", 1002]
+
+
+async def test_large_messages_wait_with_the_peer(loop_factory: Any) -> None:
+    """A queue of 64 was 64 MiB of each session, where its client need not even read."""
+    go, seen = asyncio.Event(), 0
+
+    async def session(socket: WebSocket) -> None:
+        nonlocal seen
+        await go.wait()
+        while (message := await socket.receive()) is not None:
+            assert message == large
+            seen += 1
+
+    large = bytes(range(256)) * 4096
+    async with serving(endpoint(session)) as server:
+        client = await Raw.to(server.port)
+        await client.send(HANDSHAKE + b"\r\n")
+        await client.until(b"\r\n\r\n")
+        frames = encode(BINARY, large, masked=True) * 60
+        client.writer.write(frames)
+        await asyncio.sleep(1.0)
+        # What is not here or in the kernel's buffers (some six MiB each) has not been taken.
+        assert client.writer.transport.get_write_buffer_size() > 30 << 20
+        go.set()
+        await client.send(encode_close(1000, "", masked=True))
+        assert (await client.rest())[:1] == b"\x88"
+        assert seen == 60
+        await client.close()
 
 
 async def test_a_silent_peer_is_pinged_and_then_dropped(loop_factory: Any) -> None:
