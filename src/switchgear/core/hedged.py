@@ -86,6 +86,14 @@ class Hedged:
         self._clock = clock
         self._tell = tell
         self._judge = judge
+        self._sent = self._won = self._unpaid = 0
+
+    def statistics(self) -> dict[str, float | str]:
+        """Return how many further attempts were sent, how many of them won, how many were not paid.
+
+        Those that were `unpaid` were due, and the budget had nothing for them.
+        """
+        return {"sent": self._sent, "won": self._won, "unpaid": self._unpaid}
 
     def __call__(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         """Wrap a handler."""
@@ -110,7 +118,8 @@ class Hedged:
         tries = [_start(handler, call, begun)]
         slow: list[Task[Any]] = []
         try:
-            winner = await self._won(handler, call, tries, delay)
+            winner = await self._first(handler, call, tries, delay)
+            self._won += winner is not tries[0]
             tries.remove(winner)
             while tries:
                 slow.append(tries.pop().task)
@@ -126,7 +135,7 @@ class Hedged:
             raise
         return winner.task.result()
 
-    async def _won(
+    async def _first(
         self, handler: Handler[Any, Any], call: Call[Any], tries: list["_Try"], delay: float
     ) -> "_Try":
         """Return the attempt that was answered first, or the first one where none was.
@@ -152,8 +161,12 @@ class Hedged:
     ) -> bool:
         """Send another attempt, if it is paid for; say whether a further one may follow."""
         extra = len(tries)
-        if now >= call.deadline or not self._withdraw(now):
+        if now >= call.deadline:
             return False
+        if not self._withdraw(now):
+            self._unpaid += 1
+            return False
+        self._sent += 1
         call.trail.attempts += 1
         tries.append(_start(handler, replace(call, attempt=call.attempt + extra), now))
         self._tell(Hedging(self._name, now - tries[0].begun))

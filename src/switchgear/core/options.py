@@ -245,7 +245,9 @@ class Builder:
             hedge = Hedge(options.hedge)
             withdraw = self.budget.withdraw
             layer = hedging(hedge, withdraw, name=name, clock=clock, tell=tell, judge=judge)
-            yield Part(Place.HEDGE, layer, _told(options.hedge, HedgeSettings()))
+            yield Part(
+                Place.HEDGE, self._keep("hedge", layer), _told(options.hedge, HedgeSettings())
+            )
 
     def _schedules(self) -> Iterator[Part]:
         options = self._options

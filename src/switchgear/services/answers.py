@@ -7,8 +7,9 @@ from operator import or_
 from typing import Any, Final, Union, get_args, get_origin
 
 from switchgear.binding.encode import Encode, encoder
-from switchgear.binding.parameters import Unbindable
+from switchgear.binding.parameters import ABSENT, Unbindable
 from switchgear.binding.plan import Plan
+from switchgear.binding.shape import bare
 from switchgear.http.headers import Headers
 from switchgear.http.message import JSON, Response, StreamResponse
 
@@ -18,6 +19,8 @@ Answering = Callable[[object], Response]
 """Makes the response of what a handler returned. Raises TypeError, a defect, where it cannot."""
 
 _BYTES: Final = (bytes, bytearray, memoryview)
+_BODILESS: Final = frozenset({204, 205, 304})
+_OPEN: Final = (ABSENT, Any, object, None, type(None))  # what a handler returns, if anything
 
 
 def answering(plan: Plan, status: int, nothing: int) -> Answering:
@@ -25,9 +28,16 @@ def answering(plan: Plan, status: int, nothing: int) -> Answering:
 
     A `Response` goes out as it is, whatever the annotation says: for a status or headers of its
     own. `plan.result` keeps what else the handler may return, which is what is described.
+
+    Raises Unbindable for a result that cannot be JSON, or that the status has no room for.
     """
     plan.result = _described(plan.result)
     raw = _is_response(plan.result)
+    if status in _BODILESS and not raw and bare(plan.result)[0] not in _OPEN:
+        raise Unbindable(
+            f"{plan.where}: an answer of status {status} has no body, and it returns a value."
+            " Return None, or leave the status to what is returned"
+        )
     try:
         encode = _nothing_but_responses(plan.where) if raw else encoder(plan.result, plan.where)
     except TypeError as error:

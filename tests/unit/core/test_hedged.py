@@ -438,6 +438,19 @@ async def test_it_works_with_the_real_machine_and_under_a_stepper() -> None:
     assert dependency.called_off == [1]
 
 
+async def test_what_was_sent_won_and_was_not_paid_is_counted() -> None:
+    paid = iter([True, True, False])
+    layer = hedging(Steady(0.1), lambda _: next(paid), name="mail", clock=clock)
+    for first, second in ((5.0, 0.05), (0.15, 5.0), (0.2, 0.0)):
+        waits = iter([first, second])
+
+        async def wait(_: Call[Any], waits: Any = waits) -> None:
+            await asyncio.sleep(next(waits))
+
+        await layer(wait)(call(clock() + 9, repeatable=True))
+    assert layer.statistics() == {"sent": 2, "won": 1, "unpaid": 1}
+
+
 def test_the_layer_says_what_it_is() -> None:
     words = hedging(Steady(), lambda now: True, name="mail").__name__
     assert words == "a second attempt beside a slow one"

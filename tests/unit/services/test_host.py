@@ -247,6 +247,23 @@ async def test_the_status_of_a_success() -> None:
     assert (await host(Endpoint("GET", "/a", value))(call())).status == 200
 
 
+async def test_a_status_without_a_body_has_no_room_for_a_value() -> None:
+    async def value() -> int:
+        return 7
+
+    async def perhaps() -> Item | None: ...
+    async def nothing() -> None: ...
+    async def either() -> Response | None: ...
+    async def anything() -> Any: ...
+
+    functions: list[Any] = [value, perhaps]
+    for function in functions:
+        with pytest.raises(Unbindable, match="status 204 has no body, and it returns a value"):
+            host(Endpoint("POST", "/a", function, status=204))
+    for open_one in (nothing, either, anything):
+        assert (await answered(open_one, status=204)).status == 204
+
+
 async def test_only_what_is_declared_gets_out() -> None:
     async def leaking() -> Item:
         return Secretive("ada", "hunter2")  # type: ignore[return-value]  # the defect under test
