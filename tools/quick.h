@@ -126,11 +126,9 @@ static inline int bytes_given(PyObject *const *args, Py_ssize_t given, Py_ssize_
     if (given < 2 || given > 3 || !PyBytes_Check(args[1]))
         return 0;
     if (given == 3) {
-        if (!PyLong_CheckExact(args[2]))
-            return 0;
         *from = PyLong_AsSsize_t(args[2]);
         if (*from < 0) {
-            PyErr_Clear(); /* it may have been too large */
+            PyErr_Clear(); /* it may have been too large, or no number */
             return 0;
         }
     }

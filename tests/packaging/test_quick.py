@@ -57,6 +57,14 @@ def counts(it: bytes, *args: Any) -> Any:
 def has(it: bytes, what: Any) -> bool:
     return what in it
 
+def found(it: Any, *args: Any) -> Any:
+    if not args:
+        return it.find()
+    return it.find(args[0])
+
+def named_start(it: Any, start: int) -> Any:
+    return it.find(b"c", start=start)
+
 def starts(it: bytes, *args: Any) -> Any:
     if len(args) == 1:
         return it.startswith(args[0])
@@ -354,7 +362,7 @@ def test_bytes_are_searched_as_ever(
     quick: ModuleType, text: bytes, wanted: bytes, start: int | None
 ) -> None:
     args = (wanted,) if start is None else (wanted, start)
-    for it in (text, Bytes(text)):
+    for it in (text, text, Bytes(text), Bytes(text)):  # what came before is remembered
         assert quick.find(it, *args) == text.find(*args)
         assert quick.starts(it, *args) is text.startswith(*args)
         assert quick.counts(it, *args) == text.count(*args)
@@ -370,6 +378,34 @@ def test_what_misleads_often_is_searched_to_its_end(quick: ModuleType, ending: b
         assert quick.find(text, b"c", start) == text.find(b"c", start)
         assert quick.counts(text, b"c", start) == text.count(b"c", start)
     assert quick.has(text, b"abc") is (ending == b"abc")
+
+
+def test_nothing_is_read_beyond_the_bytes(quick: ModuleType) -> None:
+    for _ in range(3):
+        assert quick.starts(b"abc", b"abc\0") is False  # which stands behind them
+        assert quick.starts(b"abc", b"", 4) is False
+        assert [quick.counts(b"abc", b"c", start) for start in (2, 3, 4, 2**40)] == [1, 0, 0, 0]
+        assert [quick.find(b"abc", b"c", start) for start in (2, 3, 4, 2**40)] == [2, -1, -1, -1]
+
+
+def test_what_is_called_find_is_asked_of_its_own_type(quick: ModuleType) -> None:
+    class Finder:
+        __slots__ = ()
+
+        def find(self, *args: object, **named: object) -> object:
+            return args, named
+
+    for it, what in ((b"abc", b"c"), (bytearray(b"abc"), b"c"), ("abc", "c")):
+        assert [quick.found(it, what) for _ in range(3)] == [2] * 3
+        for _ in range(3):
+            with pytest.raises(TypeError):
+                quick.found(it)
+            with pytest.raises(TypeError, match="keyword"):
+                quick.named_start(it, 0)
+    assert quick.found(Finder()) == ((), {})
+    assert quick.named_start(Finder(), 1) == ((b"c",), {"start": 1})
+    for _ in range(3):
+        assert quick.counts(b"abac", b"ab") == 1
 
 
 def test_what_else_bytes_take_is_taken(quick: ModuleType) -> None:
