@@ -58,13 +58,23 @@ DEFAULTS: Final = "tests/unit/policy/test_defaults.py"
 """The one table of defaults belongs to every module."""
 
 _BY_HAND: Final = "tests/property/test_express_parts.py"
+_FORKED: Final = "tests/unit/policy/test_vacate.py"
 
 ALSO: Final[dict[str, tuple[str, ...]]] = {
+    "adaptive": (_FORKED,),
     "balance": (_BY_HAND,),
+    "breaker": (_FORKED,),
     "bucket": (_BY_HAND,),
-    "bulkhead": ("tests/unit/policy/test_reserve.py", "tests/property/test_reserve_model.py"),
+    "bulkhead": (
+        "tests/unit/policy/test_reserve.py",
+        "tests/property/test_reserve_model.py",
+        _FORKED,
+    ),
     "codec": ("tests/property/test_fault_codec.py",),
     "crossing": ("tests/unit/policy/test_foreign.py",),
+    "gate": (_FORKED,),
+    "observing": (_FORKED,),
+    "probes": (_FORKED,),
     "route": (_BY_HAND,),
     "shedder": (_BY_HAND,),
 }

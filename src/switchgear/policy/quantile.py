@@ -1,10 +1,7 @@
 """Quantiles: how long calls have taken of late, cheaply noted and cheaply asked for."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 from math import ceil, exp, inf, log
-from operator import add
 from typing import Final
 
 from switchgear.policy.settings import LatencySettings
@@ -37,7 +34,8 @@ class Latencies:
     the half is over. An instant before the newest one seen counts as the newest.
     """
 
-    __slots__ = ("_due", "_ends", "_half", "_past", "_present", "_samples", "_seen", "_told")
+    __slots__ = ("_due", "_ends", "_half", "_lowest", "_past", "_past_lowest", "_present",
+                 "_samples", "_seen", "_told")  # fmt: skip
 
     def __init__(self, settings: LatencySettings = _DEFAULTS) -> None:
         self._half = settings.span / 2
@@ -45,6 +43,7 @@ class Latencies:
         self._ends = -inf  # the instant at which the present half is over: nothing is begun yet
         self._present: list[int]
         self._past: Sequence[int]
+        self._lowest = self._past_lowest = _LAST  # the first bucket that holds any, of each
         self._seen: int  # how many samples both halves hold
         self._due: float  # from how many on quantiles are counted anew
         self._told: dict[float, float] = {}
@@ -59,6 +58,8 @@ class Latencies:
             place = int(_STEPS * log(seconds) + _SHIFT) + 1
         else:
             place = _LAST
+        if place < self._lowest:
+            self._lowest = place
         self._present[place] += calls
         self._seen += calls
 
@@ -89,15 +90,23 @@ class Latencies:
 
     def _count(self, share: float) -> float:
         wanted = max(1, ceil(share * self._seen))
-        place = bisect_left(list(accumulate(map(add, self._present, self._past))), wanted)
+        present, past = self._present, self._past
+        place = min(self._lowest, self._past_lowest)
+        found = present[place] + past[place]
+        while found < wanted:
+            place += 1
+            found += present[place] + past[place]
         # The middle of a bucket in the same logarithmic measure.
         return exp((place - 0.5 - _SHIFT) / _STEPS) if place else _SHORTEST
 
     def _turn(self, now: float) -> None:
         """Move on to the half of `now`, forgetting those before the last."""
         number = now // self._half
-        self._past = self._present if now < self._ends + self._half else _EMPTY
-        self._present = list(_EMPTY)
+        if now < self._ends + self._half:
+            self._past, self._past_lowest = self._present, self._lowest
+        else:
+            self._past, self._past_lowest = _EMPTY, _LAST
+        self._present, self._lowest = list(_EMPTY), _LAST
         self._seen = sum(self._past)
         self._due = -inf
         self._ends = (number + 1) * self._half
