@@ -43,7 +43,8 @@ class Latencies:
         self._ends = -inf  # the instant at which the present half is over: nothing is begun yet
         self._present: list[int]
         self._past: Sequence[int]
-        self._lowest = self._past_lowest = _LAST  # the first bucket that holds any, of each
+        self._lowest: int  # the first bucket of the present that holds any
+        self._past_lowest: int
         self._seen: int  # how many samples both halves hold
         self._due: float  # from how many on quantiles are counted anew
         self._told: dict[float, float] = {}
@@ -58,8 +59,7 @@ class Latencies:
             place = int(_STEPS * log(seconds) + _SHIFT) + 1
         else:
             place = _LAST
-        if place < self._lowest:
-            self._lowest = place
+        self._lowest = min(self._lowest, place)
         self._present[place] += calls
         self._seen += calls
 
@@ -89,7 +89,7 @@ class Latencies:
         return self._seen
 
     def _count(self, share: float) -> float:
-        wanted = max(1, ceil(share * self._seen))
+        wanted = ceil(share * self._seen)
         present, past = self._present, self._past
         place = min(self._lowest, self._past_lowest)
         found = present[place] + past[place]

@@ -41,6 +41,12 @@ def test_a_bulkhead_has_all_its_places_again() -> None:
         assert isinstance(permit, Permit)
         bulkhead.settle(permit, GOOD, 5.0)
     assert (bulkhead.free, bulkhead.out) == (3, 0)
+    # What comes in at the very instant is ours.
+    bulkhead.entered += 1
+    assert bulkhead.settle(bulkhead.named(2.0, 9.0), GOOD, 5.0) == ()
+    assert (bulkhead.free, bulkhead.out) == (3, 0)
+    with pytest.raises(RuntimeError, match="never given out"):
+        bulkhead.settle(Permit(2.0), GOOD, 5.0)
 
 
 def test_a_reserve_has_all_its_places_again() -> None:
@@ -63,7 +69,7 @@ def test_an_adaptive_limit_has_nothing_in_flight() -> None:
     here = limit.admit(ANYONE, 2.0)
     for permit in before:
         assert isinstance(permit, Permit)
-        limit.settle(permit, BAD, 3.0)
+        assert limit.settle(permit, BAD, 3.0) == ()
     assert isinstance(here, Permit)
     assert limit.statistics()["in_flight"] == 1
     limit.settle(here, GOOD, 3.0)
