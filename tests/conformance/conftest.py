@@ -38,8 +38,12 @@ def postgres_bench(roles: Roles) -> Opened:
     asyncio.run(run(roles.owner, table))
 
     async def lose() -> None:
-        free = "UPDATE switchgear.ready SET holder = NULL WHERE holder IS NOT NULL"
-        await run(roles.owner, "UPDATE switchgear.holder SET dead_at = now()", free)
+        # One transaction: a holder that has heard of its loss may still finish what names it.
+        await run(
+            roles.owner,
+            "WITH dead AS (UPDATE switchgear.holder SET dead_at = now()) "
+            "UPDATE switchgear.ready SET holder = NULL WHERE holder IS NOT NULL",
+        )
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Bench]:

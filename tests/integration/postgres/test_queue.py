@@ -326,7 +326,7 @@ async def test_a_holder_that_was_declared_dead_leases_nothing(roles: Roles) -> N
         await asyncio.sleep(1.0)  # the first renewal comes at once, and would notice; the next not
         await run(
             roles.owner,
-            "UPDATE switchgear.holder SET dead_at = now()",
+            "WITH dead AS (UPDATE switchgear.holder SET dead_at = now()) "
             "UPDATE switchgear.ready SET holder = NULL, deaths = 0",
         )
         await asyncio.sleep(0.3)
