@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from switchgear.core.ambient import ambient
-from switchgear.core.drivers import Parked, Work, step, working
+from switchgear.core.drivers import Work, step, working
+from switchgear.core.parked import Parked
 from switchgear.policy.call import Call
 from tests.support.cancel import turns
 
@@ -190,13 +191,16 @@ class Line:
             self.parked.close()
 
 
-async def _park(events: Sequence[str]) -> None:
+async def _park(events: Sequence[str], *, called: bool) -> None:
     told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, c: told.append(c["exception"]))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, c: told.append(c["exception"]))
     line = Line()
     for number, event in enumerate(events):
         if event == "turn":
             await turns(1)
+        elif called:  # by the loop: what is run then is run at once
+            loop.call_soon(line.happen, number, event)
         else:
             line.happen(number, event)
     await turns(20)
@@ -208,9 +212,12 @@ async def _park(events: Sequence[str]) -> None:
     assert {type(error) for error in told} <= {ValueError}
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(EVENTS), max_size=25))
-@example(["plain", "foreign cancel", "plain", "turn", "turn", "turn", "foreign cancel", "plain"])
-@example(["waits", "turn", "plain", "close"])
-def test_a_parked_task_runs_all_it_accepts_once_and_keeps_them_apart(events: list[str]) -> None:
-    asyncio.run(_park(events))
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.sampled_from(EVENTS), max_size=25), st.booleans())
+@example(["plain", "foreign cancel", "plain", "turn", "turn", "foreign cancel", "plain"], False)
+@example(["waits", "turn", "plain", "close"], False)
+@example(["plain", "turn", "turn", "plain", "leaves", "plain", "close"], True)
+def test_a_parked_task_runs_all_it_accepts_once_and_keeps_them_apart(
+    events: list[str], called: bool
+) -> None:
+    asyncio.run(_park(events, called=called))

@@ -2,22 +2,20 @@
 
 `step` runs our own frames at once, in the callback that caused them, without a task: a
 task costs 4 to 5 microseconds, a step a tenth of one. Everything of a user's, of an ASGI
-app's or of a third party runs in a real task, `Parked` between the requests of its connection, with
-a Context of its own: code that asks for the current task (timeouts, task groups, anyio) finds it.
+app's or of a third party runs in a real task (`core.parked`): code that asks for the current task
+(timeouts, task groups, anyio) finds it.
 """
 
 import asyncio
 import sys
 from asyncio import CancelledError, Future
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
-from switchgear.core.ambient import ambient
 from switchgear.core.here import HERE
 from switchgear.core.place import Place
 
-__all__ = ["Parked", "Stepper", "Wait", "Work", "step", "task_on", "working"]
+__all__ = ["Stepper", "Wait", "Work", "report", "step", "task_on", "working"]
 
 
 def _finder() -> Callable[[Any], "asyncio.Task[Any] | None"]:
@@ -181,7 +179,7 @@ class Stepper:
             self.ended = True
         except Exception as error:  # noqa: BLE001 - nobody awaits a stepper: report it
             self.ended = True
-            _report("a stepped coroutine failed", error)
+            report("a stepped coroutine failed", error)
         except BaseException:
             self.ended = True
             raise
@@ -225,118 +223,6 @@ def step(coroutine: Coroutine[Any, Any, None], place: Place | None = None) -> St
     return stepper
 
 
-# The loop holds its tasks weakly, and nobody else holds one that was left.
-_left: Final[set["asyncio.Task[None]"]] = set()
-
-
-class Parked:
-    """One real task that runs one coroutine at a time and sleeps in between.
-
-    ::
-
-        run --> queued --> running --> parked --> running ...
-                              +------> replaced: its Context was changed, or it was called off
-
-    The task starts in an empty Context. Whoever runs in it may set the ambient call; what
-    else user code leaves in the Context costs it the task: the next run gets a fresh one, and
-    so it does after a cancellation that nobody has taken back.
-    """
-
-    __slots__ = ("_begun", "_bell", "_closing", "_future", "_loop", "_next", "_running", "_task")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._future: Callable[[], Future[None]] = loop.create_future
-        self._task: asyncio.Task[None] | None = None
-        self._bell: Future[None] | None = None
-        self._next: Coroutine[Any, Any, None] | None = None
-        self._closing = False
-        self._begun = False  # the task has had its first step
-        self._running = False
-
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start `coroutine` in the task, or have it start when what runs now has ended.
-
-        Raises RuntimeError while another one is due or after `close`: a coroutine must never be
-        dropped unseen.
-        """
-        if self._closing or self._next is not None:
-            coroutine.close()
-            raise RuntimeError("this parked task is busy or closed")
-        self._next = coroutine
-        if self._task is None:
-            self._start()
-        elif self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
-
-    def close(self) -> None:
-        """Call off what runs and end the task; what was given to `run` is still run, and told."""
-        self._closing = True
-        if self._task is not None and self._begun:  # else it would end without a first step
-            self._task.cancel()
-
-    def leave(self) -> None:
-        """Let what runs now end in its own time, and then its task; the next run gets another."""
-        if not self._running or self._task is None:
-            return
-        _left.add(self._task)
-        self._task.add_done_callback(_left.discard)
-        self._renew()
-
-    def _renew(self) -> None:
-        self._task = None
-        self._begun = self._running = False
-        if self._next is not None:
-            self._start()
-
-    def _start(self) -> None:
-        # Not by loop.create_task: an eager task factory would run it before it is known here.
-        self._task = asyncio.Task(self._main(), loop=self._loop, context=Context())
-        self._task.add_done_callback(self._gone, context=Context())
-
-    def _gone(self, task: "asyncio.Task[None]") -> None:
-        """Take the end of a task; what is due, even if it never got to see it, gets another."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _report("a parked coroutine failed", error)
-        if self._task is task:
-            self._renew()
-
-    async def _main(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker
-        self._begun = True
-        ambient.set(None)
-        bare = copy_context()
-        while True:
-            if self._next is None:
-                if self._closing:
-                    return
-                self._bell = self._future()
-                try:
-                    await self._bell
-                except CancelledError:  # closed, or called off by others: a loop that shuts down
-                    task.uncancel()
-                    return
-                finally:
-                    self._bell = None
-            coroutine, self._next = self._next, None
-            assert coroutine is not None  # noqa: S101 - for the type checker: who rings sets it
-            if self._closing:
-                task.cancel()  # it was accepted, so it runs, and is told at its first wait
-            self._running = True
-            try:
-                await coroutine
-            except CancelledError:
-                pass
-            except Exception as error:  # noqa: BLE001 - nobody awaits a parked task: report it
-                _report("a parked coroutine failed", error)
-            if self._task is not task:
-                return
-            self._running = False
-            ambient.set(None)
-            if task.cancelling() or copy_context() != bare:
-                return
-
-
-def _report(message: str, error: BaseException) -> None:
+def report(message: str, error: BaseException) -> None:
+    """Tell the loop of a defect that nobody awaits."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -18,7 +18,7 @@ from asyncio import CancelledError, Future
 from collections.abc import Callable
 from typing import Final
 
-from switchgear.core.drivers import Parked
+from switchgear.core.parked import Parked
 from switchgear.http.asgi_run import Run
 from switchgear.http.asgi_scope import http_scope, socket_scope
 from switchgear.http.asgi_socket import SocketRun

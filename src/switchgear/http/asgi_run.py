@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE
-from switchgear.core.drivers import Parked
+from switchgear.core.parked import Parked
 from switchgear.core.sweep import Alarm, sweep_of
 from switchgear.http.asgi_file import send_file
 from switchgear.http.asgi_scope import EARLY_HINT, PATHSEND, TRAILERS

@@ -9,7 +9,8 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from switchgear.core.drivers import Parked, step
+from switchgear.core.drivers import step
+from switchgear.core.parked import Parked
 from switchgear.http.corked import corked
 from switchgear.http.exchange import Exchange, turned
 from switchgear.http.half_close import HalfClosed

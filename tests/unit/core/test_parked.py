@@ -11,7 +11,8 @@ import pytest
 
 from switchgear.core import drivers
 from switchgear.core.ambient import ambient
-from switchgear.core.drivers import Parked, task_on, working
+from switchgear.core.drivers import step, task_on, working
+from switchgear.core.parked import Bell, Parked
 from switchgear.policy.call import Call
 from tests.support.cancel import turns
 
@@ -27,6 +28,30 @@ def make() -> Parked:
 async def ended(parked: Parked) -> None:
     parked.close()
     await turns(8)
+
+
+async def asleep() -> Parked:
+    """A parked task that waits for its second run."""
+    parked = make()
+    parked.run(asyncio.sleep(0))
+    await turns()
+    return parked
+
+
+async def in_a_callback(act: Callable[[], None]) -> None:
+    """Have the loop call it, where neither a task nor a stepper is at work."""
+    done = asyncio.get_running_loop().create_future()
+
+    def callback() -> None:
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - it is the test's
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    asyncio.get_running_loop().call_soon(callback)
+    await done
 
 
 async def test_runs_share_one_task_as_long_as_they_leave_its_context_alone(
@@ -127,9 +152,13 @@ async def test_two_hundred_interleaved_connections_never_see_each_other(
             await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
         tally += 1
 
+    loop = asyncio.get_running_loop()
     for number in range(8):
         for index, connection in enumerate(connections):
-            connection.run(request(index, number))
+            if number % 2:
+                loop.call_soon(lambda c=connection, i=index, n=number: c.run(request(i, n)))
+            else:
+                connection.run(request(index, number))
             if (index + number) % 50 == 0:
                 await asyncio.sleep(0)
         await turns(20)
@@ -270,6 +299,178 @@ async def test_close_in_the_turn_of_the_wake_up_still_runs_and_tells(loop_factor
     parked.close()
     await turns(8)
     assert seen == ["request", "request called off"]
+
+
+async def test_a_callback_has_it_run_before_it_goes_on(loop_factory: Loops) -> None:
+    """A turn of the loop, with its system call, is spared."""
+    parked, seen, tasks = await asleep(), list[str](), list[Any]()
+
+    async def request() -> None:
+        tasks.append((asyncio.current_task(), working()))
+        seen.append(f"begun, {USER.get()}")
+        await asyncio.sleep(0)
+        seen.append("over")
+
+    def callback() -> None:
+        USER.set("of the callback")
+        parked.run(request())
+        seen.append("called")
+        assert task_on(asyncio.get_running_loop()) is None
+
+    await in_a_callback(callback)
+    await turns()
+    assert seen == ["begun, unset", "called", "over"]
+    assert tasks == [(parked._task, parked._task)]
+    await ended(parked)
+
+
+async def test_many_runs_of_one_callback_are_run_in_their_turn(loop_factory: Loops) -> None:
+    parked, seen = await asleep(), list[object]()
+
+    async def request(number: int) -> None:
+        seen.append((number, USER.get(), ambient.get()))
+        ambient.set(Call(number, 1.0))
+        USER.set(number)
+
+    async def modest(number: int) -> None:
+        seen.append(number)
+        ambient.set(Call(number, 1.0))
+
+    def callback() -> None:
+        for number in range(5):
+            parked.run(modest(number))
+        parked.run(request(5))  # its Context is spoilt: what follows has another task, soon
+        parked.run(request(6))
+        with pytest.raises(RuntimeError, match="busy"):
+            parked.run(request(7))
+        seen.append("called")
+
+    await in_a_callback(callback)
+    await turns()
+    assert seen == [0, 1, 2, 3, 4, (5, "unset", None), "called", (6, "unset", None)]
+    await ended(parked)
+
+
+@pytest.mark.parametrize("driver", ["task", "stepper"])
+async def test_nobody_who_is_at_work_is_broken_into(loop_factory: Loops, driver: str) -> None:
+    """Two tasks cannot be stepped at once, and within a stepper it would be taken for the work."""
+    parked, seen = await asleep(), list[object]()
+
+    async def request() -> None:
+        seen.append(working() is parked._task)
+
+    async def caller() -> None:
+        parked.run(request())
+        seen.append("called")
+        await asyncio.sleep(0)
+
+    if driver == "stepper":
+        await in_a_callback(lambda: seen.append(step(caller()).ended))
+    else:
+        await caller()
+    await turns()
+    assert seen == ["called", False, True] if driver == "stepper" else ["called", True]
+    await ended(parked)
+
+
+async def test_a_task_that_ends_amid_a_callback_is_followed_by_another(
+    loop_factory: Loops,
+) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    parked, seen = await asleep(), list[object]()
+    first = parked._task
+
+    async def request() -> None:
+        seen.append(parked._task is first)
+        raise ValueError("defect")
+
+    async def cancelled() -> None:
+        working().cancel()
+        raise CancelledError
+
+    await in_a_callback(lambda: parked.run(request()))
+    await in_a_callback(lambda: parked.run(cancelled()))
+    await in_a_callback(lambda: parked.run(request()))
+    await turns()
+    assert seen == [True, False]
+    assert [str(context["exception"]) for context in told] == ["defect"] * 2
+    await ended(parked)
+
+
+def test_an_exit_goes_to_whoever_runs_the_loop() -> None:
+    async def leaves() -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        parked = await asleep()
+        asyncio.get_running_loop().call_soon(lambda: parked.run(leaves()))
+        await asyncio.sleep(60)
+
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+
+
+async def test_closing_and_cancelling_in_one_callback_with_a_run_tells_it(
+    loop_factory: Loops,
+) -> None:
+    for close in (Parked.close, lambda parked: parked._task.cancel()):
+        parked, seen = await asleep(), list[str]()
+
+        def callback(close: Any = close, parked: Parked = parked, seen: list[str] = seen) -> None:
+            parked.run(told_of(parked, seen, "request"))
+            assert seen == ["request"]
+            close(parked)
+
+        await in_a_callback(callback)
+        await turns(8)
+        assert seen == ["request", "request called off"]
+        await ended(parked)
+
+
+async def test_whoever_is_called_off_asleep_runs_what_comes_before_it_wakes(
+    loop_factory: Loops,
+) -> None:
+    parked, seen = await asleep(), list[str]()
+    first = parked._task
+    assert first is not None
+
+    async def request() -> None:
+        seen.append("request")
+
+    def callback() -> None:
+        first.cancel()
+        parked.run(request())
+        assert not seen
+
+    await in_a_callback(callback)
+    await turns(8)
+    assert (seen, first.done()) == (["request"], True)
+    await ended(parked)
+
+
+async def test_a_bell_that_nobody_hears_is_nothing() -> None:
+    bell = Bell(asyncio.get_running_loop())
+    bell.ring()
+    assert not bell.cancel()
+    waits = asyncio.create_task(_sleeper(bell))
+    await turns()
+    bell.ring()
+    bell.ring()
+    assert not bell.cancel(), "it is woken already"
+    assert await waits == "woken"
+    again = asyncio.create_task(_sleeper(bell))
+    await turns()
+    assert bell.cancel("a message, as futures take it")
+    assert await again == "called off"
+
+
+async def _sleeper(bell: Bell) -> str:
+    try:
+        await bell
+    except CancelledError:
+        return "called off"
+    return "woken"
 
 
 async def test_close_from_within_tells_at_the_next_wait(loop_factory: Loops) -> None:

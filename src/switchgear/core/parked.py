@@ -1,0 +1,187 @@
+"""Parked: one real task for the requests of a connection, with a Context of its own.
+
+Everything of a user's, of an ASGI app's or of a third party runs in one, and sleeps in between.
+"""
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from typing import Any, Final
+
+from switchgear.core.ambient import ambient
+from switchgear.core.drivers import report, task_on
+from switchgear.core.here import HERE
+
+__all__ = ["Bell", "Parked"]
+
+
+class Bell:
+    """What a task sleeps on until somebody rings: it wakes before `ring` returns, if it can.
+
+    A Future would wake it by way of the loop, one turn and one system call later. The task must
+    not be stepped while another one is, or a stepper: then it is left to the loop. `quiet` says
+    whether anything is. For one task at a time, which may sleep here again and again.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_place", "_wake")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False  # the protocol of what tasks await
+        self._loop = loop
+        self._place = HERE.place
+        self._wake: Callable[[Bell], object] | None = None
+        self._context: Context | None = None
+        self._cancelled = False
+
+    def __await__(self) -> Generator["Bell", None, None]:
+        self._cancelled = False
+        self._asyncio_future_blocking = True
+        yield self
+
+    def ring(self) -> None:
+        """Wake who sleeps here, if anybody does: now, in a callback of the loop, or else soon."""
+        wake, context = self._wake, self._context
+        if wake is None or context is None:
+            return
+        self._wake = None
+        if self._place.stepper is None and task_on(self._loop) is None:
+            context.run(wake, self)
+        else:
+            self._loop.call_soon(wake, self, context=context)
+
+    # What a task asks of what it awaits
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the task that may sleep here."""
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[["Bell"], object], *, context: Context) -> None:
+        """Take the one who wakes the task."""
+        self._wake = wake
+        self._context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        """Wake who sleeps here with a CancelledError, by way of the loop; False if nobody does."""
+        wake, self._wake = self._wake, None
+        if wake is None:
+            return False
+        self._cancelled = True
+        self._loop.call_soon(wake, self, context=self._context)
+        return True
+
+    def result(self) -> None:
+        """Raise CancelledError if the sleep was called off."""
+        if self._cancelled:
+            raise CancelledError
+
+
+# The loop holds its tasks weakly, and nobody else holds one that was left.
+_left: Final[set["asyncio.Task[None]"]] = set()
+
+
+class Parked:
+    """One real task that runs one coroutine at a time and sleeps in between.
+
+    ::
+
+        run --> queued --> running --> parked --> running ...
+                              +------> replaced: its Context was changed, or it was called off
+
+    The task starts in an empty Context. Whoever runs in it may set the ambient call; what
+    else user code leaves in the Context costs it the task: the next run gets a fresh one, and
+    so it does after a cancellation that nobody has taken back.
+    """
+
+    __slots__ = ("_begun", "_bell", "_closing", "_loop", "_next", "_running", "_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._bell = Bell(loop)
+        self._next: Coroutine[Any, Any, None] | None = None
+        self._closing = False
+        self._begun = False  # the task has had its first step
+        self._running = False
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start `coroutine` in the task, or have it start when what runs now has ended.
+
+        A callback of the loop that calls this has it run at once, up to its first wait.
+
+        Raises RuntimeError while another one is due or after `close`: a coroutine must never be
+        dropped unseen.
+        """
+        if self._closing or self._next is not None:
+            coroutine.close()
+            raise RuntimeError("this parked task is busy or closed")
+        self._next = coroutine
+        if self._task is None:
+            self._start()
+        else:
+            self._bell.ring()
+
+    def close(self) -> None:
+        """Call off what runs and end the task; what was given to `run` is still run, and told."""
+        self._closing = True
+        if self._task is not None and self._begun:  # else it would end without a first step
+            self._task.cancel()
+
+    def leave(self) -> None:
+        """Let what runs now end in its own time, and then its task; the next run gets another."""
+        if not self._running or self._task is None:
+            return
+        _left.add(self._task)
+        self._task.add_done_callback(_left.discard)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._task = None
+        self._begun = self._running = False
+        if self._next is not None:
+            self._start()
+
+    def _start(self) -> None:
+        # Not by loop.create_task: an eager task factory would run it before it is known here.
+        self._task = asyncio.Task(self._main(), loop=self._loop, context=Context())
+        self._task.add_done_callback(self._gone, context=Context())
+
+    def _gone(self, task: "asyncio.Task[None]") -> None:
+        """Take the end of a task; what is due, even if it never got to see it, gets another."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report("a parked coroutine failed", error)
+        if self._task is task:
+            self._renew()
+
+    async def _main(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._begun = True
+        ambient.set(None)
+        bare = copy_context()
+        while True:
+            if self._next is None:
+                if self._closing:
+                    return
+                try:
+                    await self._bell
+                except CancelledError:  # closed, or called off by others: a loop that shuts down
+                    task.uncancel()
+                    return
+            coroutine, self._next = self._next, None
+            assert coroutine is not None  # noqa: S101 - for the type checker: who rings sets it
+            if self._closing:
+                task.cancel()  # it was accepted, so it runs, and is told at its first wait
+            self._running = True
+            try:
+                await coroutine
+            except CancelledError:
+                pass
+            except Exception as error:  # noqa: BLE001 - nobody awaits a parked task: report it
+                report("a parked coroutine failed", error)
+            if self._task is not task:
+                return
+            self._running = False
+            ambient.set(None)
+            if task.cancelling() or copy_context() != bare:
+                return
