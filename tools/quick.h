@@ -83,6 +83,36 @@ static inline PyObject *field_of(PyObject *object, PyObject *name, struct field_
 
 /* -- calls */
 
+/* Every call of a policy asks for its thread: most of what that costs is to make the number and to free it. */
+static PyObject *get_ident; /* `_thread.get_ident`, once it was called */
+
+static PyObject *thread_number(void)
+{
+    static unsigned long last;
+    static PyObject *number; /* of the thread that asked last */
+    unsigned long now = PyThread_get_thread_ident();
+    if (number == NULL || now != last) {
+        PyObject *made = PyLong_FromUnsignedLong(now);
+        if (made == NULL)
+            return NULL;
+        Py_XSETREF(number, made);
+        last = now;
+    }
+    return Py_NewRef(number);
+}
+
+static inline PyObject *called_alone(PyObject *it, PyCFunction entry)
+{
+    if (it == get_ident)
+        return thread_number();
+    if (get_ident == NULL && strcmp(((PyCFunctionObject *)it)->m_ml->ml_name, "get_ident") == 0) {
+        PyObject *module = ((PyCFunctionObject *)it)->m_module;
+        if (module != NULL && PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "_thread") == 0)
+            get_ident = Py_NewRef(it);
+    }
+    return entry(PyCFunction_GET_SELF(it), NULL);
+}
+
 static inline PyObject *called(PyObject *it, PyObject *const *args, size_t count, PyObject *names)
 {
     PyTypeObject *type = Py_TYPE(it);
@@ -93,7 +123,7 @@ static inline PyObject *called(PyObject *it, PyObject *const *args, size_t count
         switch (PyCFunction_GET_FLAGS(it)) {
         case METH_NOARGS:
             if (given == 0)
-                return entry(self, NULL);
+                return called_alone(it, entry);
             break;
         case METH_O:
             if (given == 1)

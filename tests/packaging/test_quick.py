@@ -1,8 +1,11 @@
 """What compiled code asks of others is remembered, and forgotten when it is not so any more."""
 
 import asyncio
+import gc
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import count
@@ -69,6 +72,9 @@ def starts(it: bytes, *args: Any) -> Any:
     if len(args) == 1:
         return it.startswith(args[0])
     return it.startswith(args[0], args[1])
+
+def ask(function: Any) -> Any:
+    return function()
 
 async def wait(it: Any) -> Any:
     return await it
@@ -274,6 +280,34 @@ def test_whatever_can_be_called_is(quick: ModuleType) -> None:
     assert quick.apply(len, 1, 2) == 2
     with pytest.raises(TypeError, match="not callable"):
         quick.apply(1)
+
+
+def test_each_thread_is_told_its_own_number(quick: ModuleType) -> None:
+    class get_ident:  # noqa: N801 - it is only called so
+        def __call__(self) -> str:
+            return "another"
+
+    told: list[tuple[int, ...]] = []
+    both = threading.Barrier(4)
+
+    def asks() -> None:
+        both.wait(30)
+        for _ in range(300):
+            told.append((quick.ask(threading.get_ident), threading.get_ident()))
+            time.sleep(0)
+
+    threads = [threading.Thread(target=asks) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({number for number, _ in told}) == 4
+    assert all(number == right for number, right in told)
+    assert quick.ask(get_ident()) == "another"
+    assert [quick.ask(asking) for asking in (dict, [1].copy, gc.isenabled)] == [{}, [1], True]
+    assert quick.ask(threading.get_ident) == threading.get_ident()
+    with pytest.raises(IndexError):
+        quick.ask([].pop)
 
 
 def test_a_name_of_the_module_is_what_it_is_now(quick: ModuleType) -> None:

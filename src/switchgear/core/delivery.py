@@ -1,5 +1,6 @@
 """Deliveries and sources: where a call came from, and how it is settled."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from switchgear.core.drivers import Work, working
@@ -40,8 +41,15 @@ class Source(Protocol[In, Out]):
         ...
 
 
-async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> None:
+async def dispatch(
+    handler: Handler[In, Out],
+    delivery: Delivery[In, Out],
+    amend: Callable[[Exception, Call[In]], None] | None = None,
+) -> None:
     """Run one delivery to its settlement: the one place where outcomes are captured.
+
+    `amend` is shown what failed before it is settled, and may add to it what only the entrance
+    knows. It must not raise.
 
     `settle` is called exactly once, whatever ended the work. What is no ordinary error (a
     cancellation, an exit) is settled too and then goes on to whoever drives this.
@@ -52,6 +60,8 @@ async def dispatch(handler: Handler[In, Out], delivery: Delivery[In, Out]) -> No
         delivery.begin(working())
         outcome = Done(await handler(delivery.call))
     except Exception as error:  # noqa: BLE001 - a defect, too, is an outcome
+        if amend is not None:
+            amend(error, delivery.call)
         outcome = Failed(error)
     except GeneratorExit:
         raise  # its driver was thrown away: there is nobody left who could run a settlement

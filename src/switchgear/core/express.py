@@ -70,7 +70,7 @@ class Express(Way):
     """The express way through a frame that has all the parts."""
 
     __slots__ = ("_breaker", "_budget", "_bulkhead", "_clock", "_full", "_hurry", "_judge",
-                 "_longest", "_observe", "_repeatable", "_share", "_slow_after", "_spare",
+                 "_longest", "_observe", "_repeatable", "_share", "_slow_after",
                  "_tally")  # fmt: skip
 
     def __init__(
@@ -91,7 +91,6 @@ class Express(Way):
         self._longest = timeout.limit
         self._share = timeout.share
         self._slow_after = breaker.slow_after
-        self._spare: Cut | None = None  # the first of those to be used again: at most `permits`
 
     async def run(
         self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -134,19 +133,20 @@ class Express(Way):
             desk = frame.desk = frame.kit.desk()
             driver = working()
         sweep = desk.sweep
-        slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
         breaker.admitted += 1
         epoch = breaker.generation
         bulkhead.entered = entered + 1
-        cut = self._spare
-        if cut is None:
-            cut = Cut(frame, driver, limit, driver.cancelling(), by_hand=True)
+        cuts = frame.cuts
+        cut = cuts.first
+        if cut is None or cut.sweep is not sweep or limit < cut.start:
+            cut = cuts.take(frame, sweep, driver, limit, by_hand=True)
         else:
-            self._spare = cut.spare
+            cuts.first = cut.spare
+            cut.watch = frame
             cut.work = driver
             cut.limit = limit
             cut.asked = driver.cancelling()
-        slot.add(cut)
+            cut.by_hand = True
         try:
             token = _set_due(limit)
             try:
@@ -158,7 +158,6 @@ class Express(Way):
                     pass  # thrown away by another Context, which never saw that value
             verdict = _GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
-            slot.discard(cut)
             attempt = self._made(cut, epoch, now, until)
             failure = attempt.lost(error, cut)
             if failure is error:
@@ -171,15 +170,14 @@ class Express(Way):
                     failure = None  # as above
             answer = None
         else:
-            slot.discard(cut)
             if (
                 verdict is _GOOD
                 and not cut.rings
                 and (type(answer) is frame.plain or not frame.streams(answer))
             ):
-                cut.work = NOBODY  # whose end it must not put off
-                cut.spare = self._spare
-                self._spare = cut
+                cut.work = cut.watch = NOBODY  # whose end it must not put off
+                cut.spare = cuts.first
+                cuts.first = cut
                 end: float = clock()
                 took = end - now
                 if (
@@ -209,6 +207,7 @@ class Express(Way):
 
     def _made(self, cut: Cut, epoch: int, begun: float, until: float) -> Attempt:
         """Make an attempt of a call that did not simply go well, once its alarm is disarmed."""
+        cut.disarm()
         if cut.rings:
             cut.off()
         frame = self._frame

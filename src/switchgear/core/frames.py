@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from switchgear.core.ambient import ambient, due
 from switchgear.core.attempt import Attempt
-from switchgear.core.cut import GRACE, Cut
+from switchgear.core.cut import GRACE, Cut, Cuts
 from switchgear.core.drivers import task_on, working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler
@@ -73,9 +73,9 @@ class Frame:
     """
 
     __slots__ = ("_between", "_handler", "_judge", "_limit", "_name", "_outer", "_passes_on",
-                 "_share", "breaker", "budget", "bulkhead", "clock", "desk", "ends", "full",
-                 "hurry", "is_policy", "kit", "observe", "plain", "repeatable", "retry", "tally",
-                 "tells", "timeout")  # fmt: skip
+                 "_share", "breaker", "budget", "bulkhead", "clock", "cuts", "desk", "ends",
+                 "full", "hurry", "is_policy", "kit", "observe", "plain", "repeatable", "retry",
+                 "tally", "tells", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Frame:
         self.tally = Tally()
         self.desk = NOWHERE
         self.plain: type | None = None  # of the last answer that did not stream
+        self.cuts = Cuts()
         self._handler = handler
         self._outer = tuple(outer)
         # The gates that nearly every frame has are passed by hand, as long as they let it.
@@ -218,10 +219,7 @@ class Frame:
                     desk = self.kit.desk(lodging=tries > 1)
                     self.desk = desk if tries == 1 else self.desk  # a lodger's is not the frame's
                     driver = working()
-                sweep = desk.sweep
-                slot = sweep.slot if sweep.start <= limit < sweep.end else sweep.slot_of(limit)
-                cut = Cut(self, driver, limit, driver.cancelling(), by_hand=inside)
-                slot.add(cut)
+                cut = self.cuts.take(self, desk.sweep, driver, limit, by_hand=inside)
             elif self.is_policy:
                 self.kit.desk(lodging=tries > 1)  # which sees that it can work here
             if function is None:
@@ -242,7 +240,7 @@ class Frame:
             verdict = GOOD if self._judge is None else judged(self._judge, answer)
         except BaseException as error:
             if cut is not None:
-                slot.discard(cut)
+                cut.disarm()
                 if cut.rings:
                     cut.off()
             if attempt is None:
@@ -262,12 +260,13 @@ class Frame:
         else:
             in_time = True
             if cut is not None:
-                slot.discard(cut)
                 if cut.rings:
                     cut.off()
                     in_time = not cut.enforced
                 if self.kit.policy and not self.is_policy and not cut.alone():
                     verdict = worse(verdict, NEUTRAL)  # a hedge called it off, and it has lost
+                if not cut.rings:
+                    self.cuts.give(cut)
             if (
                 verdict is GOOD
                 and in_time

@@ -4,8 +4,8 @@ Everything of a user's, of an ASGI app's or of a third party runs in one, and sl
 """
 
 import asyncio
-from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Generator
+from asyncio import CancelledError, Future
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Final
 
@@ -13,67 +13,7 @@ from switchgear.core.ambient import ambient
 from switchgear.core.drivers import report, task_on
 from switchgear.core.here import HERE
 
-__all__ = ["Bell", "Parked"]
-
-
-class Bell:
-    """What a task sleeps on until somebody rings: it wakes before `ring` returns, if it can.
-
-    A Future would wake it by way of the loop, one turn and one system call later. The task must
-    not be stepped while another one is, or a stepper: then it is left to the loop. `quiet` says
-    whether anything is. For one task at a time, which may sleep here again and again.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_place", "_wake")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._asyncio_future_blocking = False  # the protocol of what tasks await
-        self._loop = loop
-        self._place = HERE.place
-        self._wake: Callable[[Bell], object] | None = None
-        self._context: Context | None = None
-        self._cancelled = False
-
-    def __await__(self) -> Generator["Bell", None, None]:
-        self._cancelled = False
-        self._asyncio_future_blocking = True
-        yield self
-
-    def ring(self) -> None:
-        """Wake who sleeps here, if anybody does: now, in a callback of the loop, or else soon."""
-        wake, context = self._wake, self._context
-        if wake is None or context is None:
-            return
-        self._wake = None
-        if self._place.stepper is None and task_on(self._loop) is None:
-            context.run(wake, self)
-        else:
-            self._loop.call_soon(wake, self, context=context)
-
-    # What a task asks of what it awaits
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop of the task that may sleep here."""
-        return self._loop
-
-    def add_done_callback(self, wake: Callable[["Bell"], object], *, context: Context) -> None:
-        """Take the one who wakes the task."""
-        self._wake = wake
-        self._context = context
-
-    def cancel(self, msg: object = None) -> bool:
-        """Wake who sleeps here with a CancelledError, by way of the loop; False if nobody does."""
-        wake, self._wake = self._wake, None
-        if wake is None:
-            return False
-        self._cancelled = True
-        self._loop.call_soon(wake, self, context=self._context)
-        return True
-
-    def result(self) -> None:
-        """Raise CancelledError if the sleep was called off."""
-        if self._cancelled:
-            raise CancelledError
+__all__ = ["Parked"]
 
 
 # The loop holds its tasks weakly, and nobody else holds one that was left.
@@ -93,12 +33,17 @@ class Parked:
     so it does after a cancellation that nobody has taken back.
     """
 
-    __slots__ = ("_begun", "_bell", "_closing", "_loop", "_next", "_running", "_task")
+    __slots__ = ("_begun", "_bell", "_closing", "_context", "_future", "_loop", "_next", "_place",
+                 "_running", "_task", "_wake")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
-        self._bell = Bell(loop)
+        self._place = HERE.place
+        self._future: Callable[[], Future[None]] = loop.create_future
+        self._bell: Future[None] | None = None
+        self._wake: Callable[[Future[None]], object] | None = None  # what its task has bells call
+        self._context = Context()
         self._next: Coroutine[Any, Any, None] | None = None
         self._closing = False
         self._begun = False  # the task has had its first step
@@ -118,8 +63,21 @@ class Parked:
         self._next = coroutine
         if self._task is None:
             self._start()
-        else:
-            self._bell.ring()
+        elif self._bell is not None and not self._bell.done():
+            self._ring(self._bell)
+
+    def _ring(self, bell: "Future[None]") -> None:
+        """Wake the task: at once, unless another one is at work, or a stepper."""
+        if self._place.stepper is not None or task_on(self._loop) is not None:
+            bell.set_result(None)
+            return
+        # The loop would have it wait for its next turn, which costs a system call.
+        if self._wake is None:
+            waiting: Any = bell
+            self._wake = waiting._callbacks[0][0]  # noqa: SLF001 - nothing else tells
+        bell.remove_done_callback(self._wake)
+        bell.set_result(None)
+        self._context.run(self._wake, bell)
 
     def close(self) -> None:
         """Call off what runs and end the task; what was given to `run` is still run, and told."""
@@ -143,7 +101,9 @@ class Parked:
 
     def _start(self) -> None:
         # Not by loop.create_task: an eager task factory would run it before it is known here.
-        self._task = asyncio.Task(self._main(), loop=self._loop, context=Context())
+        self._wake = None
+        self._context = Context()
+        self._task = asyncio.Task(self._main(), loop=self._loop, context=self._context)
         self._task.add_done_callback(self._gone, context=Context())
 
     def _gone(self, task: "asyncio.Task[None]") -> None:
@@ -163,11 +123,14 @@ class Parked:
             if self._next is None:
                 if self._closing:
                     return
+                self._bell = self._future()
                 try:
                     await self._bell
                 except CancelledError:  # closed, or called off by others: a loop that shuts down
                     task.uncancel()
                     return
+                finally:
+                    self._bell = None
             coroutine, self._next = self._next, None
             assert coroutine is not None  # noqa: S101 - for the type checker: who rings sets it
             if self._closing:

@@ -241,13 +241,11 @@ class Policy(Shared):
         checks.decorated(self.name, function)
         work = function if is_async(function) else self._threaded(function)
 
-        way = self._way
+        run = self._stacked if self._way is None else self._way.run
 
         @wraps(function)
         async def protected(*args: Any, **kwargs: Any) -> Any:
-            if way is not None:
-                return await way.run(work, args, kwargs)
-            return await self._stacked(work, args, kwargs)
+            return await run(work, args, kwargs)
 
         return protected
 

@@ -22,7 +22,10 @@ _FEW: Final = 1024  # slots that are not worth looking through
 
 
 class Alarm(Protocol):
-    """What can be armed: hashable by identity, and told when its instant has come."""
+    """What can be armed: hashable by identity, and told when its instant has come.
+
+    (One with a true `idle` waits for nothing: it is armed only because nobody has disarmed it.)
+    """
 
     def ring(self) -> None: ...
 
@@ -32,8 +35,8 @@ class Sweep:
 
     `arm` returns the slot, a set; `slot.discard(alarm)` disarms. An alarm is rung at most
     once, within a tick after its instant. (For an instant from `start` to before `end`, adding an
-    alarm to `slot` is all that arming comes to; for another, `slot_of` finds the slot. A frame does
-    so by hand.)
+    alarm to `slot` is all that arming comes to; for another, `slot_of` finds the slot. Some do so
+    by hand.)
     """
 
     __slots__ = ("_clock", "_due", "_loop", "_most", "_next", "_slots", "_tick", "_timer", "end",
@@ -64,7 +67,12 @@ class Sweep:
     @property
     def armed(self) -> int:
         """How many alarms are armed now."""
-        return sum(map(len, self._slots.values()))
+        alarms = (alarm for slot in self._slots.values() for alarm in slot)
+        return sum(not getattr(alarm, "idle", False) for alarm in alarms)
+
+    def now(self) -> float:
+        """Return the instant by the clock that alarms ring by."""
+        return self._clock()
 
     def slot_of(self, at: float) -> set[Alarm]:
         """Return the slot of an instant, which is that of all instants up to `end` from now on."""

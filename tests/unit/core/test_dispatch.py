@@ -63,6 +63,23 @@ async def test_faults_and_defects_are_outcomes_and_go_no_further(
 
 
 @pytest.mark.parametrize("stepped", [False, True])
+async def test_an_entrance_may_say_more_of_a_failure_before_it_is_settled(stepped: bool) -> None:
+    fault, seen = Fault(Code.DEADLINE_EXCEEDED), []
+
+    def amend(error: Exception, call: Call[Any]) -> None:
+        seen.append((error, call, list(receipt.outcomes)))
+
+    receipt = delivery()
+    assert await driven(dispatch(raising(fault), receipt, amend), stepped=stepped) is None
+    assert seen == [(fault, receipt.call, [])]
+    called_off = CancelledError()
+    receipt = delivery()
+    work = dispatch(raising(called_off), receipt, amend)
+    assert await driven(work, stepped=stepped) is called_off
+    assert len(seen) == 1, "what was called off has not failed"
+
+
+@pytest.mark.parametrize("stepped", [False, True])
 @pytest.mark.parametrize(
     "error",
     [

@@ -12,7 +12,7 @@ import pytest
 from switchgear.core import drivers
 from switchgear.core.ambient import ambient
 from switchgear.core.drivers import step, task_on, working
-from switchgear.core.parked import Bell, Parked
+from switchgear.core.parked import Parked
 from switchgear.policy.call import Call
 from tests.support.cancel import turns
 
@@ -45,7 +45,7 @@ async def in_a_callback(act: Callable[[], None]) -> None:
     def callback() -> None:
         try:
             act()
-        except BaseException as error:  # noqa: BLE001 - it is the test's
+        except BaseException as error:
             done.set_exception(error)
         else:
             done.set_result(None)
@@ -447,30 +447,6 @@ async def test_whoever_is_called_off_asleep_runs_what_comes_before_it_wakes(
     await turns(8)
     assert (seen, first.done()) == (["request"], True)
     await ended(parked)
-
-
-async def test_a_bell_that_nobody_hears_is_nothing() -> None:
-    bell = Bell(asyncio.get_running_loop())
-    bell.ring()
-    assert not bell.cancel()
-    waits = asyncio.create_task(_sleeper(bell))
-    await turns()
-    bell.ring()
-    bell.ring()
-    assert not bell.cancel(), "it is woken already"
-    assert await waits == "woken"
-    again = asyncio.create_task(_sleeper(bell))
-    await turns()
-    assert bell.cancel("a message, as futures take it")
-    assert await again == "called off"
-
-
-async def _sleeper(bell: Bell) -> str:
-    try:
-        await bell
-    except CancelledError:
-        return "called off"
-    return "woken"
 
 
 async def test_close_from_within_tells_at_the_next_wait(loop_factory: Loops) -> None:

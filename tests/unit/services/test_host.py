@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from switchgear.binding.parameters import Unbindable
 from switchgear.core.ambient import current
+from switchgear.core.outcome import Failed
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, StreamResponse
 from switchgear.http.stream import Stream
@@ -20,6 +21,7 @@ from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.host import Host
 from switchgear.services.providers import http_providers
 from switchgear.testing.virtual import clock
+from tests.support.cancel import Receipt
 
 pytestmark = pytest.mark.virtual
 
@@ -393,7 +395,14 @@ async def test_a_slow_body_does_not_outlive_the_deadline() -> None:
     body = Stream(Dripping(), 100, 1000)
     request = msgspec.structs.replace(Request.of("POST", "/a"), body=body)
     served = host(Endpoint("POST", "/a", make, deadline=2.0))
-    late = await fault_of(served(Call(request, clock() + 50.0)))
+
+    async def sent() -> None: ...
+
+    receipt = Receipt(Call(request, clock() + 50.0), sent)
+    await served.run(receipt)
+    outcome = receipt.outcomes[0]
+    assert isinstance(outcome, Failed)
+    assert isinstance(late := outcome.error, Fault)
     # It is the slowness of who sends it, and no failure of ours.
     assert (late.code, late.refusal) == (Code.DEADLINE_EXCEEDED, Refusal.HURRIED)
 
