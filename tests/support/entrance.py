@@ -293,7 +293,7 @@ def remains() -> dict[str, set[Any]]:
         "descriptors": descriptors(),
         "tasks": asyncio.all_tasks(),
         "timers": {handle for handle in loop.timers if pending(loop, handle)},
-        "alarms": {alarm for slot in sweep_of(loop)._slots.values() for alarm in slot},
+        "alarms": set(sweep_of(loop).alarms()),
     }
 
 

@@ -186,11 +186,11 @@ def _query(parameter: Parameter, subject: str) -> Callable[[_Values], Any]:
 
 def _single(parameter: Parameter, subject: str) -> Callable[[Given], Any]:
     """Take from the path, a header or a cookie."""
-    find = _FINDERS[parameter.place]
+    find, in_path = _FINDERS[parameter.place], parameter.place is Place.PATH
     convert, wire, default = one(parameter.annotation), parameter.wire, parameter.default
 
     def take(given: Given) -> Any:
-        text = find(given, wire)
+        text = given.path.get(wire) if in_path else find(given, wire)
         if text is None:
             if default is ABSENT:
                 raise _wrong(parameter, "is required", subject)

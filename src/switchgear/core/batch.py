@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
-from switchgear.core.delivery import Delivery, Source
+from switchgear.core.delivery import Delivery, Source, settled
 from switchgear.core.drivers import Work
 from switchgear.core.handler import Handler
 from switchgear.core.outcome import Done, Failed, Outcome
@@ -57,7 +57,7 @@ class Batch(Generic[In, Out]):
         failures: list[Exception] = []
         for delivery, own in zip(self._deliveries, outcomes, strict=True):
             try:
-                await delivery.settle(own)
+                await settled(delivery, own)
             except Exception as error:  # noqa: BLE001 - the others must be settled all the same
                 failures.append(error)
         if failures:

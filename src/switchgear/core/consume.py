@@ -11,7 +11,7 @@ from collections import deque
 from contextvars import Context
 from typing import Any, TypeVar
 
-from switchgear.core.delivery import Delivery, Source, dispatch
+from switchgear.core.delivery import Delivery, Source, dispatch, settled
 from switchgear.core.drivers import working
 from switchgear.core.handler import Handler
 from switchgear.core.outcome import Failed
@@ -153,7 +153,7 @@ class _Lanes:
                 called_off = error
         for delivery in [*self.ready, *(one for line in self.behind.values() for one in line)]:
             try:
-                await delivery.settle(Failed(CancelledError()))
+                await settled(delivery, Failed(CancelledError()))
             except CancelledError as error:  # the others must be settled all the same
                 called_off = error
             except Exception as error:  # noqa: BLE001 - as above

@@ -1,6 +1,6 @@
 """Deliveries and sources: where a call came from, and how it is settled."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from switchgear.core.drivers import Work, working
@@ -8,7 +8,7 @@ from switchgear.core.handler import Handler
 from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.policy.call import Call
 
-__all__ = ["Delivery", "Source", "dispatch"]
+__all__ = ["Delivery", "Source", "dispatch", "settled"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -18,8 +18,9 @@ class Delivery(Protocol[In, Out]):
     """One call at an entrance, and the way to answer it.
 
     `begin` hands over the running work, so that the entrance can call it off: a client left,
-    a lease was lost, a partition was revoked. It is the entrance's until `settle` has returned, and
-    not a moment longer: the task of a connection goes on to the next call.
+    a lease was lost, a partition was revoked. It is the entrance's until `settle` is over, and
+    not a moment longer: the task of a connection goes on to the next call. What settles without a
+    wait does so at once, and returns nothing to wait for.
     """
 
     @property
@@ -27,7 +28,7 @@ class Delivery(Protocol[In, Out]):
 
     def begin(self, work: Work) -> None: ...
 
-    async def settle(self, outcome: Outcome[Out]) -> None: ...
+    def settle(self, outcome: Outcome[Out]) -> Awaitable[None] | None: ...
 
 
 class Source(Protocol[In, Out]):
@@ -67,6 +68,15 @@ async def dispatch(
         raise  # its driver was thrown away: there is nobody left who could run a settlement
     except BaseException as error:  # noqa: BLE001 - raised below
         outcome, final = Failed(error), error
-    await delivery.settle(outcome)
+    settling = delivery.settle(outcome)
+    if settling is not None:
+        await settling
     if final is not None:
         raise final
+
+
+async def settled(delivery: Delivery[In, Out], outcome: Outcome[Out]) -> None:
+    """Settle a delivery, and return when that is over."""
+    settling = delivery.settle(outcome)
+    if settling is not None:
+        await settling

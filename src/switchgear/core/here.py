@@ -7,9 +7,12 @@ import os
 import threading
 from typing import Final
 
-from switchgear.core.place import Place
+from switchgear.core.place import Latest, Place
 
-__all__ = ["HERE"]
+__all__ = ["HERE", "LATEST"]
+
+LATEST: Final = Latest(Place(-1))
+"""To look up what is local to a thread costs 0.1 us: who finds its own number there need not."""
 
 
 class _Here(threading.local):
@@ -20,7 +23,8 @@ class _Here(threading.local):
 
     def begin(self) -> None:
         """Begin a place: the thread's first one, or that of a process which was forked off."""
-        self.place = Place(threading.get_ident())
+        # Numbers come again: this thread may have that of one which has ended, whose place it was.
+        self.place = LATEST.place = Place(threading.get_ident())
 
 
 HERE: Final = _Here()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from switchgear.core.drivers import Stepper
 
-__all__ = ["Place"]
+__all__ = ["Latest", "Place"]
 
 
 class Place:
@@ -27,3 +27,12 @@ class Place:
         self.stepper: Stepper | None = None
         self.bare = Context()
         self.loop: asyncio.AbstractEventLoop | None = None
+
+
+class Latest:
+    """The place that was asked for last: mostly that of the thread that asks next."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place) -> None:
+        self.place = place

@@ -64,11 +64,15 @@ class Sweep:
         slot.add(alarm)
         return slot
 
+    def alarms(self) -> list[Alarm]:
+        """Return what is armed now, and waits."""
+        alarms = (alarm for slot in self._slots.values() for alarm in slot)
+        return [alarm for alarm in alarms if not getattr(alarm, "idle", False)]
+
     @property
     def armed(self) -> int:
         """How many alarms are armed now."""
-        alarms = (alarm for slot in self._slots.values() for alarm in slot)
-        return sum(not getattr(alarm, "idle", False) for alarm in alarms)
+        return len(self.alarms())
 
     def now(self) -> float:
         """Return the instant by the clock that alarms ring by."""

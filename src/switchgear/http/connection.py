@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.drivers import step
 from switchgear.core.parked import Parked
 from switchgear.http.corked import corked
-from switchgear.http.exchange import Exchange, turned
+from switchgear.http.exchange import Exchange
 from switchgear.http.half_close import HalfClosed
 from switchgear.http.head import Memo
 from switchgear.http.heads import incomplete, read_request
@@ -23,6 +23,7 @@ from switchgear.http.message import Request
 from switchgear.http.refusals import reason_of, refuse, status_of
 from switchgear.http.stream import EMPTY, Body
 from switchgear.http.tunnel import Tunnel
+from switchgear.http.turned import turned
 from switchgear.http.watch import readable
 from switchgear.policy.fault import Fault
 
@@ -109,11 +110,10 @@ class Connection(Link):
 
     def _call_off(self) -> None:
         """Cancel what works for this connection."""
-        exchange = self.exchange
         if self._parked is not None:
             self._parked.close()
-        elif exchange is not None and exchange.work is not None:
-            exchange.work.cancel()
+        elif self.exchange is not None and self.exchange.work is not None:
+            self.exchange.work.cancel()
 
     # Receiving
 

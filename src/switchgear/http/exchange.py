@@ -6,7 +6,8 @@ and nowhere else: one Content-Length, one chunked, or none (rules 22 and 25).
 """
 
 from asyncio import CancelledError, Future
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.drivers import Stepper, Work
 from switchgear.core.outcome import Done, Outcome
@@ -23,9 +24,8 @@ from switchgear.policy.trail import Trail
 
 if TYPE_CHECKING:
     from switchgear.http.connection import Connection
-    from switchgear.http.server import Server
 
-__all__ = ["Exchange", "turned"]
+__all__ = ["Exchange"]
 
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
@@ -86,28 +86,37 @@ class Exchange:
         if self._connection.lost:
             work.cancel()
 
-    async def settle(self, outcome: Outcome[Response]) -> None:
-        """Write the answer."""
+    def settle(self, outcome: Outcome[Response]) -> Coroutine[Any, Any, None] | None:
+        """Write the answer: at once where it is whole."""
+        if outcome.__class__ is not Done:
+            self._lost(outcome.error)  # type: ignore[union-attr]  # else it is Failed
+            return None
+        response = outcome.value
+        if response.__class__ is not Response:
+            return self._settle(response)
+        try:
+            self._whole(response)
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be sent is a defect
+            self._lost(error)
+        return None
+
+    async def _settle(self, response: Response) -> None:
+        """Write an answer that flows, to its end."""
         connection = self._connection
-        if outcome.__class__ is Done:
-            response = outcome.value
-            try:
-                if response.__class__ is Response:
-                    self._whole(response)
-                    return
-                await self._flowing(response)
-                return
-            except CancelledError:
-                if not connection.lost:
-                    self._cut = True
-                    connection.cut()
-                self._over(left=not self._cut)
-                raise
-            except Exception as error:  # noqa: BLE001 - an answer that cannot be sent is a defect
-                failure: BaseException = error
-        else:
-            failure = outcome.error  # type: ignore[union-attr]  # else it is Failed
-        if connection.lost:
+        try:
+            await self._flowing(response)
+        except CancelledError:
+            if not connection.lost:
+                self._cut = True
+                connection.cut()
+            self._over(left=not self._cut)
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._lost(error)
+
+    def _lost(self, failure: BaseException) -> None:
+        """Say that there is no answer, or no more of it."""
+        if self._connection.lost:
             self._over(left=True)
         elif self._status:
             self._break(failure)
@@ -375,19 +384,6 @@ class Exchange:
                 )
             )
         connection.over(self, now)
-
-
-def turned(server: "Server", peer: str, fault: Fault, *, bodiless: bool) -> bytes:
-    """Return the answer to bytes that are no request, and tell the observer.
-
-    `bodiless` says that they began like HEAD: what stands behind a head would be read as another.
-    """
-    answer = server.answer(fault)
-    server.refused(peer, reason_of(fault), answer.status, fault.detail)
-    head = (LINES.get(answer.status) or line(answer.status)) + answer.headers.wire()
-    head += server.date(server.clock()) + _CLOSE
-    head += sized(len(answer.body))
-    return head if bodiless else head + bytes(answer.body)
 
 
 def _announced(response: Response) -> int | None:

@@ -133,7 +133,9 @@ class Router(Generic[T]):
             return fixed.here.get(method), ()
         values: list[str] = []
         node = self._root
-        for segment in path.split("/", self._depth + 1)[1:]:
+        segments = path.split("/", self._depth + 1)
+        for place in range(1, len(segments)):
+            segment = segments[place]
             following = node.literal.get(segment) if node.literal else None
             if node.rest is not None or (node.param is not None and following is not None):
                 return None, ()

@@ -5,6 +5,7 @@ import gc
 from asyncio import CancelledError, Future
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -152,11 +153,14 @@ async def test_two_hundred_interleaved_connections_never_see_each_other(
             await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
         tally += 1
 
+    def run(connection: Parked, index: int, number: int) -> None:
+        connection.run(request(index, number))
+
     loop = asyncio.get_running_loop()
     for number in range(8):
         for index, connection in enumerate(connections):
             if number % 2:
-                loop.call_soon(lambda c=connection, i=index, n=number: c.run(request(i, n)))
+                loop.call_soon(partial(run, connection, index, number))
             else:
                 connection.run(request(index, number))
             if (index + number) % 50 == 0:

@@ -308,3 +308,25 @@ async def test_a_callback_of_the_loop_is_driven_by_nothing(loop_factory: Loops) 
 
     loop.call_soon(callback)
     assert await told == "nothing drives this code: call it from a task or by step()"
+
+
+def test_a_thread_is_not_taken_for_an_earlier_one_of_the_same_number() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    async def steps() -> None:
+        seen.append((threading.get_ident(), isinstance(working(), Stepper)))
+
+    async def main(*, first: bool) -> None:
+        if first:
+            assert working() is asyncio.current_task()
+        asyncio.get_running_loop().call_soon(lambda: step(steps()))
+        await asyncio.sleep(0)
+        assert working() is asyncio.current_task()
+
+    for number in range(20):
+        thread = threading.Thread(target=lambda n=number: asyncio.run(main(first=n % 2 == 0)))
+        thread.start()
+        thread.join()
+    assert len(seen) == 20
+    assert all(stepped for _, stepped in seen)
+    assert len({ident for ident, _ in seen}) < 20, "no number came again: nothing was shown"

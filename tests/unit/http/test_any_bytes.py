@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from switchgear.http import connection as http_connection
-from switchgear.http import exchange
+from switchgear.http import turned as turning
 from switchgear.http.message import Request, Response
 from switchgear.http.server import Server
 from switchgear.policy.call import Call
@@ -107,7 +107,7 @@ async def understand(pieces: list[bytes]) -> Understood:
 
     def turned(server: Server, peer: str, fault: Fault, *, bodiless: bool) -> bytes:
         methods.append("HEAD" if bodiless else "GET")
-        return exchange.turned(server, peer, fault, bodiless=bodiless)
+        return turning.turned(server, peer, fault, bodiless=bodiless)
 
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
