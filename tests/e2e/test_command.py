@@ -67,6 +67,67 @@ def test_a_system_runs_and_drains_without_standard_streams(tmp_path: Path) -> No
         process.wait()
 
 
+PRINTED = [
+    "--help",
+    "--version",
+    "check .",
+    "check --all",
+    "check --help",
+    "status",
+    "status --json",
+]
+
+
+def printed(
+    running: Running, folder: Path, words: str, unbuffered: str, out: int
+) -> tuple[int, str]:
+    """Run what prints to a descriptor; return its exit code, and what it says of it."""
+    (folder / "app.py").write_text(APP)
+    data = [f"--data={running.data}"] if words.startswith("status") else []
+    done = subprocess.run(
+        command(*words.split(), *data),
+        cwd=folder,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", PRINTED)
+def test_an_answer_that_cannot_be_written_is_one_sentence(
+    community: Running, tmp_path: Path, words: str, unbuffered: str
+) -> None:
+    with open("/dev/full", "wb") as full:
+        code, told = printed(community, tmp_path, words, unbuffered, full.fileno())
+    assert code == 1
+    assert told == (
+        "switchgear: cannot write the answer to standard output: No space left on device;"
+        " send it elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", PRINTED)
+def test_a_reader_that_has_gone_is_nothing_to_tell_of(
+    community: Running, tmp_path: Path, words: str, unbuffered: str
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        assert printed(community, tmp_path, words, unbuffered, theirs) == (1, "")
+    finally:
+        os.close(theirs)
+
+
+def test_what_is_wrong_is_told_by_the_exit_code_where_words_cannot_be(tmp_path: Path) -> None:
+    assert shell(tmp_path, '"$@" 2>/dev/full', "check", "nowhere").returncode == 2
+
+
 def test_the_package_is_a_command_as_well() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "switchgear", "check", "--nothing"],

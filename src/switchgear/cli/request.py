@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -117,5 +118,6 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def complain(text: str, mark: str = "switchgear: ") -> None:
-    """Say what is wrong on standard error."""
-    print(f"{mark}{text}", file=sys.stderr, flush=True)
+    """Say what is wrong on standard error, where it can be said: the exit code tells it, too."""
+    with suppress(OSError):
+        print(f"{mark}{text}", file=sys.stderr, flush=True)
