@@ -51,7 +51,7 @@ def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
             return value
         try:
             found = wrong(body, value)
-        except RecursionError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise refusal(node, body, subject, error) from None
         if found is None:
             return value

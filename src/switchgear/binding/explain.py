@@ -16,11 +16,13 @@ from msgspec import Raw
 
 from switchgear.binding.shape import Array, Choice, Field, Leaf, Node, Object
 from switchgear.binding.wrong import (
+    HALF,
     LIMIT,
     NUL,
     WIDE,
     Wrong,
     boundless,
+    halved,
     invalid,
     malformed,
     pointer,
@@ -51,10 +53,12 @@ def refusal(
             return fault
     if not wrongs and isinstance(first, Wrong):
         wrongs = [first]
-    elif not wrongs:
-        if not isinstance(first, msgspec.ValidationError):
-            return malformed(reason_of(str(first)))
+    elif not wrongs and isinstance(first, msgspec.ValidationError):
         wrongs = [Wrong(*wording(str(first)))]
+    elif not wrongs:
+        if not halved(body):
+            return malformed(reason_of(str(first)))
+        wrongs = [Wrong("", HALF)]
     return invalid([wrong.member() for wrong in wrongs], subject)
 
 
@@ -75,10 +79,11 @@ def explain(node: Node, body: bytes) -> list[Wrong]:
         raise malformed("it is nested too deeply") from None
 
 
-class _Doubled(dict[str, Any]):
-    """An object in which names stood more than once."""
+class _Odd(dict[str, Any]):
+    """An object in which names stood more than once, or without those that are no text."""
 
     names: tuple[str, ...] = ()
+    halved = False
 
 
 def _read(body: bytes) -> Any:
@@ -90,9 +95,11 @@ def _read(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise malformed(f"it is not UTF-8 at byte {error.start}") from None
     try:
-        msgspec.json.decode(
-            body, type=Raw
-        )  # the grammar of the fast path, lone surrogates included
+        try:
+            msgspec.json.decode(body, type=Raw)  # the grammar of the fast path
+        except msgspec.DecodeError as error:
+            if not halved(body):  # else each half is found where it stands
+                raise malformed(reason_of(str(error))) from None
         return json.loads(
             text,
             object_pairs_hook=_object,
@@ -100,20 +107,34 @@ def _read(body: bytes) -> Any:
             parse_float=_numeral,
             parse_constant=_constant,
         )
-    except msgspec.DecodeError as error:
-        raise malformed(reason_of(str(error))) from None
     except json.JSONDecodeError as error:
         raise malformed(f"{error.msg.lower()} (character {error.pos})") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     plain = dict(pairs)
-    if len(plain) == len(pairs):
+    if len(plain) == len(pairs) and not any(map(_half, plain)):
         return plain
-    doubled = _Doubled(plain)
     times = Counter(name for name, _ in pairs)
-    doubled.names = tuple(name for name in plain if times[name] > 1)
-    return doubled
+    odd = _Odd((name, value) for name, value in plain.items() if not _half(name))
+    odd.names = tuple(name for name in odd if times[name] > 1)
+    odd.halved = len(odd) < len(plain)
+    return odd
+
+
+def _half(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _unfit(text: str) -> str:
+    """Say what is refused in every text, or nothing."""
+    if "\0" in text:
+        return NUL
+    return HALF if _half(text) else ""
 
 
 def _numeral(text: str) -> Raw:
@@ -190,8 +211,8 @@ def _choice(node: Choice, value: Any, at: str) -> Iterator[Wrong]:
 
 def _leaf(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
     if isinstance(value, str):
-        if "\0" in value:
-            yield Wrong(at, NUL)
+        if wrong := _unfit(value):
+            yield Wrong(at, wrong)
             return
     elif isinstance(value, (dict, list)):
         yield from _loose(value, at)
@@ -200,8 +221,9 @@ def _leaf(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
 
 def _loose(value: Any, at: str) -> Iterator[Wrong]:
     """Look into a value of free form for what is refused everywhere."""
-    if isinstance(value, str) and "\0" in value:
-        yield Wrong(at, NUL)
+    if isinstance(value, str):
+        if wrong := _unfit(value):
+            yield Wrong(at, wrong)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _loose(item, f"{at}/{index}")
@@ -212,7 +234,9 @@ def _loose(value: Any, at: str) -> Iterator[Wrong]:
 
 
 def _names(value: dict[str, Any], at: str) -> Iterator[Wrong]:
-    if isinstance(value, _Doubled):
+    if isinstance(value, _Odd):
+        if value.halved:
+            yield Wrong(at, f"a name {HALF}")  # no pointer could be written with it
         for name in value.names:
             yield Wrong(pointer(at, name), "is given more than once", pedantic=True)
     for name in value:
@@ -224,6 +248,8 @@ def _judge(node: Leaf, value: Any, at: str) -> Iterator[Wrong]:
     """Let msgspec judge one value as a whole."""
     try:
         read = node.decode(msgspec.json.encode(value))
+    except UnicodeEncodeError:
+        return  # half of a pair within, which is told where it stands
     except msgspec.DecodeError as error:
         below, detail = wording(str(error))
         yield Wrong(at + below, node.expected or detail)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, get_args
 
+from msgspec import DecodeError
+
 from switchgear.binding.explain import refusal
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
@@ -50,8 +52,8 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
         # The free-form look comes first: pydantic reads NaN, lone surrogates and repeated names.
         try:
             found = wrong(body, None)
-        except RecursionError as error:
-            raise refusal(anything, body, subject, error) from None
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise refusal(anything, body, subject, error, lenient=lenient) from None
         if found is not None and not (lenient and found.pedantic):
             raise refusal(anything, body, subject, found, lenient=lenient)
         try:

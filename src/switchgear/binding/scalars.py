@@ -108,11 +108,8 @@ def query_values(query: str) -> Mapping[str, list[str]]:
     for pair in pairs:
         name, _, text = pair.partition("=")
         if escaped:
-            try:
-                name = unquote_plus(name, errors="strict")
-                text = unquote_plus(text, errors="strict")
-            except UnicodeDecodeError:
-                raise _unreadable("is not UTF-8") from None
+            name = _unescaped(name, "")
+            text = _unescaped(text, name)
         if name in values:
             values[name].append(text)
         elif pair:
@@ -120,8 +117,15 @@ def query_values(query: str) -> Mapping[str, list[str]]:
     return values
 
 
-def _unreadable(detail: str) -> Fault:
-    return invalid([{"parameter": "", "in": "query", "detail": detail}], "query")
+def _unescaped(text: str, name: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _unreadable("is not UTF-8", name) from None
+
+
+def _unreadable(detail: str, name: str = "") -> Fault:
+    return invalid([{"parameter": name, "in": "query", "detail": detail}], "query")
 
 
 def cookies(header: str) -> Mapping[str, str]:

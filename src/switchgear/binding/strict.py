@@ -74,7 +74,8 @@ class Scrutiny:
     def wrong(self, body: bytes, value: Any) -> Wrong | None:
         """Return the first wrong place, or None.
 
-        Raises `Fault` for bytes that the typed decoder skipped and that are no text.
+        Raises `msgspec.DecodeError` or `UnicodeDecodeError` for what the typed decoder skipped and
+        is no text.
         """
         escaped = b"\\u00" in body
         if escaped and _ESCAPED_NUL.search(body):
@@ -88,8 +89,6 @@ class Scrutiny:
             shadow = self._encode(self._decode(body))
         except msgspec.ValidationError as error:
             return Wrong(*wording(str(error)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed(str(error)) from None
         if escaped and not self._literal and b"\\u003a" in body.lower():
             return _repeated(body)  # an escaped colon would stand in for a repeated member's
         return None if shadow.count(b":") == colons else _repeated(body)

@@ -13,11 +13,13 @@ from switchgear.policy.fault import Code, Effect, Fault
 __all__ = [
     "DECIMAL",
     "FINITE",
+    "HALF",
     "LIMIT",
     "NUL",
     "WIDE",
     "Wrong",
     "boundless",
+    "halved",
     "invalid",
     "malformed",
     "pointer",
@@ -28,6 +30,7 @@ __all__ = [
 LIMIT: Final = 100  # of errors in one answer: a wrong body must not buy a far larger one
 
 NUL: Final = "must not hold a NUL character"
+HALF: Final = "must not hold half of a surrogate pair: both halves make a character"
 WIDE: Final = "expected an integer that fits in 64 bits"
 FINITE: Final = "expected a finite number"
 _BEFORE, _BEHIND = 131_072, 16_383  # digits of a decimal that PostgreSQL's numeric holds
@@ -66,6 +69,14 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _CODE: Final = re.compile(r"`[^`]*`")
 
 
+# All escapes up to one of a surrogate that is not half of a pair. It goes through once.
+_HALVED: Final = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?!u[dD][89a-fA-F]).)*+"
+    rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
+    re.DOTALL,
+)
+
+
 class Wrong(NamedTuple):
     """One wrong place: where, and what would be right; `pedantic` where a lenient reader passes."""
 
@@ -89,6 +100,11 @@ def boundless(number: float | Decimal) -> str:
     if not isinstance(exponent, int):  # its letter: it is infinite, or not a number
         return FINITE
     return "" if exponent >= -_BEHIND and number.adjusted() < _BEFORE else DECIMAL
+
+
+def halved(body: bytes) -> bool:
+    """Say whether half of a surrogate pair stands in a body: JSON's grammar has it, Unicode not."""
+    return _HALVED.match(body) is not None
 
 
 def malformed(reason: str) -> Fault:
