@@ -3,11 +3,13 @@
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from switchgear.http.frames import BINARY, TEXT, Closing, Frame, FrameReader, encode
 from switchgear.http.handshake import accept_of
-from switchgear.http.server import Drive
+from switchgear.http.server import Drive, Server
 from tests.integration.http.harness import Raw, pooled, raw_server, serving
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -19,6 +21,27 @@ SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_of(KEY).encode()
 )
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def passing(talk: Talk) -> AsyncIterator[Server]:
+    """A server through which sessions pass to an upstream that talks so."""
+    async with (
+        raw_server(talk) as port,
+        pooled(port) as pool,
+        serving(pool, drive=Drive.EAGER) as server,
+    ):
+        yield server
+
+
+async def shaken(port: int) -> Raw:
+    """A client whose session is open."""
+    client = await Raw.to(port)
+    await client.send(SHAKE)
+    await client.until(b"\r\n\r\n")
+    return client
 
 
 async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
@@ -33,14 +56,8 @@ async def test_a_message_under_way_is_ended_before_the_leave_is_taken() -> None:
         writer.write(message[100:])
         await reader.read()
 
-    async with (
-        raw_server(talk) as port,
-        pooled(port) as pool,
-        serving(pool, drive=Drive.EAGER) as server,
-    ):
-        client = await Raw.to(server.port)
-        await client.send(SHAKE)
-        await client.until(b"\r\n\r\n")
+    async with passing(talk) as server:
+        client = await shaken(server.port)
         await client.until(message[:100])
         draining = asyncio.ensure_future(server.drain(5.0))
         await asyncio.sleep(0.05)
@@ -65,14 +82,8 @@ async def test_who_is_still_sending_reads_that_it_is_to_connect_again() -> None:
         await asyncio.sleep(0.4)  # it reads nothing, so that the client is held back
         await reader.read()
 
-    async with (
-        raw_server(talk) as port,
-        pooled(port) as pool,
-        serving(pool, drive=Drive.EAGER) as server,
-    ):
-        client = await Raw.to(server.port)
-        await client.send(SHAKE)
-        await client.until(b"\r\n\r\n")
+    async with passing(talk) as server:
+        client = await shaken(server.port)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it has one
         sending = asyncio.ensure_future(client.send(flood))
         await asyncio.wait([sending], timeout=0.1)
@@ -105,11 +116,7 @@ async def test_an_upstream_that_resets_amid_large_frames_ends_the_session_and_no
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    async with (
-        raw_server(talk) as port,
-        pooled(port) as pool,
-        serving(pool, drive=Drive.EAGER) as server,
-    ):
+    async with passing(talk) as server:
         for _ in range(100):
             client = await Raw.to(server.port)
             client.writer.write(SHAKE)
