@@ -4,8 +4,7 @@ One frame holds what stands together, outermost first, and any of it may be miss
 
     outer gates -> retry -> [ gates -> timeout -> work ]     in brackets: one attempt
 
-A permit comes home when the work has really ended: at return, or for an answer that streams at
-its end.
+A permit comes home when the work has really ended: at return, or at a streamed answer's end.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -273,11 +272,6 @@ class Frame:
                 and (type(answer) is self.plain or not self.streams(answer))
             ):
                 end = clock()
-                if inside and bulkhead is not None:
-                    if bulkhead.queued:
-                        held = (bulkhead, bulkhead.named(now, limit), held)
-                    else:
-                        bulkhead.most += 1
                 if epoch >= 0 and breaker is not None:
                     if (
                         epoch == breaker.generation
@@ -286,7 +280,13 @@ class Frame:
                     ):
                         breaker.fresh += 1
                     else:
-                        held = (breaker, Permit(now, epoch), held)
+                        held = self.named(held, epoch, now, limit, inside=inside)
+                        inside = False
+                if inside and bulkhead is not None:
+                    if bulkhead.queued:
+                        held = (bulkhead, bulkhead.named(now, limit), held)
+                    else:
+                        bulkhead.most += 1
                 if held is not None:
                     settle(held, verdict, end)
                 tally = self.tally

@@ -141,7 +141,12 @@ class Breaker:
         raise RuntimeError(f"breaker '{self.name}' gives out no waiting places")
 
     def vacate(self, now: float) -> None:
-        """Wait for no probe that is out: it comes home to another process, by a fork."""
+        """Have nothing out: what is comes home to another process, by a fork.
+
+        A copy of it that ends here is of an older generation, and so one that a frame does not
+        settle by hand: neither with this nor with the bulkhead, where it has no place any more.
+        """
+        self.generation += 1
         self._probes.vacate()
 
     def available(self, now: float) -> bool:

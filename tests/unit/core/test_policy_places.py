@@ -340,6 +340,38 @@ def test_a_process_that_was_forked_off_amid_calls_has_all_the_places(
     assert (figures["out"], figures["waiting"], figures["free"]) == (0, 0, 2)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in FULL if kind != "in threads"])
+def test_a_call_that_ends_well_in_what_it_forked_off_gives_no_place_too_many(
+    loop_factory: Loops, kind: str
+) -> None:
+    bulkhead = BulkheadSettings(permits=2, queue=1)
+    policy = Policy("p", **{"deadline": 20.0, "bulkhead": bulkhead, **FULL[kind]})
+
+    async def fork() -> int:
+        return os.fork()
+
+    async def forks() -> int:
+        for _ in range(3):
+            await policy.call(where)
+        child = await policy.call(fork)
+        if child == 0:
+            code = 1
+            try:
+                figures = policy.statistics()["bulkhead"]
+                assert (figures["free"], figures["out"]) == (2, 0)
+                assert policy.run(within_another, policy) == 2
+                figures = policy.statistics()["bulkhead"]
+                assert (figures["free"], figures["out"]) == (2, 0)
+                code = 0
+            finally:
+                os._exit(code)
+        return (await asyncio.to_thread(os.waitpid, child, 0))[1]
+
+    with app(loop_factory) as ours:
+        assert ours.run(forks()) == 0
+    assert policy.statistics()["bulkhead"]["free"] == 2
+
+
 async def within_another(policy: Policy) -> float | str:
     """Say how many of its calls go on, from a call within a call."""
 

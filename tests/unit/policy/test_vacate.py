@@ -76,6 +76,22 @@ def test_an_adaptive_limit_has_nothing_in_flight() -> None:
     assert limit.statistics()["in_flight"] == 0
 
 
+def test_a_breaker_learns_nothing_from_what_was_under_way() -> None:
+    """Nor is it settled by hand, which would give the bulkhead's place back that it has not."""
+    breaker = Breaker("db", BreakerSettings(consecutive=1), jitter=lambda: 0.5)
+    before = breaker.admit(ANYONE, 1.0)
+    epoch = breaker.generation
+    vacate(breaker, 2.0)
+    assert breaker.generation != epoch
+    assert isinstance(before, Permit)
+    breaker.settle(before, BAD, 3.0)
+    here = breaker.admit(ANYONE, 3.0)
+    assert isinstance(here, Permit)
+    breaker.settle(here, GOOD, 4.0)
+    figures = breaker.statistics()
+    assert [figures[one] for one in ("state", "late", "out")] == ["closed", 1, 0]
+
+
 @pytest.mark.parametrize("observed", [False, True])
 def test_a_breaker_waits_for_no_probe_of_another_process(observed: bool) -> None:
     settings = BreakerSettings(consecutive=1, open_for=1.0, jitter=0, probe_lease=100.0, probes=2)
