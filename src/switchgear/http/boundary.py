@@ -5,6 +5,7 @@ Source: RFC 6455 section 5.2.
 
 __all__ = ["Boundary"]
 
+_CLOSE = 0x8
 _LONGEST = 14  # bytes of a frame's head: 2, a length of 8, a mask of 4
 _WIDTHS = {126: 2, 127: 8}
 
@@ -12,9 +13,10 @@ _WIDTHS = {126: 2, 127: 8}
 class Boundary:
     """Follows one direction of a session: between two frames there is room for one of ours."""
 
-    __slots__ = ("_head", "_left")
+    __slots__ = ("_first", "_head", "_left")
 
     def __init__(self) -> None:
+        self._first = 0  # byte of the last frame, which has its opcode
         self._head = b""  # of the present frame, while it is incomplete
         self._left = 0  # bytes of its payload that are still to come
 
@@ -22,6 +24,11 @@ class Boundary:
     def here(self) -> bool:
         """Whether no frame is under way."""
         return not self._left and not self._head
+
+    @property
+    def closed(self) -> bool:
+        """Whether a close frame was the last, and all of it: nothing comes behind one."""
+        return self.here and self._first & 0x0F == _CLOSE
 
     def take(self, data: bytes) -> None:
         """Follow these bytes."""
@@ -40,4 +47,5 @@ class Boundary:
                 return
             at += whole - len(self._head)
             self._head = b""
+            self._first = head[0]
             self._left = int.from_bytes(head[2 : 2 + width], "big") if width else head[1] & 0x7F

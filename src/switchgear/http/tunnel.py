@@ -72,11 +72,12 @@ class Tunnel(Body):
 class Relay(Tunnel):
     """A tunnel through to an upstream, which has switched protocols already."""
 
-    __slots__ = ("_far", "_leaving", "_moved", "_over", "_since", "_taken")
+    __slots__ = ("_boundary", "_far", "_leaving", "_moved", "_over", "_since", "_taken")
 
     def __init__(self, upstream: Corked, early: bytes) -> None:
         super().__init__()
-        self.sending = True  # until the client has ended
+        self.sending = True  # until the client has ended, or said goodbye
+        self._boundary = Boundary()  # of what the client sends
         self._far = _Far(self, upstream, early)
         self._over: Future[None] = asyncio.get_running_loop().create_future()
         self._taken = False
@@ -142,6 +143,8 @@ class Relay(Tunnel):
         not: a connection that is closed with bytes unread is reset, and the last frame with it.
         """
         self._end(verdict)
+        if self._boundary.closed:  # it waits for our end, which TLS says after any lingering
+            self.sending = False
         if not self._over.done():
             self._over.set_result(None)
             self._far.let_go()
@@ -155,6 +158,7 @@ class Relay(Tunnel):
     def data_received(self, data: bytes) -> None:
         """Pass bytes of the client on."""
         self._moved = True
+        self._boundary.take(data)
         if not self._over.done():
             self._far.upstream.write(data)
 

@@ -15,11 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect
 
 from switchgear.http.pool import Pool
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
-from tests.integration.http.harness import Raw, answers, call, echo, listen
+from tests.integration.http.harness import Raw, answers, call, echo, listen, pooled, serving
+from tests.integration.http.test_websocket import echo as repeat
+from tests.integration.http.test_websocket import endpoint
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -99,6 +102,27 @@ async def test_who_is_still_sending_over_tls_gets_the_refusal(
     (answer,) = answers(await asyncio.to_thread(send, server.port), ["POST"])
     assert answer.status == 413
     assert await server.drain(5)
+
+
+async def test_a_goodbye_over_tls_through_a_gateway_is_answered_by_the_end(
+    loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """The end is said after the lingering there: a client's `close` took all of that time."""
+    theirs, ours = contexts
+    async with serving(endpoint(repeat)) as service, pooled(service.port) as pool:
+        server = Server(pool, ServerSettings(linger=60.0), drive=Drive.EAGER)
+        await server.start(listen(), tls=theirs)
+        where = f"wss://127.0.0.1:{server.port}/ws"
+        try:
+            async with asyncio.timeout(10):
+                async with connect(where, ssl=ours, close_timeout=None) as client:
+                    await client.send("hello")
+                    assert await client.recv() == "hello"
+                assert client.close_code == 1000
+                while server.connections:
+                    await asyncio.sleep(0.01)
+        finally:
+            await server.stop()
 
 
 async def test_a_handshake_that_hangs_is_given_up(

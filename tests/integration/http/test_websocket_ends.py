@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from switchgear.http.frames import BINARY, PING, encode
+from switchgear.http.frames import BINARY, PING, encode, encode_close
 from switchgear.http.server import Drive
+from switchgear.http.settings import ServerSettings
 from switchgear.http.websocket import WebSocket
 from tests.integration.http.harness import Raw, pooled, serving
-from tests.integration.http.test_websocket import HANDSHAKE, endpoint
+from tests.integration.http.test_websocket import HANDSHAKE, echo, endpoint
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -74,6 +75,27 @@ async def test_who_is_still_sending_through_a_gateway_reads_it_too(
         async with asyncio.timeout(10):
             while server.connections or service.connections:
                 await asyncio.sleep(0.01)
+
+
+async def test_who_has_said_goodbye_through_a_gateway_is_not_waited_for(loop_factory: Any) -> None:
+    """He waits for the server to close (RFC 6455 section 7.1.1), and has nothing more to send."""
+    async with (
+        serving(endpoint(echo)) as service,
+        pooled(service.port) as pool,
+        serving(pool, ServerSettings(linger=60.0), drive=Drive.EAGER) as server,
+    ):
+        client = await Raw.to(server.port)
+        await client.send(HANDSHAKE + b"\r\n")
+        await client.until(b"\r\n\r\n")
+        await client.send(encode(BINARY, b"hello", masked=True))
+        await client.until(encode(BINARY, b"hello", masked=False))
+        for number in encode_close(1000, "", masked=True):
+            await client.send(bytes([number]))
+        assert await client.rest() == encode_close(1000, "", masked=False)
+        async with asyncio.timeout(10):
+            while server.connections:
+                await asyncio.sleep(0.01)
+        await client.close()
 
 
 async def test_pings_of_who_does_not_read_are_answered_by_the_last(loop_factory: Any) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchgear.http.boundary import Boundary
-from switchgear.http.frames import BINARY, encode
+from switchgear.http.frames import BINARY, PONG, encode, encode_close
 
 FRAMES = st.lists(
     st.tuples(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536]), st.booleans()), max_size=4
@@ -35,3 +35,17 @@ def test_one_byte_at_a_time(sizes: list[tuple[int, bool]]) -> None:
             assert boundary.here is (number == 0)
             boundary.take(frame[number : number + 1])
         assert boundary.here
+
+
+@given(st.booleans(), st.integers(1, 40))
+def test_a_close_frame_is_known_when_it_is_whole_and_the_last(masked: bool, cut: int) -> None:
+    behind = encode(BINARY, encode_close(1000, "", masked=masked), masked=masked)
+    data = behind + encode_close(4000, "so long", masked=masked)
+    boundary = Boundary()
+    for at in range(0, len(data), cut):
+        assert not boundary.closed
+        boundary.take(data[at : at + cut])
+    assert boundary.closed
+    for number in encode(PONG, b"", masked=masked):
+        boundary.take(bytes([number]))
+        assert not boundary.closed
