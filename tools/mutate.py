@@ -59,10 +59,12 @@ DEFAULTS: Final = "tests/unit/policy/test_defaults.py"
 
 _BY_HAND: Final = "tests/property/test_express_parts.py"
 _FORKED: Final = "tests/unit/policy/test_vacate.py"
+_OTHERS: Final = ("tests/unit/policy/test_foreign.py", "tests/unit/policy/test_foreign_clients.py")
 
 ALSO: Final[dict[str, tuple[str, ...]]] = {
     "adaptive": (_FORKED,),
     "balance": (_BY_HAND,),
+    "borne": _OTHERS,
     "breaker": (_FORKED,),
     "bucket": (_BY_HAND,),
     "bulkhead": (
@@ -72,7 +74,9 @@ ALSO: Final[dict[str, tuple[str, ...]]] = {
     ),
     "codec": ("tests/property/test_fault_codec.py",),
     "crossing": ("tests/unit/policy/test_foreign.py",),
+    "foreign": _OTHERS[1:],
     "gate": (_FORKED,),
+    "meanings": _OTHERS,
     "observing": (_FORKED,),
     "probes": (_FORKED,),
     "route": (_BY_HAND,),

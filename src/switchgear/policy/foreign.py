@@ -10,44 +10,50 @@ any case.
 """
 
 from collections.abc import Callable
-from errno import EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from switchgear.policy.fault import Code, Effect, Refusal
-from switchgear.policy.health import BAD_AGAIN, BY_CODE, GOOD, NEUTRAL_AGAIN, Verdict
-from switchgear.policy.sqlstate import of_sqlstate
-from switchgear.policy.status import (
-    code_of_status,
-    effect_of_status,
-    seconds_of,
-    status_in,
-    verdict_of_status,
-    wait_in,
+from switchgear.policy.borne import (
+    answered,
+    as_data,
+    by_closing,
+    by_code_of_mongo,
+    by_code_of_sqlite,
+    by_grpc,
+    by_kafka,
+    by_name_of_aws,
+    by_node,
+    by_number_of_mysql,
+    by_recipients,
+    by_reply,
+    by_response,
+    in_handshake,
+    in_use,
+    of_state,
+    state_in,
+    unreachable,
+    with_meta,
+    with_response,
+    with_state,
+    without_state,
+)
+from switchgear.policy.fault import Code, Effect
+from switchgear.policy.meanings import (
+    FULL,
+    LATE,
+    LOST,
+    RACE,
+    UNREACHED,
+    Meaning,
+    refused,
 )
 
 __all__ = ["Meaning", "meaning"]
-
-
-class Meaning(NamedTuple):
-    """What an exception says: as a `Fault` would, and the `verdict` (`after` is its wait)."""
-
-    verdict: Verdict
-    code: Code
-    effect: Effect = Effect.UNKNOWN
-    refusal: Refusal | None = None
-
 
 Rule = Meaning | Callable[[Any], Meaning | None]
 
 _TYPES: Final = 512  # whose rule is remembered; a program raises fewer
 _DEEP: Final = 4  # exceptions in one another, as requests and urllib3 put them
-
-_UNREACHED: Final = Meaning(BAD_AGAIN, Code.UNAVAILABLE, Effect.NONE)  # nothing was sent
-_LOST: Final = Meaning(BAD_AGAIN, Code.UNAVAILABLE)  # the connection, under way
-_LATE: Final = Meaning(BAD_AGAIN, Code.DEADLINE_EXCEEDED)
-_FULL: Final = Meaning(NEUTRAL_AGAIN, Code.UNAVAILABLE, Effect.NONE, Refusal.FULL)  # our own pool
-_RACE: Final = Meaning(BY_CODE[Code.ABORTED], Code.ABORTED, Effect.NONE)  # lost, and taken back
 
 
 def meaning(error: BaseException) -> Meaning | None:
@@ -75,29 +81,7 @@ def _rule(kind: type[BaseException]) -> Rule | None:
     return None
 
 
-# What an exception bears that says more than its type.
-
-
-def _of_status(status: int, after: float | None) -> Meaning | None:
-    code = code_of_status(status)
-    if code is None:  # a good answer of the wrong kind: a defect of the caller
-        return None
-    return Meaning(verdict_of_status(status, after), code, effect_of_status(status))
-
-
-def _answered(error: Any) -> Meaning | None:
-    """Judge an error that is the answer: it bears the status itself."""
-    return _of_status(status_in(error), wait_in(error))
-
-
-def _with_response(error: Any) -> Meaning | None:
-    return _answered(error.response)
-
-
-def _with_reply(error: Any) -> Meaning | None:
-    """Judge an error of botocore, whose response is a dictionary."""
-    told = error.response["ResponseMetadata"]
-    return _of_status(told["HTTPStatusCode"], seconds_of(told["HTTPHeaders"].get("retry-after")))
+# Where another exception in it says more.
 
 
 def _around(otherwise: Meaning | None) -> Rule:
@@ -119,127 +103,214 @@ def _around(otherwise: Meaning | None) -> Rule:
     return look
 
 
-def _unreachable(error: OSError) -> Meaning | None:
-    """Know of an OSError that tells of a network; any other one tells of files and the like."""
-    if error.errno in (EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH):
-        return _LOST
-    # So event loops say that no address of a host could be connected to.
-    return _UNREACHED if str(error).startswith("Multiple exceptions: ") else None
+def _of_driver(otherwise: Meaning | None) -> Rule:
+    """Make the rule of SQLAlchemy's errors: what the driver's own says, where that is known.
+
+    Its adapter of asyncpg raises classes of its own, with the SQLSTATE or from the real one.
+    """
+
+    def look(error: Any) -> Meaning | None:
+        inner = error.orig
+        state = state_in(inner)
+        if state is not None:
+            return of_state(state)
+        found = meaning(inner) or meaning(inner.__cause__)
+        return found or (LOST if error.connection_invalidated else otherwise)
+
+    return look
 
 
-def _of_state(state: str) -> Meaning | None:
-    found = of_sqlstate(state)
-    if found is None:
-        return None
-    effect = Effect.UNKNOWN if found.unsure else Effect.NONE
-    return Meaning(BY_CODE.get(found.code, GOOD), found.code, effect)
-
-
-def _with_state(error: Any) -> Meaning | None:
-    return _of_state(error.sqlstate)
-
-
-def _without_state(error: Any) -> Meaning | None:
-    """Judge what psycopg raises for the server, and for a connection that is gone or never was."""
-    return _LOST if error.sqlstate is None else _of_state(error.sqlstate)
-
-
-def _as_data(error: Any) -> Meaning | None:
-    """Tell what the server refused from an argument that asyncpg could not encode: never sent."""
-    return None if getattr(error, "severity", None) is None else _of_state(error.sqlstate)
-
-
-def _in_use(error: Any) -> Meaning | None:
-    """Tell a connection or pool of asyncpg that is closed from one that is used wrongly."""
-    words = str(error)
-    return _LOST if "closed" in words or "closing" in words else None
-
-
-def _of_grpc(error: Any) -> Meaning | None:
-    code = Code(error.code().name.lower())
-    verdict = BY_CODE.get(code, GOOD)
-    return Meaning(verdict, code, Effect.NONE if verdict is GOOD else Effect.UNKNOWN)
+def _caused(error: Any) -> Meaning | None:
+    """Judge a lost connection by what it was raised from, where that says more."""
+    return meaning(error.__cause__) or LOST
 
 
 _HTTPX: Final[dict[str, Rule]] = {
-    "ConnectError": _UNREACHED,
-    "ConnectTimeout": _UNREACHED,
-    "ProxyError": _UNREACHED,
-    "PoolTimeout": _FULL,
-    "TimeoutException": _LATE,
-    "NetworkError": _LOST,
-    "RemoteProtocolError": _LOST,
-    "HTTPStatusError": _with_response,
+    "ConnectError": UNREACHED,
+    "ConnectTimeout": UNREACHED,
+    "ProxyError": UNREACHED,
+    "PoolTimeout": FULL,
+    "TimeoutException": LATE,
+    "NetworkError": LOST,
+    "RemoteProtocolError": LOST,
+    "HTTPStatusError": with_response,
 }
+
+_MAIL: Final[dict[str, Rule]] = {
+    "SMTPConnectError": UNREACHED,
+    "SMTPConnectResponseError": UNREACHED,
+    "SMTPConnectTimeoutError": UNREACHED,
+    "SMTPHeloError": UNREACHED,
+    "SMTPAuthenticationError": UNREACHED,
+    "SMTPServerDisconnected": LOST,
+    "SMTPRecipientsRefused": by_recipients,
+}
+_REDIS: Final[dict[str, Rule]] = {
+    "MaxConnectionsError": FULL,
+    "BusyLoadingError": UNREACHED,
+    "AuthenticationError": UNREACHED,
+    "ReadOnlyError": UNREACHED,  # a failover has left us at a replica
+    "ClusterDownError": UNREACHED,
+    "SlotNotCoveredError": UNREACHED,
+    "OutOfMemoryError": refused(Code.RESOURCE_EXHAUSTED),
+    "NoPermissionError": refused(Code.PERMISSION_DENIED),
+    "ConnectionError": LOST,
+    "TimeoutError": LATE,
+    "TryAgainError": RACE,  # a slot on its way to another node
+    "WatchError": RACE,
+}
+_ELASTIC: Final[dict[str, Rule]] = {
+    "ConnectionTimeout": LATE,
+    "ConnectionError": LOST,
+    "ApiError": with_meta,
+    "TransportError": answered,  # of version 7, and of OpenSearch
+}
+_MYSQL: Final[dict[str, Rule]] = {"MySQLError": by_number_of_mysql}
+_KAFKA: Final[dict[str, Rule]] = {
+    "NoBrokersAvailable": UNREACHED,
+    "NodeNotReadyError": UNREACHED,
+    "LeaderNotAvailableError": UNREACHED,
+    "NotEnoughReplicasError": UNREACHED,
+    "KafkaUnavailableError": LOST,
+    "KafkaTimeoutError": LATE,
+    "RequestTimedOutError": LATE,
+    "MessageSizeTooLargeError": refused(Code.INVALID_ARGUMENT),
+    "TopicAuthorizationFailedError": refused(Code.PERMISSION_DENIED),
+    "KafkaError": by_kafka,
+}
+# A channel that is closed fails all that was under way on it, whatever it was closed for.
+_NO_SUCH_QUEUE: Final = refused(Code.NOT_FOUND, Effect.UNKNOWN)
+_NO_ACCESS: Final = refused(Code.PERMISSION_DENIED, Effect.UNKNOWN)
+_LOCKED: Final = refused(Code.ABORTED, Effect.UNKNOWN)
+_UNFIT: Final = refused(Code.FAILED_PRECONDITION, Effect.UNKNOWN)
 
 _KNOWN: Final[dict[str, dict[str, Rule]]] = {
     "builtins": {
-        "ConnectionRefusedError": _UNREACHED,
-        "ConnectionError": _LOST,
-        "TimeoutError": _LATE,
-        "OSError": _unreachable,
+        "ConnectionRefusedError": UNREACHED,
+        "ConnectionError": LOST,
+        "TimeoutError": LATE,
+        "OSError": unreachable,
     },
-    "socket": {"gaierror": _UNREACHED},
-    "asyncio": {"IncompleteReadError": _LOST},
-    "ssl": {"SSLEOFError": _LOST, "SSLZeroReturnError": _LOST, "SSLSyscallError": _LOST},
-    "http": {"IncompleteRead": _LOST},
-    "urllib": {"HTTPError": _answered, "URLError": _around(None)},
+    "socket": {"gaierror": UNREACHED},
+    "asyncio": {"IncompleteReadError": LOST},
+    "ssl": {"SSLEOFError": LOST, "SSLZeroReturnError": LOST, "SSLSyscallError": LOST},
+    "http": {"IncompleteRead": LOST},
+    "urllib": {"HTTPError": answered, "URLError": _around(None)},
     "httpx": _HTTPX,
     "httpcore": _HTTPX,
     "aiohttp": {
-        "ClientConnectorError": _UNREACHED,
-        "ConnectionTimeoutError": _UNREACHED,
-        "ServerTimeoutError": _LATE,
-        "ClientConnectionError": _LOST,
-        "ClientPayloadError": _LOST,
-        "ClientResponseError": _answered,
+        "ClientConnectorError": UNREACHED,
+        "ConnectionTimeoutError": UNREACHED,
+        "ServerTimeoutError": LATE,
+        "ClientConnectionError": LOST,
+        "ClientPayloadError": LOST,
+        "ClientResponseError": answered,
     },
     "requests": {
-        "ConnectTimeout": _UNREACHED,
-        "Timeout": _LATE,
-        "ConnectionError": _around(_LOST),
-        "ChunkedEncodingError": _LOST,
-        "RetryError": _LOST,
-        "HTTPError": _with_response,
+        "ConnectTimeout": UNREACHED,
+        "Timeout": LATE,
+        "ConnectionError": _around(LOST),
+        "ChunkedEncodingError": LOST,
+        "RetryError": LOST,
+        "HTTPError": with_response,
     },
     "urllib3": {
-        "ConnectTimeoutError": _UNREACHED,
-        "NewConnectionError": _UNREACHED,
-        "EmptyPoolError": _FULL,
-        "TimeoutError": _LATE,
-        "ProtocolError": _LOST,
-        "MaxRetryError": _around(_LOST),
+        "ProxyError": UNREACHED,
+        "ConnectTimeoutError": UNREACHED,
+        "NewConnectionError": UNREACHED,
+        "EmptyPoolError": FULL,
+        "TimeoutError": LATE,
+        "ProtocolError": LOST,
+        "MaxRetryError": _around(LOST),
     },
-    "redis": {
-        "MaxConnectionsError": _FULL,
-        "BusyLoadingError": _UNREACHED,
-        "AuthenticationError": _UNREACHED,
-        "ReadOnlyError": _UNREACHED,  # a failover has left us at a replica
-        "ClusterDownError": _UNREACHED,
-        "ConnectionError": _LOST,
-        "TimeoutError": _LATE,
-        "WatchError": _RACE,
-    },
+    "redis": _REDIS,
+    "valkey": _REDIS,
     "asyncpg": {
-        "InvalidCachedStatementError": _RACE,  # a migration made it so
-        "DataError": _as_data,
-        "PostgresError": _with_state,
-        "InterfaceError": _in_use,
-        "InternalClientError": _LOST,
+        "InvalidCachedStatementError": RACE,  # a migration made it so
+        "DataError": as_data,
+        "PostgresError": with_state,
+        "InterfaceError": in_use,
+        "InternalClientError": LOST,
     },
     "psycopg": {
-        "ConnectionTimeout": _UNREACHED,
-        "OperationalError": _without_state,
-        "Error": _with_state,
+        "ConnectionTimeout": UNREACHED,
+        "OperationalError": without_state,
+        "Error": with_state,
     },
-    "psycopg_pool": {"PoolTimeout": _FULL, "TooManyRequests": _FULL},
-    "grpc": {"RpcError": _of_grpc},
+    "psycopg2": {
+        "OperationalError": without_state,
+        "InterfaceError": in_use,
+        "Error": with_state,
+    },
+    "psycopg_pool": {"PoolTimeout": FULL, "TooManyRequests": FULL},
+    "grpc": {"RpcError": by_grpc},
     "botocore": {
-        "EndpointConnectionError": _UNREACHED,
-        "ConnectTimeoutError": _UNREACHED,
-        "ReadTimeoutError": _LATE,
-        "ConnectionError": _LOST,
-        "ConnectionClosedError": _LOST,
-        "ClientError": _with_reply,
+        "ProxyConnectionError": UNREACHED,
+        "IncompleteReadError": LOST,
+        "ResponseStreamingError": LOST,
+        "EndpointConnectionError": UNREACHED,
+        "ConnectTimeoutError": UNREACHED,
+        "ReadTimeoutError": LATE,
+        "ConnectionError": LOST,
+        "ConnectionClosedError": LOST,
+        "ClientError": by_name_of_aws,
     },
+    "sqlalchemy": {
+        "TimeoutError": FULL,
+        "IntegrityError": _of_driver(refused(Code.FAILED_PRECONDITION)),
+        "DBAPIError": _of_driver(None),
+        "NoResultFound": refused(Code.NOT_FOUND),
+        "StaleDataError": RACE,  # another one has changed the row
+    },
+    "sqlite3": {"Error": by_code_of_sqlite},
+    "pymysql": _MYSQL,
+    "MySQLdb": _MYSQL,
+    "asyncmy": _MYSQL,
+    "pymongo": {
+        "ServerSelectionTimeoutError": UNREACHED,
+        "WaitQueueTimeoutError": FULL,
+        "NetworkTimeout": LATE,
+        "NotPrimaryError": by_node,
+        "ConnectionFailure": LOST,
+        "ExecutionTimeout": LATE,
+        "WTimeoutError": LATE,  # done, and not yet everywhere
+        "CursorNotFound": RACE,
+        "DuplicateKeyError": refused(Code.ALREADY_EXISTS),
+        "OperationFailure": by_code_of_mongo,
+    },
+    "elastic_transport": _ELASTIC,
+    "elasticsearch": _ELASTIC,
+    "opensearchpy": _ELASTIC,
+    "smtplib": {**_MAIL, "SMTPResponseException": by_reply},
+    "aiosmtplib": {**_MAIL, "SMTPResponseException": by_response},
+    "websockets": {
+        "ConnectionClosed": by_closing,
+        "InvalidStatus": in_handshake,
+        "InvalidStatusCode": in_handshake,
+        "InvalidMessage": UNREACHED,
+        "ProxyError": UNREACHED,
+    },
+    "aiokafka": _KAFKA,
+    "kafka": _KAFKA,
+    "aiormq": {
+        "AuthenticationError": UNREACHED,
+        "ProbableAuthenticationError": UNREACHED,
+        "IncompatibleProtocolError": UNREACHED,
+        "ChannelInvalidStateError": LOST,
+        "ChannelNotFoundEntity": _NO_SUCH_QUEUE,
+        "ChannelAccessRefused": _NO_ACCESS,
+        "ChannelLockedResource": _LOCKED,
+        "ChannelPreconditionFailed": _UNFIT,
+        "PublishError": refused(Code.NOT_FOUND),  # no queue takes it
+        "DeliveryError": LOST,  # a queue may have taken it, and another one not
+    },
+    "amqp": {
+        "NotFound": _NO_SUCH_QUEUE,
+        "AccessRefused": _NO_ACCESS,
+        "ResourceLocked": _LOCKED,
+        "PreconditionFailed": _UNFIT,
+        "ConnectionError": LOST,
+        "MessageNacked": LOST,
+    },
+    "kombu": {"OperationalError": _caused, "LimitExceeded": FULL},
 }
