@@ -11,12 +11,17 @@ flight has at least half the time that is left to itself; else it begins another
 come after it join. A flight that fails because its own time is over fails the callers whose time
 is over with it; the others ask again, and together again. (The latest deadline of all would be
 fairer still, but is not known when the work begins, and what it has sent on cannot be taken back.)
+
+Who asks from within a flight is known by the Context, which tasks and threads copy. Where the
+flight to be joined waits for the one within which is asked, both would wait until their time is
+over: that is refused. Whether a flight itself awaits a task that it has started cannot be known,
+and is taken to be so.
 """
 
 import asyncio
 from asyncio import Future, Task
 from collections.abc import Callable, Hashable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -24,6 +29,7 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.endings import streams
 from switchgear.core.handler import Handler
 from switchgear.core.marks import within
+from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import Coalesced, Observer, quiet
 from switchgear.core.sweep import TICK, sweep_of
 from switchgear.policy.call import Call
@@ -35,6 +41,8 @@ Key = Callable[[Call[Any]], Hashable | None]
 """Says which calls ask the same; None asks what nobody else may share."""
 
 SHARE: Final = 0.5  # a flight is joined by who has at most so many times less than its time left
+
+_inside: ContextVar["_Inside | None"] = ContextVar("switchgear_flight", default=None)
 
 # The loop holds its tasks weakly, and a flight that was called off stands in no table.
 _flying: Final[set["Task[Any]"]] = set()
@@ -111,6 +119,7 @@ class _Table:
         here = self.flights.get(loop, {})
         flight = here.get(key)
         if flight is not None and flight.until - now >= SHARE * (call.deadline - now):
+            flight.check()
             self.joined += 1
             self.layer.tell(Coalesced(self.layer.origin))
             return flight
@@ -132,11 +141,37 @@ class _Table:
                 del self.flights[flight.loop]
 
 
+class _Inside:
+    """A flight, as it stands in the Context of what runs within it, and the ones it waits for.
+
+    Contexts are copied, and kept for longer than a flight lasts: they are not to keep its answer.
+    """
+
+    __slots__ = ("over", "waits")
+
+    def __init__(self) -> None:
+        self.over = False
+        self.waits: list[_Inside] = []
+
+    def awaits(self, other: "_Inside") -> bool:
+        """Say whether it is the other, or waits for it, by way of however many."""
+        seen: set[_Inside] = set()
+        ahead = [self]
+        while ahead:
+            one = ahead.pop()
+            if one is other:
+                return True
+            if not one.over and one not in seen:
+                seen.add(one)
+                ahead.extend(one.waits)
+        return False
+
+
 class _Flight:
     """One run of the work, and those who wait for it."""
 
-    __slots__ = ("_table", "_task", "_trace", "_waiting", "answer", "error", "key", "landed",
-                 "loop", "until")  # fmt: skip
+    __slots__ = ("_table", "_task", "_trace", "_waiting", "answer", "error", "inside", "key",
+                 "landed", "loop", "until")  # fmt: skip
 
     def __init__(
         self, table: _Table, loop: asyncio.AbstractEventLoop, key: Hashable, call: Call[Any]
@@ -150,10 +185,29 @@ class _Flight:
         self.landed = False
         self.answer: Any = None
         self.error: BaseException | None = None
+        self.inside = _Inside()
+        context = Context()
+        context.run(_inside.set, self.inside)
         # Not by loop.create_task: an eager task factory would run it before it is known here.
-        self._task = Task(table.handler(call), loop=loop, context=Context())
+        self._task = Task(table.handler(call), loop=loop, context=context)
         _flying.add(self._task)
         self._task.add_done_callback(self._land, context=Context())
+
+    def check(self) -> None:
+        """Refuse who would wait for itself.
+
+        Raises:
+            Misplaced: it is asked from within this flight, or within one that this waits for.
+        """
+        asking = _inside.get()
+        if asking is None or asking.over or not self.inside.awaits(asking):
+            return
+        way = "" if asking is self.inside else ", by way of other runs"
+        raise Misplaced(
+            f"{self._table.layer.origin!r}: the run {_words(self.key)} asks for the same"
+            f" again{way}, and would wait for itself until its deadline: call the function there"
+            " without the policy, or let 'coalesce' tell the two apart"
+        )
 
     async def wait(self, call: Call[Any]) -> bool:
         """Wait for the end, at most until the deadline; False says that somebody else has it.
@@ -165,6 +219,9 @@ class _Flight:
         self._waiting[future] = None
         bell = _Bell(future)
         slot = sweep_of(self.loop, layer.clock).arm(call.deadline + TICK, bell)
+        asking = _inside.get()
+        if asking is not None:
+            asking.waits.append(self.inside)
         try:
             mine = await future
             if mine is None:
@@ -178,6 +235,8 @@ class _Flight:
             raise
         finally:
             slot.discard(bell)
+            if asking is not None:
+                asking.waits.remove(self.inside)
         return mine
 
     def cut_short(self, call: Call[Any], now: float) -> bool:
@@ -214,7 +273,7 @@ class _Flight:
 
     def _land(self, task: "Task[Any]") -> None:
         """Take the end of the work, and wake those who wait for it."""
-        self.landed = True
+        self.landed = self.inside.over = True
         self._table.drop(self)
         _flying.discard(task)
         if task.cancelled():
@@ -245,3 +304,11 @@ class _Bell:
     def ring(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
+
+
+def _words(key: Hashable) -> str:
+    """Tell what a flight is for; a policy's key has the function before what it is asked."""
+    match key:
+        case (function, asked) if callable(function):
+            return f"of {getattr(function, '__qualname__', function)} for the key {asked!r:.100}"
+    return f"for the key {key!r:.100}"

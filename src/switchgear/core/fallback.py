@@ -21,6 +21,7 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.drivers import Work, working
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler, Judge
+from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import FellBack, Observer, quiet
 from switchgear.core.sweep import sweep_of
 from switchgear.policy import ranges
@@ -122,7 +123,7 @@ class FallingBack:
                 answer = await handler(call)
                 verdict = GOOD if self._judge is None else judged(self._judge, answer)
             except Exception as error:
-                if not covers(error):
+                if isinstance(error, Misplaced) or not covers(error):
                     raise
                 found = await self._find(call, error)
                 if found is None:
