@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from switchgear.accounts.guesses import Guesses
+from switchgear.accounts.refusals import GUESSES, Observer, Refusals
 from switchgear.accounts.settings import AccountsSettings
 from switchgear.accounts.surface import Ended as EndedSessions
 from switchgear.accounts.vault import Vault
@@ -80,6 +82,7 @@ class Desk:
         passwords: Passwords,
         settings: AccountsSettings,
         wall: Callable[[], float] = time.time,
+        observer: Observer | None = None,
     ) -> None:
         self._tables = tables
         self._passwords = passwords
@@ -93,6 +96,9 @@ class Desk:
         )
         # From when a session last rotated, or ended, until its last access token has expired.
         self._last = settings.refresh_grace + settings.access_lifetime
+        self._guesses = Guesses(settings.guesses, vault.shared, settings.refresh_idle)
+        self._refusals = Refusals(observer)
+        self.refusals = self._refusals.counts
         self.keys = jwks(vault.published)
 
     async def register(self, email: str, password: str, deadline: float, address: str = "") -> None:
@@ -110,7 +116,8 @@ class Desk:
                 effect=Effect.NONE,
                 extra={"errors": [wrong]},
             )
-        hashed = await self._passwords.hash(password, _asker(address, email))
+        with self._refusals.told(address):
+            hashed = await self._passwords.hash(password, _asker(address, email))
         async with self._tables.transaction(deadline) as tx:
             await tx.execute(
                 "insert into account (id, email, password_hash, scopes) values ($1, $2, $3, $4)"
@@ -126,17 +133,29 @@ class Desk:
     ) -> Session:
         """Open a session. An unknown account and a wrong password are one answer in one time.
 
-        `address` is the client's: of what is in work at a time, each has its part.
+        `address` is the client's: of what is in work at a time, each has its part, and where it
+        has a session already, it is not held off for what others guess.
         """
+        with self._refusals.told(address):
+            self._passwords.look(Asker(address))  # before the database has work with it
         async with self._tables.transaction(deadline) as tx:
+            with self._refusals.told(address, GUESSES):
+                claim = await self._guesses.claim(tx, email, address, self._wall())
             account = await tx.fetch_first(
                 _Account,
                 "select id, password_hash, scopes from account where lower(email) = lower($1)",
                 email,
             )
         stored = account.password_hash if account is not None else None
-        asker = _asker(address, email)
-        checked = await self._passwords.check(password, stored, asker)
+        # What strangers have in work at an account is not held against who is known there.
+        asker = Asker(address) if claim.familiar else _asker(address, email)
+        try:
+            with self._refusals.told(address):
+                checked = await self._passwords.check(password, stored, asker)
+        except Fault:
+            async with self._tables.transaction(deadline) as tx:
+                await self._guesses.unmade(tx, claim)
+            raise
         if account is None or not checked.right:
             raise Fault(
                 Code.UNAUTHENTICATED,
@@ -154,14 +173,17 @@ class Desk:
                 )
             await self._make_room(tx, account.id, now)
             await tx.execute(
-                "insert into family (id, account_id, generation, rotated, ends, graced, revoked)"
-                " values ($1, $2, $3, $4, $5, false, false)",
+                "insert into family"
+                " (id, account_id, generation, rotated, ends, graced, revoked, network)"
+                " values ($1, $2, $3, $4, $5, false, false, $6)",
                 family.id,
                 account.id,
                 family.generation,
                 family.rotated,
                 family.ends,
+                address,
             )
+            await self._guesses.right(tx, claim)
         return self._session(account.id, account.scopes, family)
 
     async def refresh(self, token: str, deadline: float) -> Session:

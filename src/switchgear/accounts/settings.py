@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from switchgear.accounts.guesses import GuessSettings
 from switchgear.identity.claims import SCOPE_CHARS, TokenSettings
 from switchgear.identity.passwords import PasswordSettings
 from switchgear.policy import ranges
@@ -33,6 +34,7 @@ class AccountsSettings(msgspec.Struct, frozen=True):
     sessions: int = 64  # of one account at a time: over that, the one that was unused longest ends
     password_least: int = 10  # characters
     passwords: PasswordSettings = PasswordSettings()
+    guesses: GuessSettings = GuessSettings()
 
     def __post_init__(self) -> None:
         """Refuse what would be found out only by whoever signs in."""

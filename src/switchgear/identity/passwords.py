@@ -112,6 +112,11 @@ class Passwords:
             return Checked(right=False)
         return Checked(right=True, rehash=self._hasher.check_needs_rehash(stored))
 
+    def look(self, asker: Asker) -> None:
+        """Raise what work of `asker` would be refused with now: for who has other work to spare."""
+        with self._lock:
+            self._admit(asker)
+
     def close(self) -> None:
         """Give up what waits, and let what runs come to its end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -129,15 +134,8 @@ class Passwords:
             raise Fault(Code.DATA_LOSS, f"a stored password hash is unreadable: {error}") from error
 
     async def _run(self, asker: Asker, work: Callable[..., _Out], *arguments: object) -> _Out:
-        room = self._settings.workers + self._settings.queue
         with self._lock:
-            refused = self._full(asker)
-            if self._out >= room:
-                told = f"password work is full: {room} of {room} places out"
-                refused = Refused(Refusal.FULL, told, 1.0)
-            if refused is not None:
-                self._refused += 1
-                raise refused.fault()
+            self._admit(asker)
             self._count(asker, 1)
         try:
             future = self._pool.submit(work, *arguments)
@@ -147,9 +145,19 @@ class Passwords:
         future.add_done_callback(partial(self._back, asker))
         return await asyncio.wrap_future(future)
 
+    def _admit(self, asker: Asker) -> None:
+        refused = self._full(asker)
+        if refused is not None:
+            self._refused += 1
+            raise refused.fault()
+
     def _full(self, asker: Asker) -> Refused | None:
-        """Refuse who has his part of the places in work already."""
+        """Refuse what there is no room for, and who has his part of the places in work already."""
         settings = self._settings
+        room = settings.workers + settings.queue
+        if self._out >= room:
+            told = f"password work is full: {room} of {room} places out"
+            return Refused(Refusal.FULL, told, 1.0)
         for kind, name, most in zip(
             Asker._fields, asker, (settings.per_address, settings.per_account), strict=True
         ):

@@ -5,8 +5,10 @@ import random
 
 from switchgear.accounts.desk import Desk
 from switchgear.accounts.endpoints import endpoints
+from switchgear.accounts.refusals import REASONS
 from switchgear.accounts.vault import Vault, open_vault
 from switchgear.assembly.bodies.database import dsn_of, guarded
+from switchgear.assembly.bodies.refusals import RefusalLog
 from switchgear.assembly.bodies.web import fair, serve
 from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import ACCOUNTS
@@ -31,7 +33,15 @@ async def accounts(context: RoleContext) -> None:
             vault = await _opened(context, tables)
             if vault is None:
                 return
-            desk = Desk(tables, vault, passwords, settings)
+            told = RefusalLog(context.log, reasons=REASONS)
+            desk = Desk(tables, vault, passwords, settings, observer=told)
+            context.registry.sampled_by(
+                "accounts_refusals_total",
+                "Sign-ins and registrations refused.",
+                "reason",
+                lambda: desk.refusals,
+                "counter",
+            )
             host = Host(
                 ACCOUNTS,
                 endpoints(),

@@ -21,18 +21,19 @@ class RefusalLog:
     What the lines left out is told within a second, also when nothing is refused any more.
     """
 
-    def __init__(self, log: Log, *, most: int = 5) -> None:
+    def __init__(self, log: Log, *, most: int = 5, reasons: frozenset[str] = REASONS) -> None:
         if most < 1:
             raise ValueError(f"RefusalLog.most is {most}, where at least 1 line would be right")
         self._log = log
         self._most = most
+        self._reasons = reasons
         self._seen: dict[str, int] = {}  # of this second; the reasons are known beforehand
         self._timer: TimerHandle | None = None
 
     def __call__(self, event: Any) -> None:
         if not isinstance(event, Turned):
             return
-        reason = event.reason if event.reason in REASONS else OTHER
+        reason = event.reason if event.reason in self._reasons else OTHER
         seen = self._seen[reason] = self._seen.get(reason, 0) + 1
         if self._timer is None:
             self._timer = get_running_loop().call_later(_SPAN, self._sum_up)
