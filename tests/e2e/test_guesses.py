@@ -1,5 +1,8 @@
 """Guesses at passwords, through the whole platform, by somebody who has many addresses."""
 
+import itertools
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,3 +55,36 @@ def test_guesses_are_held_off_whoever_is_guessed_and_the_owner_is_not(proxied: R
     metrics = proxied.ask_admin("/metrics").body.decode()
     counts = [line for line in metrics.splitlines() if 'reason="guesses"' in line]
     assert sum(float(line.split()[-1]) for line in counts) == 2.0, counts
+
+
+def test_who_comes_from_a_new_address_signs_in_while_fifty_hammer(proxied: Running) -> None:
+    """Five that asked at once had all the room for password work, and everybody else none."""
+    proxied.token("bob@example.org")
+    over = threading.Event()
+    seen: Counter[int] = Counter()
+    asked: Counter[int] = Counter()
+
+    def hammer(number: int) -> None:
+        for guess in itertools.count():
+            if over.is_set():
+                return
+            who = f"{number}-{guess}@example.org"
+            seen[sign_in(proxied, who, "not this one", f"203.0.113.{number}").status] += 1
+            asked[number] += 1
+            over.wait(0.5)  # it is the passwords that are to be short, not the test's processors
+
+    hammers = [threading.Thread(target=hammer, args=(number,)) for number in range(50)]
+    for one in hammers:
+        one.start()
+    try:
+        # Before that they are as good as anybody.
+        proxied.until(lambda: all(asked[number] > 2 for number in range(50)))
+        found = [
+            sign_in(proxied, "bob@example.org", PASSWORD, f"192.0.2.{number}").status
+            for number in range(100, 105)
+        ]
+    finally:
+        over.set()
+        for one in hammers:
+            one.join(30)
+    assert found == [201] * 5, seen

@@ -1,19 +1,20 @@
 """The desk: registering, signing in, and refreshing a session, on the rows of accounts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
 
-from switchgear.accounts.guesses import Guesses
+from switchgear.accounts.guesses import Claim, Guesses
 from switchgear.accounts.refusals import GUESSES, Observer, Refusals
 from switchgear.accounts.settings import AccountsSettings
 from switchgear.accounts.surface import Ended as EndedSessions
 from switchgear.accounts.vault import Vault
 from switchgear.identity.keys import jwks
-from switchgear.identity.passwords import Asker, Passwords
+from switchgear.identity.passwords import Passwords, Work, prepared
 from switchgear.identity.refresh import (
     Ended,
     Family,
@@ -24,6 +25,7 @@ from switchgear.identity.refresh import (
     decide,
 )
 from switchgear.identity.tokens import Minter, TokenSettings
+from switchgear.identity.turns import Asker
 from switchgear.policy.call import Principal
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.ports.tables import Tables, Transaction
@@ -136,26 +138,14 @@ class Desk:
         `address` is the client's: of what is in work at a time, each has its part, and where it
         has a session already, it is not held off for what others guess.
         """
-        with self._refusals.told(address):
-            self._passwords.look(Asker(address))  # before the database has work with it
-        async with self._tables.transaction(deadline) as tx:
-            with self._refusals.told(address, GUESSES):
-                claim = await self._guesses.claim(tx, email, address, self._wall())
-            account = await tx.fetch_first(
-                _Account,
-                "select id, password_hash, scopes from account where lower(email) = lower($1)",
-                email,
-            )
-        stored = account.password_hash if account is not None else None
-        # What strangers have in work at an account is not held against who is known there.
-        asker = Asker(address) if claim.familiar else _asker(address, email)
-        try:
+        prepared(password)  # what cannot be one is no guess
+        async with AsyncExitStack() as stack:
             with self._refusals.told(address):
-                checked = await self._passwords.check(password, stored, asker)
-        except Fault:
-            async with self._tables.transaction(deadline) as tx:
-                await self._guesses.unmade(tx, claim)
-            raise
+                work = await stack.enter_async_context(self._turn(email, deadline, address))
+            account, claim = await self._guess(email, deadline, address)
+            stored = account.password_hash if account is not None else None
+            checked = await work.check(password, stored)
+            rehashed = await work.hash(password) if checked.rehash else None
         if account is None or not checked.right:
             raise Fault(
                 Code.UNAUTHENTICATED,
@@ -163,7 +153,6 @@ class Desk:
                 effect=Effect.NONE,
                 public="The email or the password is wrong.",
             )
-        rehashed = await self._rehashed(password, asker) if checked.rehash else None
         now = self._wall()
         family = begin(now, self._families)
         async with self._tables.transaction(deadline) as tx:
@@ -255,14 +244,31 @@ class Desk:
             self._settings.sessions - 1,
         )
 
-    async def _rehashed(self, password: str, asker: Asker) -> str | None:
-        """Hash a right password anew; another time, where there is no room now."""
-        try:
-            return await self._passwords.hash(password, asker)
-        except Fault as fault:
-            if fault.refusal is None:
-                raise
-            return None
+    @asynccontextmanager
+    async def _turn(self, email: str, deadline: float, address: str) -> AsyncIterator[Work]:
+        """Wait for password work: a flood that waits there leaves the database alone."""
+        asker = _asker(address, email)
+        if self._passwords.crowded(asker.account):
+            # What strangers have in work there is not held against who is known.
+            async with self._tables.transaction(deadline) as tx:
+                if await self._guesses.familiar(tx, email, address, self._wall()):
+                    asker = Asker(address)
+        async with self._passwords.turn(asker) as work:
+            yield work
+
+    async def _guess(
+        self, email: str, deadline: float, address: str
+    ) -> tuple[_Account | None, Claim]:
+        """Count a guess, and find what it is about."""
+        async with self._tables.transaction(deadline) as tx:
+            with self._refusals.told(address, GUESSES):
+                claim = await self._guesses.claim(tx, email, address, self._wall())
+            account = await tx.fetch_first(
+                _Account,
+                "select id, password_hash, scopes from account where lower(email) = lower($1)",
+                email,
+            )
+        return account, claim
 
     def _session(self, account: UUID, scopes: list[str], family: Family) -> Session:
         granted = frozenset(scopes)

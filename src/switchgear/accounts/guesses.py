@@ -133,28 +133,31 @@ class Guesses:
         detail = f"too many wrong passwords for one account: none is tried for {wait:.3g} s"
         raise Refused(Refusal.LIMITED, detail, wait).fault()
 
+    async def familiar(self, tx: Transaction, email: str, network: str, now: float) -> bool:
+        """Say whether an account has a session that lives and was opened from there."""
+        return await tx.fetch_one(bool, _FAMILIAR, email, network, now, self._idle)
+
     async def right(self, tx: Transaction, claim: Claim) -> None:
         """Take back a guess that was right, and where strangers are not counted all before it."""
         if claim.familiar:
             await tx.execute("delete from guess where cell = $1", claim.cell)
         else:
-            await self.unmade(tx, claim)
-
-    async def unmade(self, tx: Transaction, claim: Claim) -> None:
-        """Take back a guess that came to nothing."""
-        await tx.execute(
-            "update guess set failed = greatest(0, failed - 1) where cell = $1", claim.cell
-        )
+            await tx.execute(
+                "update guess set failed = greatest(0, failed - 1) where cell = $1", claim.cell
+            )
 
     def _cell(self, name: str) -> int:
         hashed = digest(self._key, f"{_PURPOSE}\0{name}".encode(), "sha256")
         return int.from_bytes(hashed[:8], "big") % CELLS
 
 
-_LOOK: Final = (
-    "with client as materialized (select $2 <> '' and exists (select 1 from family"
+_FAMILIAR: Final = (
+    "select $2 <> '' and exists (select 1 from family"
     " join account on account.id = account_id where lower(email) = lower($1) and network = $2"
-    " and not revoked and ends > $3 and rotated > $3 - $4::float8) as familiar)"
+    " and not revoked and ends > $3 and rotated > $3 - $4::float8) as familiar"
+)
+_LOOK: Final = (
+    f"with client as materialized ({_FAMILIAR})"  # noqa: S608 - a constant
     " select familiar, coalesce(failed, 0)::float8 as failed, coalesce(at, 0)::float8 as at"
     " from client left join guess on cell = case when familiar then $6::int else $5::int end"
 )

@@ -346,22 +346,15 @@ async def test_guesses_at_one_account_leave_the_others_their_turn(roles: Roles) 
         assert fault_code(found) is Code.UNAUTHENTICATED
 
 
-async def test_a_right_password_is_right_where_there_is_no_room_to_renew_its_hash(
-    roles: Roles, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hash_is_renewed_in_the_turn_of_its_sign_in(roles: Roles) -> None:
+    """A second ask would be behind all who have not asked yet, or find no room."""
     async with house(roles) as told:
         await told.register("ada@example.org")
-    dearer = msgspec.structs.replace(CHEAP, rounds=2)
+    dearer = msgspec.structs.replace(CHEAP, rounds=2, workers=1, queue=0, per_address=1)
     async with house(roles, msgspec.structs.replace(SETTINGS, passwords=dearer)) as told:
-        check = told.passwords.check
-
-        async def filled(*arguments: Any) -> Any:
-            checked = await check(*arguments)
-            told.passwords._out += 66  # others came in between
-            return checked
-
-        monkeypatch.setattr(told.passwords, "check", filled)
-        await told.sign_in("ada@example.org")
+        await told.sign_in("ada@example.org", PASSWORD, "192.0.2.1")
+        renewed = "select count(*) from account where password_hash like '%t=2,%'"
+        assert await told.count(renewed) == 1
 
 
 # Keys

@@ -243,19 +243,6 @@ async def test_right_passwords_cost_nothing_from_wherever_they_come(roles: Roles
         assert (await guess(told)).code is Code.RESOURCE_EXHAUSTED
 
 
-async def test_one_that_is_refused_in_between_is_taken_back(
-    roles: Roles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with house(roles, FEW) as told:
-        await told.register(ADA)
-        monkeypatch.setattr(told.passwords, "look", lambda _: None)
-        told.passwords._out += 66  # others came in between
-        for _ in range(5):
-            assert (await guess(told)).code is Code.UNAVAILABLE
-        told.passwords._out -= 66
-        assert await told.count("select count(*) from guess where failed > 0") == 0
-
-
 async def test_each_refusal_is_counted_and_told(roles: Roles) -> None:
     async with house(roles, FEW) as told:
         await told.register(ADA)

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator
 
 import argon2
+import msgspec
 import pytest
 
-from switchgear.identity.passwords import NOBODY, Asker, Checked, Passwords, PasswordSettings
+from switchgear.identity.passwords import Checked, Passwords, PasswordSettings
+from switchgear.identity.turns import NOBODY, Asker
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
 CHEAP = PasswordSettings(rounds=1, memory_kib=8, workers=1, queue=2)
@@ -108,6 +110,70 @@ async def test_a_caller_who_leaves_frees_no_place_before_the_work_has_ended(
     assert passwords.statistics()["done"] == 1
 
 
+async def test_what_waits_is_refused_when_who_asked_less_has_no_room(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(passwords, monkeypatch)
+    often = [asyncio.create_task(passwords.check("x", None, Asker("a", str(n)))) for n in range(3)]
+    await asyncio.sleep(0)
+    seldom = asyncio.create_task(passwords.check("x", None, Asker("b")))
+    with pytest.raises(Fault) as caught:
+        await often[2]
+    assert (caught.value.code, caught.value.refusal) == (Code.UNAVAILABLE, Refusal.FULL)
+    assert (caught.value.effect, caught.value.retry_after) == (Effect.NONE, 1.0)
+    assert passwords.statistics() == {"out": 3, "refused": 1, "done": 0}
+    held.go.set()
+    await asyncio.gather(*often[:2], seldom)
+    assert passwords.statistics() == {"out": 0, "refused": 1, "done": 3}
+
+
+async def test_who_gives_way_and_leaves_at_once_has_left(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(passwords, monkeypatch)
+    often = [asyncio.create_task(passwords.check("x", None, Asker("a", str(n)))) for n in range(3)]
+    await asyncio.sleep(0)
+    often[2].cancel()
+    seldom = [asyncio.create_task(passwords.check("x", None, Asker(one))) for one in "bc"]
+    await asyncio.sleep(0)
+    assert passwords.statistics()["out"] == 3
+    held.go.set()
+    found = await asyncio.gather(*often, *seldom, return_exceptions=True)
+    assert [type(one) for one in found].count(Checked) == 3
+    assert passwords.statistics()["out"] == 0
+
+
+async def test_what_others_go_before_is_refused_while_there_is_time_to_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords = Passwords(msgspec.structs.replace(CHEAP, patience=0.05))
+    held = Held(passwords, monkeypatch)
+    running, waiting = [asyncio.create_task(passwords.check("x", None)) for _ in range(2)]
+    with pytest.raises(Fault) as caught:
+        await waiting
+    assert (caught.value.refusal, caught.value.effect) == (Refusal.FULL, Effect.NONE)
+    assert passwords.statistics() == {"out": 1, "refused": 1, "done": 0}
+    held.go.set()
+    assert await running == Checked(right=False)  # though it took longer than that
+    passwords.close()
+
+
+async def test_what_waits_is_refused_when_it_closes(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(passwords, monkeypatch)
+    running, *waiting = [asyncio.create_task(passwords.check("x", None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    passwords.close()
+    for one in waiting:
+        with pytest.raises(Fault) as caught:
+            await one
+        assert caught.value.refusal is Refusal.DRAINING
+    held.go.set()
+    assert await running == Checked(right=False)
+    assert passwords.statistics()["out"] == 0
+
+
 @pytest.mark.parametrize("password", ["x" * 1025, "é" * 513, "\ud800"])
 async def test_what_cannot_be_a_password_costs_no_hash(passwords: Passwords, password: str) -> None:
     for work in (passwords.hash(password), passwords.check(password, None)):
@@ -166,5 +232,5 @@ async def test_each_asker_has_a_part_of_the_places_and_the_others_have_the_rest(
     held.go.set()
     await asyncio.gather(*tasks, *others, return_exceptions=True)
     assert not (await passwords.check("x", None, askers[0])).right  # nobody is locked out
-    assert passwords._parts == {}
+    assert passwords._turns._parts == {}
     passwords.close()
