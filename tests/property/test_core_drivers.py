@@ -129,7 +129,7 @@ def test_a_stepper_does_what_a_task_does(acts: list[str], end: str, timeline: li
 
 
 USER: ContextVar[object] = ContextVar("user", default=None)
-RUNS = ["plain", "context", "waits", "swallows", "cancels itself", "raises", "leaves"]
+RUNS = ["plain", "resets", "context", "waits", "swallows", "cancels itself", "raises", "leaves"]
 EVENTS = [*RUNS, "turn", "turn", "turn", "foreign cancel", "leave", "close"]
 
 
@@ -153,8 +153,10 @@ class Line:
         self.begun.append(number)
         asked = task.cancelling()
         assert self.closed or not asked, "of an earlier run"
-        ambient.set(Call(number, 1.0))
+        token = ambient.set(Call(number, 1.0))
         try:
+            if kind == "resets":
+                ambient.reset(token)
             if kind == "context":
                 USER.set(number)
             if kind == "waits":

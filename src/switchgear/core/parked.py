@@ -117,8 +117,8 @@ class Parked:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
         self._begun = True
-        ambient.set(None)
         bare = copy_context()
+        marked = False  # it says that no call is ambient, where it said nothing at first
         while True:
             if self._next is None:
                 if self._closing:
@@ -145,6 +145,10 @@ class Parked:
             if self._task is not task:
                 return
             self._running = False
-            ambient.set(None)
+            if ambient.get() is not None:
+                ambient.set(None)
+                if not marked:
+                    bare.run(ambient.set, None)
+                    marked = True
             if task.cancelling() or copy_context() != bare:
                 return

@@ -4,7 +4,7 @@ Source: RFC 9110 sections 8.3 and 8.4 (content types and codings).
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
@@ -16,6 +16,10 @@ from switchgear.services.answers import Answering
 from switchgear.services.given import HttpGiven
 
 __all__ = ["Answers", "calling", "read_json"]
+
+# What is imported is looked up by its name where this is compiled, and these are not.
+_set_ambient: Final = ambient.set
+_reset_ambient: Final = ambient.reset
 
 Answers = Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]
 """Answers one call of an endpoint."""
@@ -29,13 +33,16 @@ def calling(plan: Plan, answer: Answering, limit: int) -> Answers:
         given = call.payload
         if reads:
             given.body = await read_json(given.call.payload, limit)
-        ambient.set(given.call)
+        token = _set_ambient(given.call)
         try:
             result = await plan.call(given)
         except BaseException as error:
             confine(error)
             raise
-        return answer(result)
+        response = answer(result)
+        if response.__class__ is Response:  # nothing of the handler's runs on, as it does to stream
+            _reset_ambient(token)
+        return response
 
     return call_it
 

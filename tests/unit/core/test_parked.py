@@ -75,6 +75,24 @@ async def test_runs_share_one_task_as_long_as_they_leave_its_context_alone(
     await ended(parked)
 
 
+async def test_whether_or_not_the_ambient_call_is_taken_back_the_task_stays() -> None:
+    parked, tasks = make(), list[Any]()
+
+    async def request(*, back: bool) -> None:
+        assert ambient.get() is None
+        tasks.append(asyncio.current_task())
+        token = ambient.set(Call("mine", 1.0))
+        await asyncio.sleep(0)
+        if back:
+            ambient.reset(token)
+
+    for back in (True, True, False, False, True, False):
+        parked.run(request(back=back))
+        await turns()
+    assert len(set(tasks)) == 1
+    await ended(parked)
+
+
 async def test_a_changed_context_costs_the_task_and_is_not_seen_by_the_next(
     loop_factory: Loops,
 ) -> None:
