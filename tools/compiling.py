@@ -19,6 +19,7 @@ REPLACED: Final = (
     "= CPyStr_Build(",
     "= CPyTagged_Str(",
     "= PySequence_Contains(",
+    "= PyUnicode_Contains(",
     "= PyObject_Vectorcall(",
     "= PyObject_VectorcallMethod(",
 )

@@ -167,13 +167,11 @@ static inline int bytes_given(PyObject *const *args, Py_ssize_t given, Py_ssize_
 
 enum { NOWHERE = -1, UNKNOWN = -2 };
 
-/* Say where bytes have others, of which there is one at least. What misleads often is left to CPython's way. */
-static Py_ssize_t place_of(PyObject *in, PyObject *wanted, Py_ssize_t from)
+/* Say where a text has another one, of one byte at least. What misleads often is left to CPython's way. */
+static Py_ssize_t place_in(const char *text, Py_ssize_t size, const char *what, Py_ssize_t last, Py_ssize_t from)
 {
-    const char *text = PyBytes_AS_STRING(in), *what = PyBytes_AS_STRING(wanted);
-    const char *end = text + PyBytes_GET_SIZE(in);
-    Py_ssize_t last = PyBytes_GET_SIZE(wanted) - 1;
-    if (last >= end - text - from)
+    const char *end = text + size;
+    if (last >= size - from)
         return NOWHERE;
     const char *at = text + from + last;
     for (int tried = 0; tried < 64; tried++, at++) {
@@ -184,6 +182,12 @@ static Py_ssize_t place_of(PyObject *in, PyObject *wanted, Py_ssize_t from)
             return at - last - text;
     }
     return UNKNOWN;
+}
+
+static inline Py_ssize_t place_of(PyObject *in, PyObject *wanted, Py_ssize_t from)
+{
+    return place_in(PyBytes_AS_STRING(in), PyBytes_GET_SIZE(in), PyBytes_AS_STRING(wanted),
+        PyBytes_GET_SIZE(wanted) - 1, from);
 }
 
 static PyObject *bytes_find(PyObject *const *args, Py_ssize_t given)
@@ -242,6 +246,20 @@ static inline int contained(PyObject *in, PyObject *wanted)
 }
 
 #define PySequence_Contains(in, wanted) contained((in), (wanted))
+
+/* And of texts, which are ASCII mostly. */
+static inline int text_contained(PyObject *in, PyObject *wanted)
+{
+    if (PyUnicode_IS_COMPACT_ASCII(in) && PyUnicode_IS_COMPACT_ASCII(wanted) && PyUnicode_GET_LENGTH(wanted) > 0) {
+        Py_ssize_t place = place_in(PyUnicode_DATA(in), PyUnicode_GET_LENGTH(in), PyUnicode_DATA(wanted),
+            PyUnicode_GET_LENGTH(wanted) - 1, 0);
+        if (place != UNKNOWN)
+            return place != NOWHERE;
+    }
+    return PyUnicode_Contains(in, wanted);
+}
+
+#define PyUnicode_Contains(in, wanted) text_contained((in), (wanted))
 
 struct method_cache {
     PyObject *name;

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tools.compiled import ROOT, lacking
@@ -58,6 +58,9 @@ def counts(it: bytes, *args: Any) -> Any:
     return it.count(args[0], args[1])
 
 def has(it: bytes, what: Any) -> bool:
+    return what in it
+
+def has_text(it: str, what: str) -> bool:
     return what in it
 
 def found(it: Any, *args: Any) -> Any:
@@ -412,6 +415,15 @@ def test_what_misleads_often_is_searched_to_its_end(quick: ModuleType, ending: b
         assert quick.find(text, b"c", start) == text.find(b"c", start)
         assert quick.counts(text, b"c", start) == text.count(b"c", start)
     assert quick.has(text, b"abc") is (ending == b"abc")
+
+
+@given(st.text("ab.é€", max_size=12), st.text("ab.é€", max_size=4))
+@example("a" * 99 + "b", "ab")
+@example("a" * 99, "a" * 70)
+@example("aab" * 99, "abb")
+@example("", "")
+def test_texts_are_searched_as_ever(quick: ModuleType, text: str, what: str) -> None:
+    assert quick.has_text(text, what) == (what in text)
 
 
 def test_nothing_is_read_beyond_the_bytes(quick: ModuleType) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from switchgear.core.here import HERE, LATEST
 from switchgear.core.place import Latest, Place
+from switchgear.policy.native import native
 
 __all__ = ["Stepper", "Wait", "Work", "report", "step", "task_on", "working"]
 
@@ -70,6 +71,7 @@ def working() -> Work:
     return task
 
 
+@native(free_list_len=1)
 class Wait:
     """What a stepped coroutine awaits: a result has it go on at once, in the callback that has it.
 
@@ -131,6 +133,7 @@ class Wait:
         return True
 
 
+@native(free_list_len=1)
 class Stepper:
     """One coroutine run eagerly, woken by the futures it awaits."""
 

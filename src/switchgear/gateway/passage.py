@@ -5,6 +5,7 @@ from typing import Any, Final
 from switchgear.identity.internal import Vouched
 from switchgear.identity.tokens import Verified
 from switchgear.policy.call import Call
+from switchgear.policy.native import native
 from switchgear.policy.trail import Trail
 
 __all__ = ["NOBODY", "Passage", "passage_of"]
@@ -12,6 +13,7 @@ __all__ = ["NOBODY", "Passage", "passage_of"]
 NOBODY: Final = Vouched()
 
 
+@native(free_list_len=1)
 class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 

@@ -9,11 +9,13 @@ from switchgear.gateway.onward import FIRST
 from switchgear.http.client import Upstream
 from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call
+from switchgear.policy.native import native
 from switchgear.policy.verdict import GOOD
 
 __all__ = ["Sent"]
 
 
+@native(free_list_len=1)
 class Sent(Cut):
     """An attempt that is on its way, which is its own alarm: from `at`, on a `way`.
 

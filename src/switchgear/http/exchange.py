@@ -20,6 +20,7 @@ from switchgear.http.stream import Body, Produced, Stream
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.fault import Code, Fault
+from switchgear.policy.native import native
 from switchgear.policy.trail import Trail
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _HINT: Final = b"HTTP/1.1 103 Early Hints\r\n"
 _KEEP: Final = b"connection: keep-alive\r\n"
 
 
+@native(free_list_len=1)
 class Exchange:
     """One request of a connection, from its head to the last byte of its answer."""
 

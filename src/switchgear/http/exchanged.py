@@ -2,10 +2,12 @@
 
 from switchgear.http.message import Request
 from switchgear.policy.call import Call
+from switchgear.policy.native import native
 
 __all__ = ["Exchanged"]
 
 
+@native(free_list_len=1)
 class Exchanged:
     """One exchange has ended. `elapsed` runs from the head's arrival to the last byte, in seconds.
 

@@ -1,6 +1,7 @@
 """What the head of a message says, once `heads` has read it."""
 
 from switchgear.http.headers import Headers
+from switchgear.policy.native import native
 
 __all__ = ["Fields", "Memo", "RequestHead", "ResponseHead"]
 
@@ -36,6 +37,7 @@ class Fields:
         return (list(self.headers), self.host, self.length, self.keep_alive, expects, upgrade)
 
 
+@native(free_list_len=1)
 class RequestHead:
     """A request's head."""
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from switchgear.policy.native import native
+
 __all__ = ["Found", "NoMethod", "NoRoute", "Route", "Router"]
 
 T = TypeVar("T")
@@ -22,6 +24,7 @@ class Route(NamedTuple, Generic[T]):
     value: T
 
 
+@native(free_list_len=1)
 class Found(Generic[T]):
     """The route that answers, and the parameters as they stand in the path, not decoded."""
 

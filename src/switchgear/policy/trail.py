@@ -2,9 +2,12 @@
 
 from math import inf
 
+from switchgear.policy.native import native
+
 __all__ = ["Trail"]
 
 
+@native(free_list_len=1)
 class Trail:
     """Written by the stack, read by balancers and logs.
 

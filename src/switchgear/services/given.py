@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from switchgear.http.message import Request
 from switchgear.policy.call import Call
+from switchgear.policy.native import native
 
 __all__ = ["HttpGiven"]
 
 
+@native(free_list_len=1)
 class HttpGiven:
     """One request as the plain values that binding reads, and what providers need beside them.
 
