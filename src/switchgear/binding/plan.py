@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from switchgear.binding.decode import body_decoder
@@ -34,6 +35,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_in_order",
         "_queried",
         "_takes",
         "asynchronous",
@@ -70,6 +72,10 @@ class Plan:
             (each.name, _query(each, self.name)) for each in parameters if each.place is Place.QUERY
         )
 
+        # By their places where all have one: names have to be found again in every call.
+        takes = tuple(take for _, take in self._takes)
+        self._in_order = takes if not self._queried and _placed(function, self._takes) else ()
+
     def arguments(self, given: Given) -> dict[str, Any]:
         """Make the keyword arguments of one call.
 
@@ -94,7 +100,16 @@ class Plan:
 
     def call(self, given: Given) -> Any:
         """Call the function on one call's arguments, and return what it returns (a coroutine)."""
-        return self.function(**self.arguments(given))
+        if not self._in_order:
+            return self.function(**self.arguments(given))
+        try:
+            found = [take(given) for take in self._in_order]
+        except Fault as fault:
+            if "errors" not in fault.extra or len(self.parameters) == 1:
+                raise
+        else:
+            return self.function(*found)
+        raise self._everything(given)
 
     def _everything(self, given: Given) -> Fault:
         """Collect the errors of all parameters: the fast path stopped at the first."""
@@ -141,6 +156,18 @@ def bind(
         raise
     except TypeError as error:
         raise Unbindable(f"{whereabouts(function)}: {error}") from error
+
+
+def _placed(function: Callable[..., Any], takes: tuple[tuple[str, Any], ...]) -> bool:
+    """Say whether a function itself, and not what it wraps, takes just these by their places."""
+    plain = function.__func__ if isinstance(function, MethodType) else function
+    if not isinstance(plain, FunctionType):
+        return False
+    code = plain.__code__
+    if code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return False
+    names = code.co_varnames[plain is not function : code.co_argcount]
+    return names == tuple(name for name, _ in takes)
 
 
 def _take(parameter: Parameter, subject: str) -> Callable[[Given], Any]:

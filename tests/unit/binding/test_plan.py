@@ -3,6 +3,8 @@
 import asyncio
 import datetime as dt
 import enum
+import functools
+import inspect
 import re
 import uuid
 from collections.abc import Callable
@@ -87,10 +89,14 @@ def run(function: Callable[..., Any], parts: Parts, **options: Any) -> Any:
 
 
 def errors(function: Callable[..., Any], parts: Parts, **options: Any) -> list[dict[str, str]]:
+    plan = bind(function, **options)
     with pytest.raises(Fault) as caught:
-        bind(function, **options).arguments(parts)
+        plan.arguments(parts)
     assert caught.value.code is Code.INVALID_ARGUMENT
     found = caught.value.extra["errors"]
+    with pytest.raises(Fault) as again:
+        plan.call(parts)
+    assert again.value.extra["errors"] == found
     assert isinstance(found, list)
     return found
 
@@ -250,6 +256,61 @@ def test_a_list_of_scalars_is_a_body_when_marked() -> None:
         return sum(numbers)
 
     assert run(total, Parts(body=b"[1,2]")) == 3
+
+
+async def in_order(first: int, second: str, key: Key) -> object:
+    return first, second, key
+
+
+async def by_name(first: int, *, second: str, key: Key) -> object:
+    return first, second, key
+
+
+def wrapped_by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(**given: Any) -> object:
+        return await function(**given)
+
+    return wrapper
+
+
+def signed_by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapper(**given: Any) -> object:
+        return await function(**given)
+
+    wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # as some do
+    wrapper.__annotations__ = function.__annotations__
+    return wrapper
+
+
+class Methods:
+    async def method(self, first: int, second: str, key: Key) -> object:
+        return first, second, key
+
+    @classmethod
+    async def of_class(cls, first: int, second: str, key: Key) -> object:
+        return first, second, key
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        in_order,
+        by_name,
+        wrapped_by_name(in_order),
+        signed_by_name(in_order),
+        Methods().method,
+        Methods.of_class,
+        functools.partial(in_order),
+    ],
+)
+def test_whatever_takes_the_arguments_gets_each_as_its_own(function: Callable[..., Any]) -> None:
+    parts = Parts(path={"first": "7", "second": "b"})
+    options = {"path": ["first", "second"], "injectors": INJECTORS}
+    assert run(function, parts, **options) == (7, "b", "the-key")
+    wrong = Parts(path={"first": "x", "second": "\0"})
+    told = [error["parameter"] for error in errors(function, wrong, **options)]
+    assert told == ["first", "second"], "all that is wrong, and not the first alone"
 
 
 def test_methods_and_callable_objects_are_bound_too() -> None:
