@@ -79,6 +79,9 @@ def starts(it: bytes, *args: Any) -> Any:
 def ask(function: Any) -> Any:
     return function()
 
+async def pair(first: Any, second: Any) -> Any:
+    return first, second
+
 async def wait(it: Any) -> Any:
     return await it
 
@@ -497,6 +500,21 @@ def everything(quick: ModuleType) -> Iterator[object]:
     yield quick.starts(b"abc", b"c")
     yield quick.counts(b"abc", b"c")
     yield quick.has(b"abc", b"c")
+
+
+def test_what_is_freed_is_used_again_only_when_all_of_it_is_let_go(quick: ModuleType) -> None:
+    made: list[Any] = []
+
+    class Last:
+        """Makes another coroutine of the same function at its own end, as clean-ups do."""
+
+        def __del__(self) -> None:
+            made.append(quick.pair("first", "second"))
+
+    for _ in range(3):
+        quick.pair(Last(), Last())
+    assert len(made) == 6
+    assert [asyncio.run(one) for one in made] == [("first", "second")] * 6
 
 
 def test_nothing_is_held_or_given_away(quick: ModuleType) -> None:
