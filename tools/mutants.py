@@ -179,6 +179,8 @@ def _silent(node: ast.AST) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Call(func=ast.Name(id="native")):  # what a compiler alone is told
+            return True
         case ast.keyword(arg="gc"):  # how the garbage collector sees it, and nobody else
             return True
         case ast.Assign(targets=[ast.Name(id=name)]) if name in UNTOUCHED:

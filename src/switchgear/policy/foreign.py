@@ -139,7 +139,6 @@ _HTTPX: Final[dict[str, Rule]] = {
 _MAIL: Final[dict[str, Rule]] = {
     "SMTPConnectError": UNREACHED,
     "SMTPConnectResponseError": UNREACHED,
-    "SMTPConnectTimeoutError": UNREACHED,
     "SMTPHeloError": UNREACHED,
     "SMTPAuthenticationError": UNREACHED,
     "SMTPServerDisconnected": LOST,

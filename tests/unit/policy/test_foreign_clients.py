@@ -74,6 +74,7 @@ MAIL: list[tuple[Exception, Meaning | None]] = [
     *[(smtplib.SMTPResponseException(code, "what?"), MISSING) for code in (500, 502, 504, 555)],
     (smtplib.SMTPResponseException(501, "no such form"), WRONG),
     (smtplib.SMTPResponseException(535, "who are you?"), UNREACHED),
+    (smtplib.SMTPDataError(503, b"out of order"), RULE),
     (smtplib.SMTPDataError(554, b"spam"), RULE),
     (smtplib.SMTPDataError(599, b"spam"), RULE),
     (smtplib.SMTPDataError(250, b"fine, where 354 was due"), LOST),

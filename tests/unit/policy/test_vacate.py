@@ -14,6 +14,14 @@ from switchgear.policy.reserve import Reserve
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL
 
 
+def test_a_breaker_begins_a_generation_that_never_was() -> None:
+    breaker = Breaker("db", BreakerSettings(), jitter=lambda: 0.5)
+    for _ in range(3):
+        before = breaker.generation
+        breaker.vacate(1.0)
+        assert breaker.generation > before
+
+
 def test_a_bulkhead_has_all_its_places_again() -> None:
     bulkhead = Bulkhead("db", BulkheadSettings(permits=3, queue=2))
     heavy = bulkhead.admit(Ask(weight=2), 1.0)
