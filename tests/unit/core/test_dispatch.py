@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.delivery import dispatch
+from switchgear.core.delivery import dispatch, settled
 from switchgear.core.drivers import Work, step, working
 from switchgear.core.outcome import Done, Failed
 from switchgear.policy.call import Call
@@ -189,3 +189,35 @@ async def test_the_work_handed_over_is_what_drives() -> None:
 
     stepper = step(dispatch(handler, receipt))
     assert seen == [receipt.work] == [stepper]
+
+
+async def test_a_delivery_that_settles_at_once_has_nothing_to_wait_for() -> None:
+    class Quick:
+        def __init__(self) -> None:
+            self.call: Call[Any] = Call("payload", 1.0)
+            self.outcomes: list[Any] = []
+
+        def begin(self, work: Work) -> None: ...
+
+        def settle(self, outcome: Any) -> None:
+            self.outcomes.append(outcome)
+
+    async def handler(call: Call[Any]) -> str:
+        return "handled"
+
+    quick = Quick()
+    await dispatch(handler, quick)
+    await settled(quick, Done("again"))
+    assert quick.outcomes == [Done("handled"), Done("again")]
+
+
+def test_outcomes_are_what_they_hold() -> None:
+    error = ValueError("a defect")
+    assert {Done(1), Done(1), Done(2), Failed(error), Failed(error)} == {
+        Done(1), Done(2), Failed(error),
+    }  # fmt: skip
+    assert Done(error) != Failed(error)
+    assert Failed(error) != Failed(ValueError("a defect"))
+    assert [repr(one) for one in (Done(1), Failed(error))] == [
+        "Done(1)", "Failed(ValueError('a defect'))",
+    ]  # fmt: skip
