@@ -140,7 +140,7 @@ class Express(Way):
         cut = cuts.first
         if cut is None or cut.sweep is not sweep or limit < cut.start:
             cut = cuts.take(frame, sweep, driver, limit, by_hand=True)
-        else:
+        else:  # as it is taken there, without the call
             cuts.first = cut.spare
             cut.watch = frame
             cut.work = driver

@@ -110,12 +110,18 @@ async def test_a_caller_who_leaves_frees_no_place_before_the_work_has_ended(
     assert passwords.statistics()["done"] == 1
 
 
+async def asked_often(passwords: Passwords) -> list[asyncio.Task[Checked]]:
+    """Have one address take all the room there is."""
+    tasks = [asyncio.create_task(passwords.check("x", None, Asker("a", str(n)))) for n in range(3)]
+    await asyncio.sleep(0)
+    return tasks
+
+
 async def test_what_waits_is_refused_when_who_asked_less_has_no_room(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(passwords, monkeypatch)
-    often = [asyncio.create_task(passwords.check("x", None, Asker("a", str(n)))) for n in range(3)]
-    await asyncio.sleep(0)
+    often = await asked_often(passwords)
     seldom = asyncio.create_task(passwords.check("x", None, Asker("b")))
     with pytest.raises(Fault) as caught:
         await often[2]
@@ -131,8 +137,7 @@ async def test_who_gives_way_and_leaves_at_once_has_left(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(passwords, monkeypatch)
-    often = [asyncio.create_task(passwords.check("x", None, Asker("a", str(n)))) for n in range(3)]
-    await asyncio.sleep(0)
+    often = await asked_often(passwords)
     often[2].cancel()
     seldom = [asyncio.create_task(passwords.check("x", None, Asker(one))) for one in "bc"]
     await asyncio.sleep(0)
