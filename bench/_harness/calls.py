@@ -39,15 +39,18 @@ def per_call(
         return runner.run(_alternating(contenders, rounds))
 
 
-async def steady(call: Call, seconds: float = _ROUND) -> Round:
-    """Warm a call up, and return what measures one round of so many seconds of it."""
-    count = await _count_for(call, seconds)
+async def steady(call: Call, seconds: float = _ROUND, at_once: int = 1) -> Round:
+    """Warm a call up, and return what measures one round of so many seconds of it.
+
+    `at_once`: how many tasks call at the same time, each one call after another.
+    """
+    count = await _count_for(call, seconds, at_once)
 
     async def measure() -> float:
         gc.collect()
         gc.disable()
         try:
-            return await _round(call, count)
+            return await _round(call, count, at_once)
         finally:
             gc.enable()
 
@@ -63,16 +66,24 @@ async def _alternating(contenders: Mapping[str, Make], rounds: int) -> dict[str,
     return {name: statistics.median(costs) for name, costs in seen.items()}
 
 
-async def _count_for(call: Call, seconds: float) -> int:
+async def _count_for(call: Call, seconds: float, at_once: int) -> int:
     """Return how many calls make a round, after warming up."""
     count = 100
-    while (cost := await _round(call, count)) * count < seconds * 1e9 / 10:
+    while (cost := await _round(call, count, at_once)) * count < seconds * 1e9 / 10:
         count *= 4
     return max(100, int(seconds * 1e9 / cost))
 
 
-async def _round(call: Call, count: int) -> float:
+async def _round(call: Call, count: int, at_once: int) -> float:
+    each = -(-count // at_once)
     began = time.thread_time_ns()
+    if at_once == 1:
+        await _row(call, each)
+    else:
+        await asyncio.gather(*(_row(call, each) for _ in range(at_once)))
+    return (time.thread_time_ns() - began) / (each * at_once)
+
+
+async def _row(call: Call, count: int) -> None:
     for _ in range(count):
         await call()
-    return (time.thread_time_ns() - began) / count

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from bench._harness.calls import LOOPS, Round
 from bench._harness.source import build
 from bench._harness.table import print_rows
-from bench.policy.contenders import WORKS, Contender, groups
+from bench.policy.contenders import AT_ONCE, WORKS, Contender, groups
 from bench.policy.node import node
 
 Groups = Mapping[str, Sequence[Contender]]
@@ -103,7 +103,10 @@ def main() -> None:
     columns: dict[str, Figures] = {}
     with nullcontext() if settings.without_node else node() as there:
         print(there.version() if there else "without Node")
-        print("suspending: asyncio.sleep(0), in Node setImmediate: one turn of the loop")
+        print(
+            "suspending: asyncio.sleep(0), in Node setImmediate: one turn of the loop, "
+            f"alone or {AT_ONCE} at once"
+        )
         wanted = groups(there)
         for loop, factory in LOOPS.items():
             for work in WORKS:

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bench._harness.calls import Call, Round, steady
 from bench.policy import ours, peers
 from bench.policy.node import Node
 from switchgear.core.observe import quiet
 
-__all__ = ["WORKS", "Contender", "Function", "Unable", "decorated", "groups"]
+__all__ = ["AT_ONCE", "WORKS", "Contender", "Function", "Unable", "Work", "decorated", "groups"]
 
 Function = Callable[[int], Coroutine[Any, Any, int]]
 Protect = Callable[[Function], Function]
 Makes = Callable[[str, float], Awaitable[Round]]
+
+
+AT_ONCE: Final = 32  # every bulkhead that is measured has as many places
 
 
 class Unable(Exception):  # noqa: N818 - it names what a contender is
@@ -39,17 +42,30 @@ async def suspending(value: int) -> int:
     return value
 
 
-WORKS: dict[str, Function] = {"nothing": nothing, "suspending": suspending}
+class Work(NamedTuple):
+    """What is protected, and how many tasks call it at once."""
+
+    function: Function
+    at_once: int = 1
+
+
+# A turn of the loop has a system call in it, which those who are under way together share.
+WORKS: dict[str, Work] = {
+    "nothing": Work(nothing),
+    "suspending": Work(suspending),
+    f"{AT_ONCE} at once": Work(suspending, AT_ONCE),
+}
 
 
 def decorated(protect: Protect, before: Callable[[], None] | None = None) -> Makes:
     """Measure a decorated function; `before` each round, if given, sets what is global."""
 
     async def make(work: str, seconds: float) -> Round:
-        protected = protect(WORKS[work])
+        function, at_once = WORKS[work]
+        protected = protect(function)
         if before is not None:
             before()
-        measure = await _steady(lambda: protected(7), seconds)
+        measure = await _steady(lambda: protected(7), seconds, at_once)
         if before is None:
             return measure
 
@@ -76,8 +92,8 @@ def called(policy: Callable[[], Any]) -> Makes:
     """Measure `policy.call(function, argument)`."""
 
     async def make(work: str, seconds: float) -> Round:
-        call, function = policy().call, WORKS[work]
-        return await _steady(lambda: call(function, 7), seconds)
+        call, (function, at_once) = policy().call, WORKS[work]
+        return await _steady(lambda: call(function, 7), seconds, at_once)
 
     return make
 
@@ -107,22 +123,23 @@ def in_node(node: Node | None, kind: str) -> Makes:
     async def make(work: str, seconds: float) -> Round:
         if node is None:
             raise Unable("there is no Node to ask")
-        node.ask(kind, work, seconds)
+        function, at_once = WORKS[work]
+        node.ask(kind, function.__name__, seconds, at_once)
 
         async def measure() -> float:
-            return node.ask(kind, work, seconds)
+            return node.ask(kind, function.__name__, seconds, at_once)
 
         return measure
 
     return make
 
 
-async def _steady(call: Call, seconds: float) -> Round:
+async def _steady(call: Call, seconds: float, at_once: int = 1) -> Round:
     """See one answer, so that no contender is measured at saying something else."""
     answer = await call()
     if answer != 7:
         raise RuntimeError(f"it answered {answer!r}")
-    return await steady(call, seconds)
+    return await steady(call, seconds, at_once)
 
 
 def groups(node: Node | None) -> dict[str, Sequence[Contender]]:

@@ -24,12 +24,12 @@ class Node:
         self._says = says
         self._told = told
 
-    def ask(self, kind: str, work: str, seconds: float) -> float:
+    def ask(self, kind: str, work: str, seconds: float, at_once: int) -> float:
         """Have one round measured: nanoseconds of CPU per call, garbage collection included.
 
         Raises RuntimeError for what failed there, and for a Node that has ended or is silent.
         """
-        said = self._said(f"{kind} {work} {seconds}")
+        said = self._said(f"{kind} {work} {seconds} {at_once}")
         try:
             return float(said)
         except ValueError:
