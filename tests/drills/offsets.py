@@ -225,13 +225,14 @@ class Pulse:
 class Stand:
     """The upstream, and a gateway for the cases that it is opened for."""
 
-    def __init__(self, cases: Sequence[Case], attempts: int, seed: int) -> None:
+    def __init__(self, cases: Sequence[Case], attempts: int, seed: int, least: int) -> None:
         self.cases = cases
         self._seed = seed
+        self._least = least
         self._shapes = {case.number: case.shape for case in cases}
         # Each route has a breaker, and all cases would open one: they have a route each.
         self._settings = GatewaySettings(attempts=attempts, attempt_timeout=DEADLINE / 2)
-        self._gateway: Server
+        self.gateway: Server
         self._lanes: dict[int, Upstream] = {}
         self._address = Address("127.0.0.1")
         self._pulse = Pulse()
@@ -244,7 +245,7 @@ class Stand:
                 await wire.inject(FAULTS[case.fault](case.offset))
             lane = self._lanes[case.number]
             lane.update([Member("upstream", str(wire.address.port), 1, True)])
-            client = _Client(self._gateway.port)
+            client = _Client(self.gateway.port)
             self._pulse.begin(case.number)
             try:
                 first = await client.get(f"/{case.number}/{marker_of('a', case.number)}")
@@ -287,15 +288,15 @@ class Stand:
             # Building thousands of routes makes a loop late, which is nobody's overload.
             shedder=Shedder("shedder", ShedderSettings(begin=100, full=200)),
         )
-        self._gateway = Server(
+        self.gateway = Server(
             door.handler,
-            ServerSettings(),
+            ServerSettings(splice_bytes=self._least),
             drive=Drive.EAGER,
             intake=door.intake,
             problem=door.problem,
         )
-        await self._gateway.start(listen())
-        held.push_async_callback(self._gateway.stop)
+        await self.gateway.start(listen())
+        held.push_async_callback(self.gateway.stop)
 
     async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer every request of a connection, each answer in one segment."""
@@ -318,9 +319,11 @@ async def _never(_: str) -> Any:
 
 
 @asynccontextmanager
-async def standing(cases: Sequence[Case], attempts: int, seed: int) -> AsyncIterator[Stand]:
+async def standing(
+    cases: Sequence[Case], attempts: int, seed: int, least: int
+) -> AsyncIterator[Stand]:
     """Have a stand for some cases, and leave nothing of it behind."""
     async with AsyncExitStack() as held:
-        stand = Stand(cases, attempts, seed)
+        stand = Stand(cases, attempts, seed, least)
         await stand.start(held)
         yield stand

@@ -27,10 +27,10 @@ def in_flight() -> int:
     """Return what the buffers of two connections may hold of a stream that nobody takes, in bytes.
 
     They are the kernel's, each as large as it is allowed to grow, and half as much again, for it
-    counts otherwise than we do; ours are the last megabyte.
+    counts otherwise than we do; the last are ours, and a pipe's.
     """
     sizes = [Path(f"/proc/sys/net/ipv4/tcp_{way}mem").read_text().split()[2] for way in "rw"]
-    return 3 * sum(map(int, sizes)) + (1 << 20)
+    return 3 * sum(map(int, sizes)) + (2 << 20)
 
 
 HTTP = {"body_bytes": 2 << 30}

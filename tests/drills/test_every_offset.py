@@ -13,7 +13,7 @@ closed too early: of these, the framing alone is looked at.
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -42,10 +42,10 @@ TYPED = {(502, "unavailable")}
 LATE = {(504, "deadline_exceeded")}  # where something was awaited that never came
 
 
-def matrix(stride: int) -> Iterator[Case]:
+def matrix(stride: int, shapes: Sequence[Shape] = SHAPES) -> Iterator[Case]:
     """Yield the cases: of all offsets, or of one in `stride` and where something begins or ends."""
     number = 0
-    for shape in SHAPES:
+    for shape in shapes:
         size, head = len(shape.wire(marker_of("a", 0))), len(shape.head)
         edges = {0, 1, head - 1, head, head + 1, size - 1, size}
         for place, fault in enumerate(FAULTS):
@@ -61,13 +61,16 @@ def matrix(stride: int) -> Iterator[Case]:
             number += 1
 
 
-async def ran(cases: list[Case], attempts: int, seed: int) -> list[Outcome]:
+async def ran(cases: list[Case], attempts: int, seed: int, least: int = 0) -> list[Outcome]:
     """Run all cases, and those again that say nothing, on a stand that knows nothing of before."""
     outcomes: list[Outcome] = []
+    past = 0
     for _ in range(AGAIN):
         late: list[Case] = []
         for at in range(0, len(cases), BATCH):
-            for outcome in await together(cases[at : at + BATCH], attempts, seed):
+            found, spliced = await together(cases[at : at + BATCH], attempts, seed, least)
+            past += spliced
+            for outcome in found:
                 if outcome.late > LATE_LOOP:
                     late.append(outcome.case)
                     untrue = list(lies(outcome))
@@ -76,14 +79,18 @@ async def ran(cases: list[Case], attempts: int, seed: int) -> list[Outcome]:
                     outcomes.append(outcome)
         cases = late
         if not cases:
+            assert bool(past) is bool(least), f"INVALID: {past} answers went past us"
             return outcomes
     raise AssertionError(f"INVALID: the machine is too busy, {len(cases)} cases say nothing")
 
 
-async def together(cases: list[Case], attempts: int, seed: int) -> list[Outcome]:
+async def together(
+    cases: list[Case], attempts: int, seed: int, least: int
+) -> tuple[list[Outcome], int]:
+    """Run cases side by side; return what became of them, and how many answers went past us."""
     turns = [asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(HANGING_AT_ONCE)]
     tasks: list[asyncio.Task[Outcome]] = []
-    async with standing(cases, attempts, seed) as stand:
+    async with standing(cases, attempts, seed, least) as stand:
 
         async def one(case: Case) -> Outcome:
             async with turns[case.fault == "hang"]:
@@ -95,7 +102,8 @@ async def together(cases: list[Case], attempts: int, seed: int) -> list[Outcome]
                     if (case.fault == "hang") is hang:
                         tasks.append(group.create_task(one(case)))
                         await asyncio.sleep(APART if hang else 0)
-    return [task.result() for task in tasks]
+        spliced = stand.gateway.counters.spliced
+    return [task.result() for task in tasks], spliced
 
 
 def kind(got: Got) -> str:
@@ -209,4 +217,26 @@ async def test_faults_at_some_offsets_are_told_or_mended(loop_factory: Any, atte
 async def test_faults_at_every_offset_are_told_or_mended(loop_factory: Any, attempts: int) -> None:
     seed = secrets.randbits(32)
     outcomes = await ran(list(matrix(1)), attempts, seed)
+    judged(outcomes, retried=attempts > 1, seed=seed)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_faults_in_what_goes_past_us_are_told_or_mended(
+    loop_factory: Any, attempts: int
+) -> None:
+    """What comes of a body behind its head goes from socket to socket, and is as safe."""
+    seed = secrets.randbits(32)
+    outcomes = await ran(list(matrix(5, SHAPES[:1])), attempts, seed, 1)
+    judged(outcomes, retried=attempts > 1, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_faults_at_every_offset_of_what_goes_past_us_are_told_or_mended(
+    loop_factory: Any, attempts: int
+) -> None:
+    seed = secrets.randbits(32)
+    outcomes = await ran(list(matrix(1, SHAPES[:1])), attempts, seed, 1)
     judged(outcomes, retried=attempts > 1, seed=seed)

@@ -39,16 +39,13 @@ AT_ONCE: Final = 4096  # bytes that the kernel takes of a request, whatever its 
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_buffer", "_call", "_decoder", "_fresh", "_interim", "_keep", "_key",
-                 "_loop", "_method", "_outgoing", "_paused", "_size", "heard", "lost",
-                 "uses")  # fmt: skip
+    __slots__ = ("_buffer", "_call", "_fresh", "_interim", "_keep", "_key", "_method",
+                 "_outgoing", "_size", "heard", "uses")  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__(pool)
-        self.lost = False
         self.uses = 0
         self.heard = False  # whether anything of the present answer has come
-        self._loop = asyncio.get_running_loop()
         self._fresh = outbox_of(self._loop).fresh  # what makes a request one that has not left
         self._call: Call[Request] | None = None  # until the head of its answer is there
         self._method = ""
@@ -57,8 +54,6 @@ class Upstream(Patience):
         self._buffer = b""
         self._interim = 0
         self._keep = True
-        self._decoder: Decoder | None = None
-        self._paused = False
         self._outgoing: Outgoing | None = None  # the request's body, while it is being sent
 
     # The exchange
@@ -233,7 +228,7 @@ class Upstream(Patience):
     def _flow(self, head: ResponseHead, reader: Decoder, first: bytes, waiter: Waiter) -> None:
         self._decoder = reader
         length = head.length if head.length > 0 else None
-        self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes)
+        self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes, self)
         self._moved = self.pool.clock()
         self.watch(self._moved + self.pool.settings.body_timeout)
         if first:
@@ -358,29 +353,7 @@ class Upstream(Patience):
         self.pool.forget(self)
         self.transport.close()
 
-    # What the stream of the answer asks of its feeder
-
-    def pause(self) -> None:
-        """Stop reading: the body's taker is behind."""
-        if not self._paused and not self.lost:
-            self._paused = True
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._moved = self.pool.clock()
-        if self._paused and not self.lost:
-            self._paused = False
-            self.transport.resume_reading()
-
-    def wanted(self) -> None:
-        """Take note that the body is waited for from now on."""
-        self._moved = self.pool.clock()
-
-    def abandoned(self) -> None:
-        """Drop the connection: the rest of the body is not worth reading."""
-        self._decoder = self._stream = None
-        self._abort("left")
+    # What the request's body is told
 
     def pause_writing(self) -> None:
         """Take note that the upstream reads slowly: hold the request's body."""

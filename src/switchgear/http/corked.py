@@ -7,10 +7,13 @@ awake. (`bench/proxy`: a seventh less for each request, and a p99 of four fifths
 """
 
 import asyncio
+import os
+import socket
 from contextvars import Context
 from typing import Any, Final
 
 from switchgear.core.per_loop import PerLoop
+from switchgear.http.sips import Sipper, Sips, sips
 from switchgear.http.watch import readable
 
 __all__ = ["ENOUGH", "Corked", "Outbox", "corked", "outbox_of"]
@@ -21,6 +24,7 @@ ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
 _LEFT: Final = 0
 _FRESH: Final = 1
 _WARY: Final = 3  # the kernel is asked first; 2 once it was
+_PLAIN: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
 
 
@@ -92,11 +96,12 @@ class Corked:
     and longer where something lies in the kernel still.
     """
 
-    __slots__ = ("_outbox", "_transport", "fresh", "held")
+    __slots__ = ("_outbox", "_sips", "_transport", "fresh", "held")
 
     def __init__(self, transport: Any, outbox: Outbox) -> None:
         self._transport = transport
         self._outbox = outbox
+        self._sips: Sips | None = None
         self.fresh: int = _LEFT
         self.held = b""
 
@@ -139,6 +144,28 @@ class Corked:
             return False
         self._outbox.defer(self)
         return True
+
+    def take(self) -> bytes:
+        """Return what is held; who has it sends it."""
+        held, self.held = self.held, b""
+        return held
+
+    def outlet(self) -> int:
+        """Return another descriptor of the socket, which is its owner's to close.
+
+        Or -1 where none can be had: over TLS, or while the loop still has something to write, apart
+        from what is held.
+        """
+        transport = self._transport
+        raw = transport.get_extra_info("socket")
+        if raw is None or raw.family not in _PLAIN or transport.get_extra_info("ssl_object"):
+            return -1
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return -1
+        try:
+            return os.dup(raw.fileno())
+        except OSError:  # there are too many
+            return -1
 
     def drop(self) -> None:
         """Take back what is held: it is not sent at all."""
@@ -192,7 +219,18 @@ class Corked:
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Have another be told, from now on, what comes."""
-        self._transport.set_protocol(protocol)
+        if self._sips is not None:
+            self._sips.protocol = protocol
+            self._sips.sipper = None
+        else:
+            self._transport.set_protocol(protocol)
+
+    def sip(self, protocol: Any, sipper: Sipper, loop: asyncio.AbstractEventLoop) -> None:
+        """Read as little at a time as `sipper` likes, from when reading is resumed on."""
+        if self._sips is None:
+            self._sips = sips(protocol, sipper, loop)
+            if self._sips is not None:
+                self._transport.set_protocol(self._sips)
 
 
 _outboxes: Final[PerLoop[Outbox]] = PerLoop(Outbox)

@@ -5,18 +5,19 @@ fault a problem document, a defect a 500 with its traceback in the log. Framing 
 and nowhere else: one Content-Length, one chunked, or none (rules 22 and 25).
 """
 
-from asyncio import CancelledError, Future
+from asyncio import CancelledError
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.drivers import Stepper, Work
 from switchgear.core.outcome import Done, Outcome
-from switchgear.http.bodies import chunk
 from switchgear.http.exchanged import Exchanged
+from switchgear.http.flow import Flow
+from switchgear.http.heads import CHUNKED, UNTIL_CLOSE
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import full, reason_of
 from switchgear.http.status import LINES, line, sized
-from switchgear.http.stream import Body, Produced, Stream
+from switchgear.http.stream import Body, Produced
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.fault import Code, Fault
@@ -41,8 +42,8 @@ _KEEP: Final = b"connection: keep-alive\r\n"
 class Exchange:
     """One request of a connection, from its head to the last byte of its answer."""
 
-    __slots__ = ("_connection", "_cut", "_ended", "_fault", "_framing", "_head", "_piped", "_sent",
-                 "_status", "call", "keep", "minor", "started", "work")  # fmt: skip
+    __slots__ = ("_connection", "_cut", "_fault", "_flow", "call", "keep", "minor", "sent",
+                 "started", "status", "work")  # fmt: skip
 
     def __init__(
         self,
@@ -58,24 +59,16 @@ class Exchange:
         self.work: Work | None = None
         self._connection = connection
         self.started = started
-        self._status = 0
-        self._sent = 0
+        self.status = 0  # of the answer, once there is one
+        self.sent = 0  # bytes of its body that were written
         self._fault: Fault | None = None
         self._cut = False
-        self._head = b""
-        self._framing = 0  # bytes still to come, or a negative marker
-        self._ended: Future[None] | None = None
-        self._piped: Stream | None = None
+        self._flow: Flow | None = None  # of an answer that is not whole
 
     @property
     def begun(self) -> bool:
         """Whether any of the answer was written."""
-        return self._status > 0 and not self._head
-
-    @property
-    def sent(self) -> int:
-        """How many bytes of the answer's body were written."""
-        return self._sent
+        return self.status > 0 and (self._flow is None or not self._flow.head)
 
     @property
     def stepper(self) -> Stepper | None:
@@ -111,7 +104,7 @@ class Exchange:
             if not connection.lost:
                 self._cut = True
                 connection.cut()
-            self._over(left=not self._cut)
+            self.over(left=not self._cut)
             raise
         except Exception as error:  # noqa: BLE001 - as above
             self._lost(error)
@@ -119,8 +112,8 @@ class Exchange:
     def _lost(self, failure: BaseException) -> None:
         """Say that there is no answer, or no more of it."""
         if self._connection.lost:
-            self._over(left=True)
-        elif self._status:
+            self.over(left=True)
+        elif self.status:
             self._break(failure)
         else:
             self._fail(failure)
@@ -151,18 +144,18 @@ class Exchange:
         self._note(error)
         self._cut = True
         self._connection.cut()
-        self._over()
+        self.over()
 
     # Writing
 
     def inform(self, trail: Trail, fields: bytes) -> None:
         """Send an early hint (RFC 8297), unless `trail` is another's or the answer has begun."""
-        if self.call.trail is trail and self.minor and not self._status:
+        if self.call.trail is trail and self.minor and not self.status:
             self._connection.send(_HINT + fields + b"\r\n")
 
     def _whole(self, response: Response) -> None:
         if self._connection.lost:
-            self._over(left=True)
+            self.over(left=True)
             return
         body = response.body
         if not isinstance(body, bytes):
@@ -175,7 +168,7 @@ class Exchange:
         length = _announced(response)
         head = self._begin(status, lines, dated=headers.dated)
         self._connection.send(head + (b"\r\n" if length is None else sized(length)))
-        self._over()
+        self.over()
 
     def answer(self, status: int, lines: bytes, body: bytes, *, dated: bool) -> None:
         """Write a whole answer with its field lines as they stand, to any method but HEAD."""
@@ -183,9 +176,9 @@ class Exchange:
         if status == 204 or status == 304:
             self._connection.send(head + b"\r\n")
         else:
-            self._sent = len(body)
-            self._connection.send(head + sized(self._sent) + body)
-        self._over()
+            self.sent = len(body)
+            self._connection.send(head + sized(self.sent) + body)
+        self.over()
 
     def _begin(self, status: int, lines: bytes, *, dated: bool) -> bytes:
         """Return the head without its framing; from here on the answer has begun."""
@@ -199,7 +192,7 @@ class Exchange:
             head += _CLOSE
         elif self.minor == 0:
             head += _KEEP
-        self._status = status
+        self.status = status
         return head
 
     async def _flowing(self, response: Response) -> None:
@@ -224,7 +217,7 @@ class Exchange:
         connection = self._connection
         try:
             if connection.lost:
-                self._over(left=True)
+                self.over(left=True)
                 return
             if not self.call.payload.upgrade:
                 raise TypeError("an upgrade answers a request that asked for none")
@@ -233,20 +226,20 @@ class Exchange:
             if refused:
                 raise full("sessions-full", refused)
             self.keep = False
-            self._status = response.status
+            self.status = response.status
             connection.send(_SWITCH + response.headers.wire() + b"\r\n")
             try:
                 await connection.tunnel(response.body, client)
             except Exception as error:  # noqa: BLE001 - the session has said so to its peer
                 self._note(error)
-            self._over(left=connection.lost)
+            self.over(left=connection.lost)
         finally:
             response.abandon()
 
     async def _stream(self, response: StreamResponse) -> None:
         connection = self._connection
         if connection.lost:
-            self._over(left=True)
+            self.over(left=True)
             return
         body: Body = response.body
         if self.minor == 0 and body.length is None:
@@ -255,128 +248,46 @@ class Exchange:
         head = self._begin(response.status, lines, dated=response.headers.dated)
         if self.call.payload.method == "HEAD" or response.status in (204, 304):
             connection.send(head + b"\r\n")
-            self._over()
+            self.over()
             return
         if body.length is not None:
-            self._framing = body.length
-            self._head = head + sized(body.length)
+            framing, head = body.length, head + sized(body.length)
         elif self.minor == 0:
-            self._framing = -2
-            self._head = head + b"\r\n"
+            framing, head = UNTIL_CLOSE, head + b"\r\n"
         else:
-            self._framing = -1
-            self._head = head + _CHUNKED
-        if isinstance(body, Stream):
-            await self._pipe(body)
-        else:
-            await self._pump(body)
-
-    async def _pipe(self, body: Stream) -> None:
-        connection = self._connection
-        self._ended = ended = connection.loop.create_future()
-        self._piped = body
-        if connection.blocked:
-            body.hold()
-        body.pipe(self)
-        if self._head:
-            if ended.done() and ended.exception() is not None:
-                self._status = 0  # nothing was sent yet: the answer can still be an honest one
-            head, self._head = self._head, b""
-            if self._status:
-                connection.send(head)
-        try:
-            await ended
-        finally:
-            self._piped = None
-
-    async def _pump(self, body: Body) -> None:
-        connection = self._connection
-        head, self._head = self._head, b""
-        connection.send(head)
-        while data := await body.chunk():
-            self.write(data)
-            if connection.blocked:
-                await connection.drained()
-        self._complete()
-
-    # The sink of a piped stream
-
-    def write(self, data: bytes) -> None:
-        """Send one piece of the body."""
-        self._sent += len(data)
-        if self._framing >= 0:
-            if len(data) > self._framing:
-                self._overrun()
-                return
-            self._framing -= len(data)
-        elif self._framing == -1:
-            data = chunk(data)
-        if self._head:
-            data, self._head = self._head + data, b""
-        self._connection.send(data)
-
-    def end(self, error: Exception | None) -> None:
-        """Take the end of the piped stream."""
-        ended = self._ended
-        if ended is None or ended.done():
-            return
-        if error is not None:
-            ended.set_exception(error)
-            return
-        try:
-            self._complete()
-        except ValueError as short:
-            ended.set_exception(short)
-        else:
-            ended.set_result(None)
-
-    def _overrun(self) -> None:
-        error = ValueError("the body is longer than it was announced")
-        if self._ended is None:
-            raise error
-        if not self._ended.done():  # the feeder of a piped stream is not to blame
-            self._ended.set_exception(error)
+            framing, head = CHUNKED, head + _CHUNKED
+        self._flow = flow = Flow(self, connection, head, framing)
+        await flow.run(body)
 
     def hold(self) -> None:
         """Be told that the client reads slowly."""
-        if self._piped is not None:
-            self._piped.hold()
+        if self._flow is not None:
+            self._flow.hold()
 
     def release(self) -> None:
         """Be told that the client has caught up."""
-        if self._piped is not None:
-            self._piped.release()
-
-    def _complete(self) -> None:
-        if self._framing > 0:
-            raise ValueError("the body is shorter than it was announced")
-        tail = b""
-        if self._framing == -1:
-            tail = b"0\r\n%b\r\n" % (self._piped.tail if self._piped is not None else b"")
-        if self._head:
-            tail, self._head = self._head + tail, b""
-        if tail:
-            self._connection.send(tail)
-        self._over()
+        if self._flow is not None:
+            self._flow.release()
 
     # The end
 
-    def _over(self, *, left: bool = False) -> None:
+    def over(self, *, left: bool = False) -> None:
         """Account for the exchange and hand the connection to the next one."""
         connection = self._connection
+        self._flow = None
         if connection.exchange is not self:
             return
         server = connection.server
         now = server.clock()
-        if self._status >= 400 and self.call.payload.upgrade:
-            server.refused(connection.peer, "upgrade-refused", self._status)
+        if self.status >= 400 and self.call.payload.upgrade:
+            server.refused(connection.peer, "upgrade-refused", self.status)
         if server.observer is not None:
             fault = self._fault
             server.show(
                 Exchanged(
                     self.call,
-                    self._status,
-                    self._sent,
+                    self.status,
+                    self.sent,
                     now - self.started,
                     "" if fault is None else fault.code.value,
                     "" if fault is None else fault.detail,

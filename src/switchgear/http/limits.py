@@ -49,7 +49,7 @@ class Counters:
     `refusals` counts by reason, all of them known from the start.
     """
 
-    __slots__ = ("accepted", "defects", "made_room", "refusals", "requests", "sent")
+    __slots__ = ("accepted", "defects", "made_room", "refusals", "requests", "sent", "spliced")
 
     def __init__(self) -> None:
         self.accepted = 0  # connections
@@ -58,6 +58,7 @@ class Counters:
         self.made_room = 0  # idle connections closed because the cap was near
         self.defects = 0
         self.sent = 0  # bytes
+        self.spliced = 0  # answers whose rest went from socket to socket within the kernel
 
     def refuse(self, reason: str) -> None:
         """Count a refusal; one of an unknown reason among the others."""

@@ -104,6 +104,24 @@ class Link(Watching):
             self._writers.append(waiter)
             await waiter
 
+    def outlet(self) -> int:
+        """Return a descriptor by which to write past the transport, or -1 where there is none."""
+        if self.lost or self.blocked or self._closing:
+            return -1
+        return self.transport.outlet()
+
+    def stalled(self) -> None:
+        """Take note that the client, who may have read just now, reads no more for the moment."""
+        if not self.lost:
+            self.blocked = True
+            self._blocked_since = self.server.clock()
+            self._unsent = 0
+            self.watch(self._blocked_since + self.server.settings.write_timeout)
+
+    def flows(self) -> None:
+        """Take note that a client that had stalled has caught up."""
+        self.blocked = False
+
     def pause_writing(self) -> None:
         """Take note that the client reads slowly."""
         self.blocked = True

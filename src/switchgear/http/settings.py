@@ -39,6 +39,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     half_close: Span = 1.0
     drain_grace: Span = 0.5  # idle connections are kept this long when draining begins
     buffer_bytes: Count = 64 << 10  # unread bytes held per direction before the peer is paused
+    splice_bytes: Amount = 128 << 10  # from this length on, answers pass in the kernel; 0: none
     connections: Count = 4096
     connections_per_address: Count = 1024  # an IPv6 network of 64 bits is one address
     idle_reuse: Share = 0.9  # from this share of `connections` on, idle ones give way to new ones

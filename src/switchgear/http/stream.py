@@ -17,7 +17,7 @@ from switchgear.http.body import EMPTY, Body, Produced, Whole, gather, too_large
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, judge
 
-__all__ = ["EMPTY", "Body", "Feeder", "Produced", "Sink", "Stream", "Whole", "too_large"]
+__all__ = ["EMPTY", "Body", "Feeder", "Produced", "Sink", "Stream", "Tap", "Whole", "too_large"]
 
 
 _MANY: Final = 64  # pieces that wait, from which on small ones are put together
@@ -34,6 +34,26 @@ class Feeder(Protocol):
 
     def abandoned(self) -> None:
         """Nobody will take the rest."""
+        ...
+
+
+class Tap(Protocol):
+    """Where the rest of a body can be taken past us."""
+
+    def tap(self) -> tuple[int, int] | None:
+        """Read no more.
+
+        Return a descriptor, which is the taker's to close, and how many bytes are still to come by
+        it; or None where they must be read.
+        """
+        ...
+
+    def took(self, size: int) -> None:
+        """Be told that so many bytes were taken by the descriptor."""
+        ...
+
+    def untap(self) -> None:
+        """Read the rest again."""
         ...
 
 
@@ -59,14 +79,18 @@ class Stream(Body):
         "_paused",
         "_sink",
         "_size",
+        "_tap",
         "_waiter",
         "tail",
         "trailers",
     )  # fmt: skip
 
-    def __init__(self, feeder: Feeder, length: int | None, high: int) -> None:
+    def __init__(
+        self, feeder: Feeder, length: int | None, high: int, tap: Tap | None = None
+    ) -> None:
         super().__init__(length)
         self._feeder = feeder
+        self._tap = tap
         self._high = high
         self._chunks: deque[bytes] = deque()
         self._size = 0
@@ -156,6 +180,29 @@ class Stream(Body):
         if self.open:
             self._feeder.wanted()
         self._flush()
+
+    def tap(self) -> tuple[int, int] | None:
+        """Have what is still to come taken past us: see `Tap.tap`."""
+        if self._tap is None or self._chunks or not self.open:
+            return None
+        return self._tap.tap()
+
+    def took(self, size: int) -> None:
+        """Take note of bytes that were taken past us."""
+        if self._tap is not None:
+            self._tap.took(size)
+
+    def untap(self, sink: Sink) -> None:
+        """Write what is still to come to `sink`, as before."""
+        if self._tap is not None and not self._paused:  # else `_relax` does
+            self._tap.untap()
+        self.pipe(sink)
+
+    def waits(self, waits: bool) -> None:
+        """Say whether it is the taker whom what is taken past us waits for."""
+        self._held = waits
+        if not waits and self.open:
+            self._feeder.wanted()
 
     def hold(self) -> None:
         """Write no more to the sink for now: it is slow."""
