@@ -166,7 +166,8 @@ async def _apply(
         if fault is not None and fault.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
             raise fault from error
         line = await _line(connection, migration.sql, error)
-        said = [str(error), *filter(None, (error.detail, error.hint))]
+        # Not str(error): to that the client has added detail and hint, in lines of their own.
+        said = [str(error.args[0]), *filter(None, (error.detail, error.hint))]
         raise _wrong(f"{place}:{line}: {' | '.join(said)}") from error
 
 
