@@ -1,12 +1,11 @@
 """The figures of accounts, each with its default."""
 
-import re
 from typing import Final
 
 import msgspec
 
 from switchgear.accounts.guesses import GuessSettings
-from switchgear.identity.claims import SCOPE_CHARS, TokenSettings
+from switchgear.identity.claims import SCOPE, SCOPE_CHARS, TokenSettings
 from switchgear.identity.passwords import PasswordSettings
 from switchgear.policy import ranges
 
@@ -15,7 +14,6 @@ __all__ = ["PASSWORD_CHARS", "AccountsSettings"]
 PASSWORD_CHARS: Final = 256
 _NAME_CHARS: Final = 200  # a gateway reads no token without end
 _MOST_SESSIONS: Final = 10_000  # each sign-in looks through those of its account
-_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
 class AccountsSettings(msgspec.Struct, frozen=True):
@@ -49,7 +47,7 @@ class AccountsSettings(msgspec.Struct, frozen=True):
         ranges.between(self, "refresh_grace", 0, 60)
         ranges.between(self, "sessions", 1, _MOST_SESSIONS)
         ranges.between(self, "password_least", 1, PASSWORD_CHARS)
-        wrong = next((one for one in self.default_scopes if not _SCOPE.fullmatch(one)), None)
+        wrong = next((one for one in self.default_scopes if not SCOPE.fullmatch(one)), None)
         if wrong is not None:
             right = "names without blanks, quotes and backslashes"
             raise ValueError(ranges.words(self, "default_scopes", right))

@@ -170,8 +170,11 @@ class App:
 
 
 def _must_be_async(function: Callable[..., Any], where: str) -> None:
+    name = getattr(function, "__name__", function)
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(f"{where}: {name!r} must return its answer, not `yield` it")
     if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{where}: {getattr(function, '__name__', function)!r} must be `async def`")
+        raise TypeError(f"{where}: {name!r} must be `async def`")
 
 
 def _caller() -> Path:

@@ -14,7 +14,8 @@ __all__ = ["Subscription"]
 class Subscription(msgspec.Struct, frozen=True):
     """One consumer: its topic, and how many deliveries it runs side by side.
 
-    `deadline` is in seconds and counts for one attempt. Raises ValueError for what cannot be.
+    `deadline` is in seconds and counts for one attempt. Raises ValueError for what cannot be,
+    TypeError for a figure that is none.
     """
 
     topic: str
@@ -30,6 +31,8 @@ class Subscription(msgspec.Struct, frozen=True):
         except ValueError:
             raise ValueError(f"consumer topic {self.topic!r}: write {TOPIC}") from None
         for name, value in (("lanes", self.lanes), ("attempts", self.attempts)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"consumer {self.topic!r}: {name}={value!r} must be 1 to 1000")
             if not 1 <= value <= 1000:
                 raise ValueError(f"consumer {self.topic!r}: {name}={value} must be 1 to 1000")
         if not 0 < self.deadline < inf:

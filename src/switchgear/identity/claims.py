@@ -1,5 +1,6 @@
 """What access tokens say, and for whom they are made."""
 
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -8,7 +9,10 @@ from msgspec import Meta
 from switchgear.identity.internal import Vouched
 from switchgear.policy.call import Principal
 
-__all__ = ["SCOPE_CHARS", "Claims", "TokenSettings", "Verified"]
+__all__ = ["SCOPE", "SCOPE_CHARS", "Claims", "TokenSettings", "Verified"]
+
+SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
+"""One scope: without blanks, for those stand between them (RFC 6749 section 3.3)."""
 
 SCOPE_CHARS: Final = 2048
 """Of all the scopes of one token, as they are written, with the blanks between them."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.http.methods import METHODS, REPEATABLE
+from switchgear.identity.claims import SCOPE
 
 __all__ = ["Endpoint", "Mount"]
 
@@ -20,7 +21,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     `path` has `{name}` segments; `scope` is what the caller's token must bear; `public` endpoints
     need none. `deadline` is in seconds, like `attempt_timeout`: what one attempt may take of
     it where several may be made (0: as the gateway is configured). Raises ValueError for a
-    path or a pair that cannot be.
+    path or a pair that cannot be, TypeError for a value of another kind.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         if self.method not in METHODS:
             raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}")
         _check_path(self.name, self.path)
+        _check_kind(self.name, "status", self.status, int)
         _check_figures(self)
         if self.public and self.scope:
             raise ValueError(f"{self.name}: public and scope={self.scope!r} contradict each other")
@@ -93,7 +95,22 @@ def _check_path(where: str, path: str) -> None:
             )
 
 
+def _check_kind(where: str, option: str, value: object, right: type) -> None:
+    """Refuse what no other process could read: options travel, and the reader has no line."""
+    if not isinstance(value, right) or (right is int and isinstance(value, bool)):
+        words = {str: "a text", int: "a whole number", bool: "True or False"}
+        raise TypeError(f"{where}: {option}={value!r} must be {words[right]}")
+
+
 def _check_figures(one: Endpoint | Mount) -> None:
+    _check_kind(one.name, "scope", one.scope, str)
+    if one.scope and not SCOPE.fullmatch(one.scope):
+        raise ValueError(
+            f"{one.name}: scope={one.scope!r} must be one name without blanks, quotes and"
+            " backslashes: no token could bear another"
+        )
+    _check_kind(one.name, "public", one.public, bool)
+    _check_kind(one.name, "priority", one.priority, int)
     if not _FIRST_SHED <= one.priority <= _LAST_SHED:
         raise ValueError(
             f"{one.name}: priority={one.priority} must be {_FIRST_SHED} (shed first) to"

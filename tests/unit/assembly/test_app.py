@@ -1,5 +1,6 @@
 """Apps: every declaration is checked at its own line."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ async def handler() -> None: ...
 
 
 def plain() -> None: ...
+
+
+async def each() -> AsyncIterator[int]:
+    yield 1
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
@@ -59,6 +64,8 @@ def test_a_handler_is_async() -> None:
     for declare in (app.get("/a"), app.consumer("a")):
         with pytest.raises(TypeError, match=r"(GET /a|consumer a): 'plain' must be `async def`"):
             declare(plain)  # type: ignore[type-var]  # the point of it
+        with pytest.raises(TypeError, match="'each' must return its answer, not `yield` it"):
+            declare(each)  # type: ignore[type-var]  # the point of it
     assert app.endpoints == []
 
 

@@ -42,6 +42,13 @@ def test_figures_that_cannot_be(fields: dict[str, Any]) -> None:
         Subscription("a", committing, **fields)
 
 
+@pytest.mark.parametrize("value", ["8", 2.5, True, None])
+def test_figures_that_are_none(value: Any) -> None:
+    for name in ("lanes", "attempts"):
+        with pytest.raises(TypeError, match=f"consumer 'a': {name}={value!r} must be 1 to 1000"):
+            Subscription("a", committing, **{name: value})
+
+
 def test_an_effect_is_in_the_transaction_or_has_a_key_or_may_happen_twice() -> None:
     assert bind_subscription(Subscription("a", committing), {}).commits
     assert bind_subscription(Subscription("a", noted), {}).commits

@@ -1,5 +1,7 @@
 """Declarations: what cannot be is refused at its line."""
 
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -43,11 +45,38 @@ def test_what_is_none(path: str) -> None:
         ({"attempt_timeout": 4.0}, "attempt_timeout=4 s must lie within the deadline of 3 s"),
         ({"status": 404}, "status=404 is no status of a success"),
         ({"status": 101}, "status=101"),
+        ({"scope": "a b"}, "scope='a b' must be one name without blanks"),
+        ({"scope": 'a"'}, "must be one name"),
     ],
 )
 def test_figures_that_cannot_be(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         endpoint(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"scope": ["a", "b"]}, r"GET /a: scope=\['a', 'b'\] must be a text"),
+        ({"scope": None}, "scope=None must be a text"),
+        ({"public": "yes"}, "public='yes' must be True or False"),
+        ({"priority": "high"}, "priority='high' must be a whole number"),
+        ({"priority": 2.5}, "priority=2.5"),
+        ({"priority": True}, "priority=True"),
+        ({"status": "201"}, "status='201' must be a whole number"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_at_its_line(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        endpoint(**fields)
+
+
+def test_names_of_the_standard_library_and_of_the_app_are_taken() -> None:
+    class Scope(StrEnum):
+        WRITE = "todo:write"
+
+    one = endpoint(status=HTTPStatus.ACCEPTED, scope=Scope.WRITE)
+    assert (one.status, one.scope) == (202, "todo:write")
 
 
 @pytest.mark.parametrize("path", ["", "legacy", "/legacy/", "/{name}", "/a//b", "/.."])
@@ -59,5 +88,7 @@ def test_what_is_no_mount(path: str) -> None:
 def test_a_mount_has_the_same_bounds() -> None:
     with pytest.raises(ValueError, match=r"\* /a/\*: priority=9"):
         Mount("/a", nothing, priority=9)
+    with pytest.raises(ValueError, match=r"\* /a/\*: scope='a b' must be one name"):
+        Mount("/a", nothing, scope="a b", public=False)
     assert Mount("/", nothing).templates == ("/{rest...}",)
     assert Mount("/a", nothing).templates == ("/a", "/a/{rest...}")
