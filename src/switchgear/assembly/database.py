@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from hmac import digest
 from pathlib import Path
 from typing import Final
@@ -211,5 +212,6 @@ def _barred(account: Account, path: Path) -> str:
     return f"cannot read {path}"
 
 
+@cache  # said once, however often a changed app is planned anew
 def _stay(why: str) -> None:
     sys.stderr.write(f"switchgear: roles stay root, because {why}\n")

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,11 +31,15 @@ def stamps(folder: Path) -> dict[str, Stamp]:
 
 
 class FileWatch:
-    """A companion of the supervisor that gives every seat a fresh process when a file changed."""
+    """A companion of the supervisor that gives every seat a fresh process when a file changed.
 
-    def __init__(self, folder: Path, office: Office) -> None:
+    Where `anew` says of the paths that this is too little, the system ends, to be started anew.
+    """
+
+    def __init__(self, folder: Path, office: Office, anew: Callable[[list[str]], bool]) -> None:
         self._folder = folder
         self._office = office
+        self._anew = anew
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -48,11 +52,16 @@ class FileWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _changed(self, _: list[str]) -> None:
-        self._office.replace()
+    async def _changed(self, paths: list[str]) -> None:
+        if await asyncio.to_thread(self._anew, paths):  # it looks at the app: that takes a while
+            self._office.stop("what it stands on has changed")
+        else:
+            self._office.replace()
 
 
-async def watch(folder: Path, changed: Callable[[list[str]], None], *, every: float = 0.5) -> None:
+async def watch(
+    folder: Path, changed: Callable[[list[str]], Awaitable[None]], *, every: float = 0.5
+) -> None:
     """Call `changed` with the paths that changed, once they have been still for one round."""
     before = await asyncio.to_thread(stamps, folder)
     pending: set[str] = set()
@@ -62,7 +71,7 @@ async def watch(folder: Path, changed: Callable[[list[str]], None], *, every: fl
         fresh = {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
         before = now
         if pending and not fresh:
-            changed(sorted(pending))
+            await changed(sorted(pending))
             pending = set()
         pending |= fresh
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,13 @@ __all__ = ["Stand", "planned", "stand", "up"]
 
 
 class Stand(NamedTuple):
-    """What a system is to stand on. `watched`: its files are, and a change starts it anew."""
+    """What a system is to stand on. With `anew` its files are watched: see `FileWatch`."""
 
     plan: Plan
     settings: Settings
     target: Target
     front: Front
-    watched: bool = False
+    anew: Callable[[list[str]], bool] | None = None
 
 
 def up(request: Request) -> int:
@@ -81,7 +82,7 @@ async def stand(given: Stand, runtime: Runtime) -> int:
         given.target,
         _url(listener),
         _url(office) if office is not None else "",
-        given.watched,
+        given.anew is not None,
     )
     supervisor = Supervisor(plan, settings, site, front.observe)
     if plan.admin is not None and office is not None:
@@ -89,8 +90,8 @@ async def stand(given: Stand, runtime: Runtime) -> int:
             supervisor.companions.append(plan.admin(supervisor, office))
         except OSError as error:
             raise StartError(f"cannot set up the admin port: {told(error)}") from None
-    if given.watched:
-        supervisor.companions.append(FileWatch(given.target.folder, supervisor))
+    if given.anew is not None:
+        supervisor.companions.append(FileWatch(given.target.folder, supervisor, given.anew))
     with front.showing(supervisor.status):
         return await supervisor.run()
 

@@ -83,7 +83,9 @@ async def test_an_error_names_the_file_and_the_line_and_leaves_nothing(
 
 async def test_what_the_server_adds_to_an_error_is_told_once(roles: Roles, tmp_path: Path) -> None:
     folder = write(tmp_path, m0001_role="CREATE ROLE other;", m0002_more="")
-    with pytest.raises(Fault, match=r"0001_role\.sql:1: permission denied.* \| Only roles ") as told:
+    with pytest.raises(
+        Fault, match=r"0001_role\.sql:1: permission denied.* \| Only roles "
+    ) as told:
         await migrate(roles.owner, folder, "app")
     assert str(told.value).count("Only roles") == 1
     assert "\n" not in str(told.value), "one sentence, one line"

@@ -163,6 +163,7 @@ def needing(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> Iterator[None]:
     """Let the interpreter and its packages be at these paths."""
     with monkeypatch.context() as patch:
         patch.setattr(room, "_NEEDED", paths)
+        room._stay.cache_clear()
         yield
 
 
@@ -190,6 +191,7 @@ def test_root_stays_root_where_nobody_else_can_read(
             what.chmod(mode)
             with needing(monkeypatch, Path("/usr/bin/env")):
                 assert run_as(settings_for("nobody"), what) is None
+                assert run_as(settings_for("nobody"), what) is None, "and says it once"
             said = capsys.readouterr().err
             assert said == f"switchgear: roles stay root, because nobody cannot read {what}\n"
         app.chmod(0o755)
