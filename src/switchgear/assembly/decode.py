@@ -6,6 +6,7 @@ from; here every problem is gathered, each with its full path, its source and wh
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -140,12 +141,15 @@ def converted(leaf: Leaf, annotation: Any) -> Any:
         value = _duration(value)
     elif leaf.textual and isinstance(value, str):
         value = _text(kind, value)
+    right = _right(leaf.kind, leaf.timed)
     try:
-        return msgspec.convert(value, annotation, strict=not leaf.textual)
+        found = msgspec.convert(value, annotation, strict=not leaf.textual)
     except msgspec.ValidationError:
-        raise ValueError(
-            f"found {shown(leaf.value)}, where {_right(leaf.kind, leaf.timed)} would be right"
-        ) from None
+        raise ValueError(f"found {shown(leaf.value)}, where {right} would be right") from None
+    if isinstance(found, float) and not isfinite(found):  # no JSON: no process could be told of it
+        right = right.replace("a number", "a finite number", 1)
+        raise ValueError(f"found {shown(leaf.value)}, where {right} would be right")
+    return found
 
 
 def _secret(cls: type[Secret], value: Any) -> Secret:

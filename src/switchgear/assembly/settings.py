@@ -37,7 +37,7 @@ class Listen(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    backlog: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    backlog: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4096
 
 
 class Address(msgspec.Struct, frozen=True):

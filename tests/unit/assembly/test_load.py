@@ -182,6 +182,10 @@ def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
         ('[processes]\ngateways = "two"', "found the text 'two', where a whole number from 1 to"),
         ("[processes]\ngateways = true", "processes.gateways: found true, where a whole number"),
         ("processes = 3", "processes: found 3, where a group of settings would be right: gateways"),
+        (
+            "[http]\nidle_timeout = inf",
+            "http.idle_timeout: found inf, where a finite number above 0",
+        ),
         ("[supervisor]\nbeat = -1.0", "supervisor.beat: found -1.0, where a number above 0"),
         ('[log]\nlevel = "loud"', "where one of 'debug', 'error', 'info', 'warning' would be"),
         ("debug = 1", "debug: found 1, where true or false would be right"),
@@ -302,6 +306,12 @@ def test_validation_finds_secrets_that_are_not_there(
         (("http.idle_timeout", "-1"), "http.idle_timeout: found the text '-1', where a number"),
         (("http.connections", "0"), "where a whole number of at least 1 would be right"),
         (("http.body_bytes", "-1"), "where a whole number of at least 0 would be right"),
+        (
+            ("http.deadline", "inf"),
+            "http.deadline: found the text 'inf', where a finite number above 0",
+        ),
+        (("gateway.leeway", "-inf"), "gateway.leeway: found the text '-inf', where a"),
+        (("listen.backlog", "99999999999"), "where a whole number from 1 to 65535 would be right"),
         (("client.lifetime", "nan"), "client.lifetime: found the text 'nan', where a number"),
     ],
 )
