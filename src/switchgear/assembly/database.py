@@ -65,7 +65,7 @@ class Database:
         try:
             self._roles = await self._prepared()
         except Fault as fault:
-            hint = _RIGHTS if self.external and fault.code is Code.PERMISSION_DENIED else ""
+            hint = self._hint(fault.code) if self.external else ""
             raise StartError(f"the database is not ready: {fault.detail}{hint}") from None
         except (asyncpg.PostgresError, ValueError) as error:
             raise StartError(f"the database is not ready: {error}") from None
@@ -88,6 +88,13 @@ class Database:
         if self._roles is None:
             return {}
         return {"app": self._roles.app.url(), "accounts": self._roles.accounts.url()}
+
+    def _hint(self, code: Code) -> str:
+        """Say of an external server what the library does not: which it is, what it must allow."""
+        url = self._settings.database.url
+        if url is not None and code is Code.UNAVAILABLE:
+            return f" (database.url names {Dsn.parse(url.reveal()).place})"
+        return _RIGHTS if code is Code.PERMISSION_DENIED else ""
 
     async def _prepared(self) -> Roles:
         url = self._settings.database.url

@@ -150,6 +150,13 @@ async def test_a_migration_that_fails_shows_its_file_and_line(
     await Database(settings, folder).start()
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "nowhere.invalid:5432"])
+async def test_a_server_that_cannot_be_reached_is_named(place: str, tmp_path: Path) -> None:
+    url = SecretUrl.written(f"postgresql://somebody@{place}/x")
+    settings = Settings(data=str(tmp_path), database=DatabaseSettings(url))
+    assert (await refused(settings)).endswith(f" (database.url names {place})")
+
+
 async def test_an_app_without_migrations(database: Dsn, tmp_path: Path) -> None:
     await Database(external(database, tmp_path / "data"), str(tmp_path)).start()
     await Database(external(database, tmp_path / "data"), "").start()
