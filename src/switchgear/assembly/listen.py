@@ -44,7 +44,8 @@ def bind(host: str, port: int, backlog: int, *, setting: str = "listen") -> sock
     except OSError as error:
         sock.close()
         hint = _HINTS.get(error.errno or 0, told(error))
-        raise StartError(f"cannot listen on {where} ({setting}.port): {hint}") from None
+        which = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
+        raise StartError(f"cannot listen on {where} ({setting}.{which}): {hint}") from None
     sock.setblocking(False)
     return sock
 

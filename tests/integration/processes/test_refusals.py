@@ -81,7 +81,7 @@ def test_an_app_that_is_not_there(folder: Path, app: str, sentence: str) -> None
         (("--set", "nonsense"), "--set nonsense: write it as --set path.to.setting=value"),
         (("--config", "none.toml"), "cannot read none.toml: No such file or directory"),
         (("--host", "no.such.host.invalid"), "cannot listen on no.such.host.invalid:0"),
-        (("--host", "192.0.2.1"), "this machine has no such address"),
+        (("--host", "192.0.2.1"), "192.0.2.1:0 (listen.host): this machine has no such address"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(folder: Path, words: tuple[str, ...], sentence: str) -> None:
