@@ -148,6 +148,11 @@ class _Reader:
 
     def _from_request(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
         name, default = parameter.name, parameter.default
+        for extra in bare(annotation)[1]:
+            if any(extra is one for one in _MARKS):  # it would mark nothing, and be the query's
+                missed = "parentheses" if extra is Body else "name"
+                why = f"stands there without its {missed}: write {extra.__name__}(...)"
+                raise self._refused(name, annotation, f"`{extra.__name__}` {why}")
         mark = next((extra for extra in bare(annotation)[1] if isinstance(extra, _MARKS)), None)
         if name in self.names:
             return Parameter(name, Place.PATH, name, self._scalar(name, annotation), default)

@@ -362,6 +362,8 @@ async def missing(a: "Nowhere") -> None: ...  # type: ignore[name-defined]  # no
 
 
 async def headed(a: Annotated[New, Header("x")]) -> None: ...
+async def unnamed(trace: Annotated[str, Header]) -> None: ...
+async def bodiless(counts: Annotated[list[int], Body]) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -377,6 +379,8 @@ async def headed(a: Annotated[New, Header("x")]) -> None: ...
         (structured, ("key",), HTTP, "one text cannot hold it"),
         (missing, (), HTTP, "name 'Nowhere' is not defined"),
         (headed, (), HTTP, "one text cannot hold it"),
+        (unnamed, (), HTTP, "`Header` stands there without its name: write Header("),
+        (bodiless, (), HTTP, "`Body` stands there without its parentheses: write Body("),
         (create, ("id",), HTTP, "the route names {id}, but no parameter takes it"),
         (create, (), BODILESS, "parameter `new: New` cannot be bound: there is no body here"),
         (search, (), Offer(query=False, headers=False), "there are no headers here"),
