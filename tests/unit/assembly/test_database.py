@@ -152,7 +152,7 @@ async def test_a_migration_that_fails_shows_its_file_and_line(
 
 @pytest.mark.parametrize("place", ["127.0.0.1:1", "nowhere.invalid:5432"])
 async def test_a_server_that_cannot_be_reached_is_named(place: str, tmp_path: Path) -> None:
-    url = SecretUrl.written(f"postgresql://somebody@{place}/x")
+    url = SecretUrl(value=f"postgresql://somebody@{place}/x")
     settings = Settings(data=str(tmp_path), database=DatabaseSettings(url))
     assert (await refused(settings)).endswith(f" (database.url names {place})")
 
