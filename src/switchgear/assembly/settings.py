@@ -121,13 +121,12 @@ class Supervision(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """The whole tree.
 
-    `data` is the folder that holds everything that outlives the system. `debug` shows tracebacks
-    to clients: development only. `peers` names, by role, the addresses of processes that no
-    supervisor of ours starts (a cluster): "tcp:10.0.0.7:8081" or "unix:/path".
+    `data` is the folder that holds everything that outlives the system. `peers` names, by
+    role, the addresses of processes that no supervisor of ours starts (a cluster):
+    "tcp:10.0.0.7:8081" or "unix:/path".
     """
 
     data: str = ".switchgear"
-    debug: bool = False
     processes: Processes = Processes()
     listen: Listen = Listen()
     admin: Address = Address()

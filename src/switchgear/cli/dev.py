@@ -26,10 +26,8 @@ from switchgear.cli.up import Stand, planned, stand
 
 __all__ = ["dev", "gathered"]
 
-# What a developer wants unless they say otherwise: answers with tracebacks, a quick restart.
-_BASE: Final = Layer(
-    {"debug": True, "supervisor": {"drain": 2.0, "drain_least": 0.5}}, lambda _: "dev"
-)
+# What a developer wants unless they say otherwise: a quick restart.
+_BASE: Final = Layer({"supervisor": {"drain": 2.0, "drain_least": 0.5}}, lambda _: "dev")
 
 _AGAIN: Final = -1  # instead of an exit code: another system is to follow
 _PAUSE: Final = 0.5  # between two looks for a repair, in seconds

@@ -111,7 +111,7 @@ def command(planner: str = PLANNER) -> typer.Typer:
         config: Config = None,
         pairs: Pairs = None,
     ) -> None:
-        """Run everything in one process, with tracebacks; start anew when a file changes."""
+        """Run everything in one process, tracebacks on the terminal; anew when a file changes."""
         from switchgear.cli import dev as module
 
         named = _named(host, port, data) | {"--admin": ("admin", admin)}

@@ -133,12 +133,12 @@ def test_a_role_that_is_not_there_and_one_that_needs_more(folder: Path) -> None:
 
 def test_check_tells_what_is_set_and_what_is_wrong(folder: Path) -> None:
     (folder / "app" / "switchgear.toml").write_text("[processes]\ngateways = 3\n")
-    good = switchgear("check", "app", "--set=debug=yes", cwd=folder)
+    good = switchgear("check", "app", "--set=http.connect_method=yes", cwd=folder)
     assert good.returncode == 0, good.stderr
     assert "processes.gateways = 3" in good.stdout
     assert f"# {folder}/app/switchgear.toml" in good.stdout
-    assert "debug = True" in good.stdout
-    assert "# --set debug" in good.stdout
+    assert "http.connect_method = True" in good.stdout
+    assert "# --set http.connect_method" in good.stdout
     assert "app:app can be imported" in good.stdout
     said = refusal(folder, "check", "app", "--set=supervisor.hung=1")
     assert "supervisor: hung (1 s) must be longer than unroutable (3 s)" in said

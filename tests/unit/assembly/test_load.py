@@ -188,7 +188,10 @@ def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
         ),
         ("[supervisor]\nbeat = -1.0", "supervisor.beat: found -1.0, where a number above 0"),
         ('[log]\nlevel = "loud"', "where one of 'debug', 'error', 'info', 'warning' would be"),
-        ("debug = 1", "debug: found 1, where true or false would be right"),
+        (
+            "[http]\nconnect_method = 1",
+            "connect_method: found 1, where true or false would be right",
+        ),
         ("data = {}", "data: found a table, where a text would be right"),
         ("[listen\nport=1", "is not TOML"),
     ],
