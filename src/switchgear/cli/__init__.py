@@ -5,11 +5,13 @@ Nothing heavy is imported until a command runs: `switchgear --help` must not loa
 
 import errno
 import sys
+from contextlib import suppress
 
 from switchgear.cli.streams import UnwrittenError, abandon, open_streams
 
 __all__ = ["main"]
 
+_WRONG = 2  # as `cli.request` says it, which is not imported yet
 _INTERRUPTED = 130  # what a shell tells of a program that Ctrl-C ended
 
 
@@ -25,7 +27,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        raise SystemExit("switchgear: this needs pip install 'switchgear[server]'") from None
+        with suppress(OSError):
+            print("switchgear: this needs pip install 'switchgear[server]'", file=sys.stderr)
+        raise SystemExit(_WRONG) from None
     except KeyboardInterrupt:  # nothing has begun; as the command itself says it later
         raise SystemExit(_INTERRUPTED) from None
     try:
