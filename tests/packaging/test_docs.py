@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import CO_COROUTINE, isclass, iscoroutinefunction
 from pathlib import Path
+from textwrap import indent
 from types import CodeType, ModuleType
 from typing import Any
 from unittest import mock
@@ -128,6 +129,25 @@ def test_the_configuration_of_a_page_can_be_read(page: Path, tmp_path: Path) -> 
         path = tmp_path / "switchgear.toml"
         path.write_text(text)
         assert load(Settings, [file_layer(path)]).sources
+
+
+# Whoever calls `asyncio.run`, or `run`, is whole as it stands, and in a loop of its own.
+IN_A_FUNCTION = [
+    page
+    for page in sorted(ROOT.glob("docs/policies/*.md"))
+    if not re.search(r"\brun\(main\(\)\)|asyncio\.run\(", page.read_text())
+]
+
+
+@pytest.mark.parametrize("page", IN_A_FUNCTION, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run_in_a_function_as_readers_are_told_to(page: Path) -> None:
+    shown = re.findall(
+        rf"^{FENCE}python\n(.*?)^{FENCE}", page.read_text(), re.DOTALL | re.MULTILINE
+    )
+    names: dict[str, Any] = {"__name__": "page"}
+    exec("async def page():\n" + indent("\n".join(shown), "    "), names)
+    with seeded(0):
+        virtual.run(names["page"]())
 
 
 def block(page: str, words: str) -> str:
