@@ -4,6 +4,7 @@ Each part is owned by the room that uses it and only gathered here. The defaults
 system with an embedded database and every protection on.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Final
 
@@ -18,6 +19,7 @@ from switchgear.telemetry.settings import LogSettings
 __all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
 
 _KEY_CHARS: Final = 32
+_PEER: Final = re.compile(r"unix:/.+|tcp:(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):([1-9]\d{0,4})")
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=256)]
@@ -147,3 +149,11 @@ class Settings(msgspec.Struct, frozen=True):
             yield f"listen and admin both want port {self.listen.port}; give one of them another"
         if not self.data:
             yield "data must name a folder"
+        for role, addresses in self.peers.items():
+            for address in addresses:
+                found = _PEER.fullmatch(address)
+                if found is None or int(found[1] or 1) > 65535:
+                    yield (
+                        f"peers.{role}: {address!r} is no address of a process; tcp:10.0.0.7:8081"
+                        " or unix:/path would be right"
+                    )

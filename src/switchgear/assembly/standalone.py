@@ -76,7 +76,7 @@ def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, lo
         app=app,
         boot_key=_key(settings, log),
         sockets=sockets,
-        topology=TopologyFeed(_peers(settings)),
+        topology=TopologyFeed(_peers(settings, plan)),
         tell=_teller(log),
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -137,7 +137,11 @@ def _key(settings: Settings, log: Log) -> bytes:
     return secrets.token_bytes(32)
 
 
-def _peers(settings: Settings) -> Topology:
+def _peers(settings: Settings, plan: Plan) -> Topology:
+    known = [spec.name for spec in plan.roles]
+    for role in settings.peers:
+        if role not in known:  # nobody would ever look for it, and what it means be missing
+            raise StartError(f"peers.{role}: there is no such role; there are: {', '.join(known)}")
     return Topology(
         1,
         tuple(

@@ -131,6 +131,11 @@ def test_a_role_that_is_not_there_and_one_that_needs_more(folder: Path) -> None:
     assert "needs toybase, which only `switchgear up` starts" in said
 
 
+def test_peers_of_a_role_that_is_not_there(folder: Path) -> None:
+    said = refusal(folder, "run", "gateway", "app", "--port=0", "--set=peers.services=tcp:a:1")
+    assert "peers.services: there is no such role; there are: gateway, service, worker" in said
+
+
 def test_check_tells_what_is_set_and_what_is_wrong(folder: Path) -> None:
     (folder / "app" / "switchgear.toml").write_text("[processes]\ngateways = 3\n")
     good = switchgear("check", "app", "--set=http.connect_method=yes", cwd=folder)

@@ -305,6 +305,13 @@ def test_validation_finds_secrets_that_are_not_there(
         (("supervisor.restart_most", "10ms"), "restart_most (0.01 s) must not be below"),
         (("admin.port", "8080"), "listen and admin both want port 8080"),
         (("data", ""), "data must name a folder"),
+        (
+            ("peers.service", "nonsense"),
+            "peers.service: 'nonsense' is no address of a process; tcp:",
+        ),
+        (("peers.service", "tcp:a:1,tcp:a:x"), "peers.service: 'tcp:a:x' is no address"),
+        (("peers.service", "tcp:a:65536"), "'tcp:a:65536' is no address"),
+        (("peers.service", "unix:"), "'unix:' is no address"),
         (("http.deadline", "0"), "http.deadline: found the text '0', where a number above 0"),
         (("http.idle_timeout", "-1"), "http.idle_timeout: found the text '-1', where a number"),
         (("http.connections", "0"), "where a whole number of at least 1 would be right"),
@@ -354,3 +361,11 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     )
     (tmp_path / "latin.toml").write_bytes(b'data = "\xe9"')
     assert "not UTF-8" in complaint(file_layer, tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp:10.0.0.7:81", "tcp:shop-1.shop:8081", "tcp:[::1]:81", "unix:/a"]
+)
+def test_what_is_the_address_of_a_process(address: str) -> None:
+    given = flagged(Settings, ("peers.service", address))
+    assert validate(given).settings.peers == {"service": [address]}
