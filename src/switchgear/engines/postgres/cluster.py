@@ -29,7 +29,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
-    "log_checkpoints": "off",  # a log of what needs an eye; nothing rotates it while we run
+    "log_checkpoints": "off",  # a log of what needs an eye
     "jit": "off",  # the wheel has none, and short queries gain nothing
     "shared_buffers": "64MB",
     "autovacuum_naptime": "5s",  # queue tables turn over wholly; an idle round costs nothing
@@ -51,7 +51,8 @@ def make_cluster(home: Home, binaries: Binaries, account: Account, password: str
     try:
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{password}\n")
-        account.adopt(secret, 0o600)
+            if account.drop:  # by its descriptor: the name is in a folder of that account's
+                os.fchown(file.fileno(), account.uid, account.gid)
         command = [str(binaries.initdb), f"--pgdata={building}"]
         major, _ = binaries.version()
         initdb = [*command, *_initdb_flags(major), f"--pwfile={secret}"]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,8 +32,16 @@ from switchgear.engines.postgres.cluster import (
 )
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.passwords import Passwords
-from switchgear.engines.postgres.places import Home, home_of, open_folder, owner_of, socket_folder
+from switchgear.engines.postgres.places import (
+    Home,
+    home_of,
+    open_folder,
+    open_plain,
+    owner_of,
+    socket_folder,
+)
 from switchgear.engines.postgres.postmaster import evict, read_pid_file
+from switchgear.engines.postgres.server_log import ServerLog
 from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["EmbeddedPostgres", "EmbeddedSettings", "Mode"]
@@ -44,7 +52,6 @@ MODES: Final = {
     "fast": signal.SIGINT,
     "immediate": signal.SIGQUIT,
 }
-LOG_BYTES: Final = 16 * 2**20  # a longer log is set aside at the next start
 POLL: Final = 0.005
 
 
@@ -78,6 +85,7 @@ class EmbeddedPostgres:
         self.account: Account | None = None
         self.home: Home | None = None
         self._lock: int | None = None
+        self._log: ServerLog | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: Path | None = None
 
@@ -113,7 +121,15 @@ class EmbeddedPostgres:
             self._release()
             raise
         assert self.home is not None  # noqa: S101 - _prepare made it
-        with self._open_log(self.home) as log:
+        if self._log is not None:
+            self._log.rest()
+        self._log = ServerLog(self.home.log)
+        try:
+            opened = self._log.open()
+        except OSError as error:
+            self._release()
+            raise _unwritable(error, self.data) from error
+        with opened as log:
             written = log.tell()
             # Here and not in the thread: the parent-death signal follows the starting thread.
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork and exec, 2 ms
@@ -125,7 +141,8 @@ class EmbeddedPostgres:
                 start_new_session=True,
             )
         try:
-            await self._ready(self._process, self.home, written)
+            await self._ready(self._process, self.home, self._log, written)
+            self._log.watch()
         except BaseException:
             await self.stop("immediate")
             raise
@@ -146,6 +163,8 @@ class EmbeddedPostgres:
         recovers), and then a kill.
         """
         process = self._process
+        if self._log is not None:
+            self._log.rest()
         try:
             if process is not None and process.poll() is None:
                 for number in (MODES[mode], signal.SIGQUIT, signal.SIGKILL):
@@ -194,7 +213,7 @@ class EmbeddedPostgres:
         """Hold the home's lock until `stop`, or until this process ends, however it ends."""
         if self._lock is not None:
             return
-        lock = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_plain(home.lock, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -246,27 +265,21 @@ class EmbeddedPostgres:
                 origin="postgres",
             )
 
-    async def _ready(self, process: "subprocess.Popen[bytes]", home: Home, written: int) -> None:
+    async def _ready(
+        self, process: "subprocess.Popen[bytes]", home: Home, log: ServerLog, written: int
+    ) -> None:
         until = time.monotonic() + self.settings.start_timeout
         while True:
             if process.poll() is not None:
-                raise explained("PostgreSQL did not start", _tail(home.log, written), home)
+                raise explained("PostgreSQL did not start", log.tail(written), home)
             file = read_pid_file(home.cluster)
             if file is not None and file.pid == process.pid and file.status == "ready":
                 return
             if time.monotonic() > until:
                 limit = self.settings.start_timeout
                 what = f"PostgreSQL was not ready within {limit:g} s"
-                raise explained(what, _tail(home.log, written), home)
+                raise explained(what, log.tail(written), home)
             await asyncio.sleep(POLL)
-
-    def _open_log(self, home: Home) -> IO[bytes]:
-        if home.log.exists() and home.log.stat().st_size > LOG_BYTES:
-            home.log.rename(home.log.with_name("log.1"))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        log = open(os.open(home.log, flags, 0o600), "ab")  # noqa: SIM115 - the caller closes it
-        log.seek(0, os.SEEK_END)
-        return log
 
     def _dsn(self) -> Dsn:
         if self._sockets is None:
@@ -292,12 +305,6 @@ async def _ended(process: "subprocess.Popen[bytes]") -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _tail(log: Path, written: int) -> str:
-    with open(log, "rb") as file:
-        file.seek(written)
-        return file.read(64 * 1024).decode("utf-8", "replace")
 
 
 def _unwritable(error: OSError, data: Path) -> Fault:

@@ -1,5 +1,6 @@
 """Where the embedded server keeps what: the home of its cluster, and the folder of its socket."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -11,7 +12,7 @@ from typing import Final
 from switchgear.engines.postgres.account import Account
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["Home", "home_of", "open_folder", "owner_of", "socket_folder"]
+__all__ = ["Home", "home_of", "open_folder", "open_plain", "owner_of", "socket_folder"]
 
 SOCKET: Final = ".s.PGSQL.5432"
 # Bytes of a Unix socket's path (sun_path).
@@ -69,6 +70,28 @@ def open_folder(path: Path) -> None:
     if not path.is_dir():
         path.mkdir(parents=True)
         path.chmod(0o755)
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Open a file in a server's home, mode 0600, and return its descriptor.
+
+    The home is the account's, who may have put a link in the place of any file there: what root
+    opens must not be what that names. Raises OSError for a link of either kind, or what is no file.
+    """
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # else a FIFO is waited for
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise (_linked(path) if error.errno == errno.ELOOP else error) from None
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    raise _linked(path)
+
+
+def _linked(path: Path) -> OSError:
+    return OSError(errno.ELOOP, "it must be a plain file, and no link to another", str(path))
 
 
 def _home_path(data: Path) -> Path:
