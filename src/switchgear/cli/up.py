@@ -47,7 +47,7 @@ def up(request: Request) -> int:
     try:
         screen = sys.stdout.isatty() and settings.log.to == "auto" and settings.log.form == "auto"
         folder = _logs(plan, settings) if screen or settings.log.to == "files" else None
-        front = open_front(settings.log, folder, screen=screen)
+        front = _front(settings, folder, screen=screen)
         try:
             return asyncio.run(stand(Stand(plan, settings, target, front), runtime))
         finally:
@@ -94,6 +94,14 @@ async def stand(given: Stand, runtime: Runtime) -> int:
         supervisor.companions.append(FileWatch(given.target.folder, supervisor, given.anew))
     with front.showing(supervisor.status):
         return await supervisor.run()
+
+
+def _front(settings: Settings, folder: Path | None, *, screen: bool) -> Front:
+    try:
+        return open_front(settings.log, folder, screen=screen)
+    except OSError as error:
+        where = error.filename or settings.log.to
+        raise StartError(f"cannot write the log to {where}: {told(error)}") from None
 
 
 def _logs(plan: Plan, settings: Settings) -> Path:

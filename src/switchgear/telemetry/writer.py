@@ -11,9 +11,10 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from select import select
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 __all__ = ["DescriptorSink", "LogWriter", "RotatingFile", "Sink"]
 
@@ -52,21 +53,23 @@ class DescriptorSink:
 
 
 class RotatingFile:
-    """Append to a file of our own, keeping it and one predecessor (`.1`) below a size each."""
+    """Append to a file of our own, keeping it and one predecessor (`.1`) below a size each.
+
+    Raises OSError also for a link in its place: root's log is in a folder of the account that its
+    roles run as, and would be written to whatever that has chosen.
+    """
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path
         self._most = most_bytes
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._open()
+        self._file, self._size = self._opened()
 
     def write(self, lines: list[bytes]) -> None:
         """Append every line, turning the page first when the file is full."""
         for piece in _pieces(lines, _BATCH_BYTES):
             if self._size and self._size + len(piece) > self._most:
-                self.close()
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-                self._open()
+                self._turn()
             self._file.write(piece)
             self._size += len(piece)
 
@@ -74,9 +77,19 @@ class RotatingFile:
         """Close the file."""
         self._file.close()
 
-    def _open(self) -> None:
-        self._file = self._path.open("ab", buffering=0)
-        self._size = self._file.tell()
+    def _turn(self) -> None:
+        """Go on in a new file. Where none can be opened now, the next write tries again."""
+        with suppress(FileNotFoundError):  # it was set aside the last time, or by somebody else
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+        fresh = self._opened()
+        self.close()
+        self._file, self._size = fresh
+
+    def _opened(self) -> tuple[IO[bytes], int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # nor is a FIFO waited for
+        file = open(os.open(self._path, flags, 0o666), "ab", buffering=0)  # noqa: SIM115 - kept
+        return file, file.tell()
 
 
 class LogWriter:

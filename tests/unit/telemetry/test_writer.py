@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -129,6 +130,48 @@ def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path: Path) -> None
     assert path.read_bytes() == b"e" * 1500 + b"\n" + b"f" * 1500 + b"\n"
     assert path.with_name("gateway-1.jsonl.1").read_bytes()[:1] == b"c"
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_cannot_be_opened_anew_is_tried_again(tmp_path: Path) -> None:
+    """In a flood of connections there is no descriptor left, just when the page is full."""
+    path = tmp_path / "gateway-1.jsonl"
+    sink = RotatingFile(path, 4096)
+    writer = LogWriter(sink)
+    writer.put(b"a" * 4000)
+    assert writer.flush(PATIENCE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        for count in (1, 2):
+            writer.put(b"b" * 1000)
+            assert writer.flush(PATIENCE)
+            assert writer.dropped == count
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert writer.failure is not None
+    assert writer.failure.errno == errno.EMFILE
+    writer.put(b"c" * 1000)
+    assert writer.flush(PATIENCE)
+    writer.close(PATIENCE)
+    sink.close()
+    assert path.read_bytes() == b"c" * 1000 + b"\n"
+    assert path.with_name("gateway-1.jsonl.1").read_bytes() == b"a" * 4000 + b"\n"
+
+
+def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"precious")
+    path = tmp_path / "supervisor.jsonl"
+    sink = RotatingFile(path, 4096)
+    path.unlink()
+    path.symlink_to(other)
+    with pytest.raises(OSError, match=r"supervisor\.jsonl"):
+        RotatingFile(path, 4096)
+    sink.write([b"a" * 4000])
+    sink.write([b"b" * 4000])  # the link is set aside by its own name
+    sink.close()
+    assert path.read_bytes() == b"b" * 4000 + b"\n"
+    assert other.read_bytes() == b"precious"
 
 
 def test_a_forked_child_logs_through_a_thread_of_its_own(tmp_path: Path) -> None:
