@@ -30,6 +30,8 @@ _COLOURS: Final = {
     State.DRAINING: "blue",
     State.DOWN: "red",
 }
+# What is left of commands to the terminal once colours are read: each is shown as one that is none.
+_TAMED: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "\ufffd")
 _QUIET: Final = (events.Spawned, events.ProcessReady)
 
 
@@ -92,10 +94,17 @@ def sentence(event: events.Event) -> Text:
         admin = f" (admin {event.admin})" if event.admin else ""
         return Text(f"ready {event.url}{admin} in {event.seconds:.1f} s", style="bold green")
     if isinstance(event, events.Output):
-        return Text.assemble((f"{event.label:<12} ", "dim"), Text.from_ansi(event.text))
+        return Text.assemble((f"{event.label:<12} ", "dim"), _coloured(event.text))
     fields = event.fields()
     head = {"level": event.level, "event": event.name, "process": fields.pop("label", "")}
     return Text.from_ansi(console_line(head | fields).decode())
+
+
+def _coloured(printed: str) -> Text:
+    """Keep the colours and links of what a process printed, and no other command to a terminal."""
+    text = Text.from_ansi(printed)
+    text.plain = text.plain.translate(_TAMED)
+    return text
 
 
 def _told_by_table(event: events.Event) -> bool:
@@ -137,7 +146,7 @@ def _cells(row: Row) -> tuple[str | Text, ...]:
         f"{figures.rate:,.0f}" if figures.rate else "",
         f"{figures.resident_bytes / 1_048_576:.0f} MB" if figures.resident_bytes else "",
         _span(row.uptime) if row.pid else "",
-        Text(note, "yellow" if row.degraded else "dim"),
+        Text(note.translate(_TAMED), "yellow" if row.degraded else "dim"),
     )
 
 

@@ -5,6 +5,7 @@ microsecond, where `logging.info` costs nine). `Log.info` and its sisters take l
 `bridge` brings in whatever speaks stdlib logging or structlog, user code included.
 """
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -31,7 +32,18 @@ def _unknown(value: Any) -> str:
     return repr(value)
 
 
-_encode: Final = msgspec.json.Encoder(enc_hook=_unknown).encode
+_written: Final = msgspec.json.Encoder(enc_hook=_unknown).encode
+# Those of them that JSON leaves as they are, and what some take for the end of a line.
+_LEFT: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+def _encode(value: Any) -> bytes:
+    """Encode a value as JSON that neither commands a terminal nor looks like two lines."""
+    line = _written(value)
+    if line.isascii() and b"\x7f" not in line:  # as nearly all are
+        return line
+    return _LEFT.sub(lambda found: rb"\u%04x" % ord(found[0].decode()), line)
+
 
 Form = Callable[[Any], bytes]
 """Turns an event, a struct or a mapping, into one line without its newline."""

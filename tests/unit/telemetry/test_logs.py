@@ -122,6 +122,18 @@ def test_what_a_stranger_wrote_cannot_command_the_terminal_nor_look_like_a_line(
     assert not any(part.startswith("05:00") for part in line.split("\n"))
 
 
+def test_nor_does_it_from_a_line_of_json(log: Log, lines: Lines) -> None:
+    """Whoever reads the file reads it on a terminal, and some split it where Python would."""
+    evil = "\x1b]0;mine\x07\x9b2J\x85\r\x7f\u2028\u2029\n\xc3\xa9 \xbf\xe9\u20ac\U0001f600"
+    log.info(evil, detail=evil, **{evil: {evil: [evil]}})
+    line = lines.lines[0].decode()
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
+    assert len(line.splitlines()) == 1
+    event = lines.events()[0]
+    assert (event["event"], event["detail"], event[evil]) == (evil, evil, {evil: [evil]})
+    assert "\xe9\u20ac\U0001f600" in line, "what can be read is left as it is"
+
+
 def test_stdlib_records_come_out_as_events(bridged: Log, lines: Lines) -> None:
     try:
         raise ValueError("bad")
