@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from msgspec import DecodeError
 
@@ -13,6 +13,8 @@ from switchgear.binding.strict import Scrutiny
 from switchgear.binding.wrong import invalid, malformed, pointer
 
 __all__ = ["holds_model", "is_model", "model_decoder", "model_encoder", "model_schema"]
+
+_LISTED: Final = 1000  # errors: pydantic lists them all or none, at 3 us and 600 bytes each
 
 
 def is_model(annotation: Any) -> bool:
@@ -43,8 +45,8 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
 
     adapter = _adapter(annotation)
     validate = adapter.validate_json
-    told = not lenient and "extra" in signature(validate).parameters
-    options: dict[str, Any] = {"extra": "forbid"} if told else {}
+    strict = not lenient and "extra" in signature(validate).parameters
+    options: dict[str, Any] = {"extra": "forbid"} if strict else {}
     anything = shape_of(Any)
     wrong = Scrutiny(anything).wrong
 
@@ -59,6 +61,10 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
         try:
             return validate(body, **options)
         except ValidationError as error:
+            count = error.error_count()
+            if count > _LISTED:
+                told = {"pointer": "", "detail": f"holds {count} wrong values"}
+                raise invalid([told], subject) from None
             details = error.errors(include_url=False, include_context=False, include_input=False)
             raise _fault(details, subject) from None
 

@@ -42,8 +42,8 @@ _HIGH: Final = 2**63 - 1
 _Plain: Final = str | INT64 | float | bool | None
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # What a decimal that is refused is written with: its name, an exponent, an escape of either, or
-# very many digits.
-_BOUNDLESS: Final = re.compile(rb"nan|inf|e[+-]?\d{4}|\\u|\d{16383}", re.IGNORECASE)
+# very many digits (which are counted from their first, or a row of just too few takes a minute).
+_BOUNDLESS: Final = re.compile(rb"nan|inf|e[+-]?\d{4}|\\u|(?<!\d)\d{16383}", re.IGNORECASE)
 
 
 class Scrutiny:

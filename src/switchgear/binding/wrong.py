@@ -16,6 +16,7 @@ __all__ = [
     "HALF",
     "LIMIT",
     "NUL",
+    "ROOM",
     "WIDE",
     "Wrong",
     "boundless",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 LIMIT: Final = 100  # of errors in one answer: a wrong body must not buy a far larger one
+ROOM: Final = 32_768  # characters of them all, for each may repeat a long name of the body
 
 NUL: Final = "must not hold a NUL character"
 HALF: Final = "must not hold half of a surrogate pair: both halves make a character"
@@ -64,6 +66,7 @@ _SENTENCES: Final = {
     "Invalid base64 encoded string": "expected base64 text",
     "Invalid decimal string": "expected a decimal",
 }
+_LONGEST, _END = 2048, 1000  # characters of a message
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _CODE: Final = re.compile(r"`[^`]*`")
@@ -122,9 +125,9 @@ def invalid(errors: list[dict[str, str]], subject: str) -> Fault:
 
     Its `errors` are what tells it from a malformed one.
     """
-    shown = errors[:LIMIT]
+    shown = errors[: _fitting(errors)]
     extra: dict[str, object] = {"errors": shown}
-    if len(errors) > LIMIT:
+    if len(errors) > len(shown):
         extra["more"] = True
     places = ", ".join(
         error.get("pointer", error.get("parameter", "")) or "/" for error in shown[:5]
@@ -135,6 +138,16 @@ def invalid(errors: list[dict[str, str]], subject: str) -> Fault:
         effect=Effect.NONE,
         extra=extra,
     )
+
+
+def _fitting(errors: list[dict[str, str]]) -> int:
+    """Return how many errors there is room for: one, whatever it says."""
+    room = ROOM
+    for count, error in enumerate(errors[:LIMIT]):
+        room -= sum(map(len, error.values()))
+        if room < 0 and count:
+            return count
+    return min(len(errors), LIMIT)
 
 
 def pointer(at: str, name: str) -> str:
@@ -149,7 +162,13 @@ def reason_of(message: str) -> str:
 
 
 def wording(message: str) -> tuple[str, str]:
-    """Translate one message of msgspec: the pointer it names, and plain words."""
+    """Translate one message of msgspec: the pointer it names, and plain words.
+
+    It may repeat a name as long as the body, that looks like anything a message may hold: what is
+    looked for in it, step by step, would hold up the loop. So only its two ends are kept.
+    """
+    if len(message) > _LONGEST:
+        message = f"{message[:_END]}...{message[-_END:]}"
     below = ""
     place = _PLACE.search(message)
     if place is not None:
