@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from switchgear.binding.crowds import dispersed, hashes_numbers
 from switchgear.binding.explain import refusal
 from switchgear.binding.shape import shape_of
 from switchgear.binding.strict import Scrutiny
@@ -32,7 +33,9 @@ def body_decoder(annotation: Any, subject: str, *, lenient: bool = False) -> Dec
 
 def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
     node = shape_of(annotation)
-    decode = msgspec.json.Decoder(annotation).decode
+    decode: Decode = msgspec.json.Decoder(annotation).decode
+    if hashes_numbers(node):
+        decode = _looked_through(decode, subject)
     scrutiny = Scrutiny(node)
     wrong, colons = scrutiny.wrong, scrutiny.colons
 
@@ -58,3 +61,13 @@ def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
         raise refusal(node, body, subject, found)
 
     return loose if lenient else strict
+
+
+def _looked_through(decode: Decode, subject: str) -> Decode:
+    """Look through a body for crowds before it is decoded."""
+
+    def look_and_decode(body: bytes) -> Any:
+        dispersed(body, subject)
+        return decode(body)
+
+    return look_and_decode

@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 from msgspec import DecodeError
 
+from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
@@ -51,6 +52,7 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     wrong = Scrutiny(anything).wrong
 
     def decode(body: bytes) -> Any:
+        dispersed(body, subject)  # into what pydantic reads it, it does not say
         # The free-form look comes first: pydantic reads NaN, lone surrogates and repeated names.
         try:
             found = wrong(body, None)

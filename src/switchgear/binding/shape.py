@@ -36,6 +36,7 @@ __all__ = [
     "Row",
     "Table",
     "bare",
+    "kinds_of",
     "shape_of",
 ]
 
@@ -62,7 +63,7 @@ class Leaf:
         info = inspect.type_info(annotation)
         if foreign := _foreign(info):
             raise TypeError(f"no JSON is known for {foreign}")
-        kinds = _kinds(info)
+        kinds = kinds_of(info)
         self.expected = words[-1] if words else _choices(kinds)
         self.decimal = _decimal(info)
         self.integer = any(isinstance(kind, inspect.IntType) and _endless(kind) for kind in kinds)
@@ -96,9 +97,10 @@ class Object:
 class Array:
     """A JSON array whose items share one shape; `whole` judges its length."""
 
-    __slots__ = ("item", "whole")
+    __slots__ = ("annotation", "item", "whole")
 
     def __init__(self, annotation: Any, item: "Node") -> None:
+        self.annotation = annotation
         self.item = item
         self.whole = Leaf(_emptied(annotation, list[msgspec.Raw]))
 
@@ -106,9 +108,10 @@ class Array:
 class Table:
     """A JSON object with free names; `whole` judges their number and form."""
 
-    __slots__ = ("value", "whole")
+    __slots__ = ("key", "value", "whole")
 
     def __init__(self, annotation: Any, value: "Node", key: Any) -> None:
+        self.key = key
         self.value = value
         self.whole = Leaf(_emptied(annotation, dict[key, msgspec.Raw]))
 
@@ -337,12 +340,12 @@ def _emptied(annotation: Any, container: Any) -> Any:
     return container
 
 
-def _kinds(info: inspect.Type) -> list[inspect.Type]:
+def kinds_of(info: inspect.Type) -> list[inspect.Type]:
     """Return the alternatives of a type, without their annotations."""
     if isinstance(info, inspect.Metadata):
-        return _kinds(info.type)
+        return kinds_of(info.type)
     if isinstance(info, inspect.UnionType):
-        return [kind for member in info.types for kind in _kinds(member)]
+        return [kind for member in info.types for kind in kinds_of(member)]
     return [info]
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from msgspec import Struct
@@ -31,8 +33,16 @@ class Price(Struct):
     note: str = ""
 
 
+class Tables(Struct):
+    tables: list[dict[int, int]]
+
+
 class Model(BaseModel):
     count: int
+
+
+class Ids(BaseModel):
+    ids: set[UUID]
 
 
 def refused(annotation: object, body: bytes) -> Fault:
@@ -46,7 +56,20 @@ def named(name: str) -> bytes:
 
 
 DOTS = " - at `$" + ".a" * (MIB // 2 - 50)
+PRIME = 2**61 - 1  # what Python hashes numbers modulo
+IDS = [str(UUID(int=many * PRIME + 7)) for many in range(1, 20_000)]
+NUMBERS = [many * PRIME + 7 for many in range(1, 40_000)]
+ESCAPED = ",".join(f'"\\u{ord(one[0]):04x}{one[1:]}"' for one in IDS)
 BODIES = {
+    "a set of UUIDs with one hash": (set[UUID], json.dumps(IDS).encode()),
+    "escaped ones": (set[UUID] | None, f"[{ESCAPED}]".encode()),
+    "a table of them": (dict[UUID, int], json.dumps(dict.fromkeys(IDS, 1)).encode()),
+    "a model's": (Ids, json.dumps({"ids": IDS}).encode()),
+    "a set of numbers with one hash": (set[int], json.dumps(NUMBERS).encode()),
+    "a table of them, deep within": (
+        Tables,
+        json.dumps({"tables": [dict.fromkeys(map(str, NUMBERS), 1)]}).encode(),
+    ),
     "a name that looks like a place": (Person, named(DOTS)),
     "a name of quotes": (Person, named("`" * (MIB - 50))),
     "a name of alternatives": (Person, named("` | " * (MIB // 4 - 50))),
@@ -75,6 +98,26 @@ def decoded(annotation: object, body: bytes) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     with suppress(Fault):
         decode(body)
+
+
+@pytest.mark.parametrize("annotation", [set[UUID], frozenset[UUID | None], dict[UUID, int], Ids])
+def test_what_no_hash_tells_apart_is_refused_and_all_else_is_read(annotation: Any) -> None:
+    def body(ids: list[str]) -> bytes:
+        if annotation is Ids:
+            return json.dumps({"ids": ids}).encode()
+        return json.dumps(dict.fromkeys(ids, 1) if annotation == dict[UUID, int] else ids).encode()
+
+    told = refused(annotation, body(IDS[:101])).extra["errors"]
+    assert told == [
+        {
+            "pointer": "",
+            "detail": "holds more than 100 values that no table tells apart by their hashes",
+        }
+    ]
+    decode = body_decoder(annotation, "f")
+    decode(body(IDS[:100]))
+    decode(body(IDS[:100] * 3))
+    decode(body([str(uuid4()) for _ in range(5000)]))
 
 
 def test_of_a_name_without_end_only_the_ends_are_told() -> None:
