@@ -208,7 +208,8 @@ class Desk:
         async with self._tables.transaction(deadline) as tx:
             rows = await tx.fetch_all(
                 _Over,
-                "select id, rotated, ended from family,"
+                "select id, rotated, ended from (select id, rotated, ended from family"
+                " union all select id, rotated, ended from gone) as session,"
                 # It ended after it rotated: so the index knows where to begin, for rows stay long.
                 " (select greatest($1, (extract(epoch from now()) - $4)::float8) as first) as look"
                 " where ended >= first and (ended, id) > (first, $2) and rotated > $3"
@@ -235,6 +236,10 @@ class Desk:
             account,
             now,
             now - self._families.idle,
+            self._last + _SKEW,
+        )
+        await tx.execute(
+            "delete from gone where ended <= extract(epoch from now()) - $1::float8",
             self._last + _SKEW,
         )
         await tx.execute(
