@@ -54,8 +54,9 @@ class RoleSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class Boot(msgspec.Struct, frozen=True, tag="boot", omit_defaults=True):
     """The first message down: everything a new process must know.
 
-    It travels on the inherited line and nowhere else, for it holds the boot key and revealed
-    secrets. Descriptors are numbers in the new process.
+    It travels on the inherited line and nowhere else, for it holds the boot key. The settings hold
+    no secrets: what a role needs of the auxiliaries it gets by its offers. Descriptors are numbers
+    in the new process.
     """
 
     supervisor: int

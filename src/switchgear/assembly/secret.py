@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-__all__ = ["Secret", "SecretUrl", "revealed"]
+__all__ = ["Secret", "SecretUrl", "withheld"]
 
 Tree = TypeVar("Tree", bound=msgspec.Struct)
 
@@ -15,8 +15,7 @@ Tree = TypeVar("Tree", bound=msgspec.Struct)
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where a secret is, `{env = "..."}` or `{file = "..."}`.
 
-    `value` is filled in by `revealed`, for a process that must not or cannot look for itself; no
-    configuration may give it.
+    `value` is that of a URL which holds no password; no configuration may give a secret itself.
     """
 
     env: str = ""
@@ -35,7 +34,9 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Where the secret is, in words; never the secret."""
         if self.env:
             return f"env {self.env}"
-        return f"file {self.file}" if self.file else "set"
+        if self.file:
+            return f"file {self.file}"
+        return "set" if self.value else "withheld"
 
     def reveal(self) -> str:
         """Return the secret, without the newline that ends its file.
@@ -50,6 +51,8 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             if not found:
                 raise ValueError(f"the environment variable {self.env} is not set")
             return found
+        if not self.file:
+            raise ValueError("the secret was withheld from this process")
         try:
             found = Path(self.file).read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -84,7 +87,8 @@ class SecretUrl(Secret, frozen=True):
         """
         try:
             parts = urlsplit(text)
-            hidden = parts.password is not None or "password" in parse_qs(parts.query)
+            named = parse_qs(parts.query, keep_blank_values=True)
+            hidden = parts.password is not None or any("password" in name for name in named)
         except ValueError:
             parts, hidden = None, False
         if parts is None or not parts.scheme:
@@ -97,17 +101,16 @@ class SecretUrl(Secret, frozen=True):
         return cls(value=text)
 
 
-def revealed(tree: Tree) -> Tree:
-    """Return the settings with every secret's value in it, for another process.
+def withheld(tree: Tree) -> Tree:
+    """Return the settings without their secrets, for a process that has no use for them.
 
-    Raises:
-        ValueError: a secret is not where its reference says.
+    It may run a stranger's code one day, and the database's URL is that of whoever may make roles.
     """
     changed: dict[str, object] = {}
     for field in tree.__struct_fields__:
         value = getattr(tree, field)
         if isinstance(value, Secret):
-            changed[field] = type(value)(value=value.reveal())
+            changed[field] = type(value)()
         elif isinstance(value, msgspec.Struct):
-            changed[field] = revealed(value)
+            changed[field] = withheld(value)
     return msgspec.structs.replace(tree, **changed)

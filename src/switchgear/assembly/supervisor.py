@@ -28,7 +28,7 @@ from switchgear.assembly.messages import Boot, Failed, RoleSpec
 from switchgear.assembly.office import answers
 from switchgear.assembly.roles import Companion, Plan
 from switchgear.assembly.runtime import MARK, Runtime
-from switchgear.assembly.secret import revealed
+from switchgear.assembly.secret import withheld
 from switchgear.assembly.settings import Settings, Supervision
 from switchgear.assembly.spawn import Spawned, environment, spawn
 from switchgear.assembly.status import Status
@@ -77,7 +77,7 @@ class Supervisor:
         self.chance = chance
         self.companions: list[Companion] = []
         self._settings = settings
-        self._boot_settings = msgspec.Raw(msgspec.json.encode(revealed(settings)))
+        self._boot_settings = msgspec.Raw(msgspec.json.encode(withheld(settings)))
         self._boot_key = secrets.token_bytes(32)
         self._environ = environment(os.environ, MARK, site.runtime.boot)
         self._began = clock()

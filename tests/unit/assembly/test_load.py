@@ -18,7 +18,7 @@ from switchgear.assembly.load import (
     load,
     validate,
 )
-from switchgear.assembly.secret import Secret, SecretUrl, revealed
+from switchgear.assembly.secret import Secret, SecretUrl, withheld
 from switchgear.assembly.settings import Settings
 
 Given = ParamSpec("Given")
@@ -268,7 +268,14 @@ def test_a_secret_is_referred_to_and_never_repeated(value: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:hunter2@h/d", "postgresql://h/d?password=hunter2", "h/d", "http://["]
+    "url",
+    [
+        "postgresql://u:hunter2@h/d",
+        "postgresql://h/d?password=hunter2",
+        "postgresql://h/d?sslpassword=hunter2",
+        "h/d",
+        "http://[",
+    ],
 )
 def test_a_url_with_a_password_or_none_at_all_is_refused(url: str) -> None:
     message = complaint(from_flags, ("url", url))
@@ -281,11 +288,21 @@ def test_a_secret_never_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     loaded = from_flags(("key.env", "KEY"), ("url", "postgresql://u@h/d"))
     assert loaded.settings.key is not None
     assert loaded.settings.key.reveal() == "hunter2"
-    whole = revealed(loaded.settings)
-    assert whole.key is not None
-    assert whole.key.reveal() == "hunter2"
-    assert "hunter2" not in f"{whole!r} {describe(loaded)} {loaded!r}"
-    assert msgspec.json.decode(msgspec.json.encode(whole), type=Toy) == whole
+    assert "hunter2" not in f"{describe(loaded)} {loaded!r}"
+
+
+def test_a_process_that_has_no_use_for_a_secret_is_not_told_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KEY", "hunter2")
+    loaded = from_flags(("key.env", "KEY"), ("url", "postgresql://u@h/d"))
+    sent = msgspec.json.encode(withheld(loaded.settings))
+    assert not any(word in sent for word in (b"hunter2", b"KEY", b"postgresql"))
+    got = msgspec.json.decode(sent, type=Toy)
+    assert got.key is not None
+    with pytest.raises(ValueError, match="withheld from this process"):
+        got.key.reveal()
+    assert got.key.place == "withheld"
 
 
 def test_validation_finds_secrets_that_are_not_there(
