@@ -11,11 +11,14 @@ from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
-from switchgear.binding.wrong import invalid, malformed, pointer
+from switchgear.binding.wrong import LIMIT, invalid, malformed, pointer
 
 __all__ = ["holds_model", "is_model", "model_decoder", "model_encoder", "model_schema"]
 
-_LISTED: Final = 1000  # errors: pydantic lists them all or none, at 3 us and 600 bytes each
+# Pydantic lists all errors or none: at 3 us each, with a copy of every name that leads there.
+_LISTED: Final = 1000
+_COPIED: Final = 16 << 20  # bytes
+_DEEP: Final = 255  # names above one another, at most
 
 
 def is_model(annotation: Any) -> bool:
@@ -64,13 +67,18 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
             return validate(body, **options)
         except ValidationError as error:
             count = error.error_count()
-            if count > _LISTED:
+            if count > _LISTED or count * _name_bytes(body) > _COPIED:
                 told = {"pointer": "", "detail": f"holds {count} wrong values"}
                 raise invalid([told], subject) from None
             details = error.errors(include_url=False, include_context=False, include_input=False)
             raise _fault(details, subject) from None
 
     return decode
+
+
+def _name_bytes(body: bytes) -> int:
+    """Return more bytes than the names have together that lead to any place of a body."""
+    return min(len(body), _DEEP * max(map(len, body.split(b'"'))))
 
 
 def _adapter(annotation: Any) -> Any:
@@ -86,7 +94,7 @@ def _fault(details: list[Any], subject: str) -> Exception:
     if details and details[0]["type"] == "json_invalid":
         return malformed(details[0]["msg"].removeprefix("Invalid JSON: "))
     errors = []
-    for detail in details:
+    for detail in details[: LIMIT + 1]:
         place = ""
         for step in detail["loc"]:
             place = pointer(place, str(step))

@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import tracemalloc
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,22 @@ def test_a_name_that_many_errors_repeat_buys_no_larger_answer() -> None:
     assert 1 <= len(told) < LIMIT
     assert len(json.dumps(told)) < 2 * ROOM
     assert fault.extra["more"] is True
+
+
+class Named(BaseModel):
+    values: dict[str, list[int]]
+
+
+def test_nor_does_it_buy_a_thousand_of_its_copies() -> None:
+    body = json.dumps({"values": {"n" * 900_000: ["wrong"] * 999}}).encode()
+    tracemalloc.start()
+    try:
+        fault = refused(Named, body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20 * len(body)
+    assert fault.extra["errors"] == [{"pointer": "", "detail": "holds 999 wrong values"}]
 
 
 def test_more_errors_than_pydantic_can_be_asked_for_are_counted() -> None:
