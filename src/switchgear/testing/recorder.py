@@ -35,8 +35,15 @@ class EventRecorder:
     def of(self, kind: type[Kind], /, **fields: object) -> list[Kind]:
         """Return the events of a kind whose fields have these values, in their order.
 
-        Raises AttributeError for a field that the kind does not have: it would match nothing.
+        Raises AttributeError for a field that the kind does not have, and TypeError for what is no
+        kind, whatever was recorded: it would match nothing.
         """
+        isinstance(None, kind)  # which says what would be right
+        known: tuple[str, ...] = getattr(kind, "__struct_fields__", ())
+        for name in fields:
+            if known and name not in known:
+                told = ", ".join(known)
+                raise AttributeError(f"{kind.__name__} has no field {name!r}: it has {told}")
         events = [event for event in self.events if isinstance(event, kind)]
         return [
             event

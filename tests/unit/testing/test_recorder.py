@@ -1,9 +1,11 @@
 """The recorder: every event in its order, and answers to the questions tests ask."""
 
+from typing import Any
+
 import pytest
 
 from switchgear import Policy
-from switchgear.core.observe import AttemptEnded, CallEnded, Coalesced, Hedging
+from switchgear.core.observe import AttemptEnded, CallEnded, Coalesced, Hedging, Refusing
 from switchgear.policy.verdict import GOOD, Health
 from switchgear.testing import EventRecorder, clock
 
@@ -41,6 +43,36 @@ def test_events_are_found_by_kind_and_fields() -> None:
 def test_a_field_that_does_not_exist_is_no_silent_nothing() -> None:
     with pytest.raises(AttributeError, match="named"):
         recorded().count(Hedging, named="mail")
+
+
+@pytest.mark.parametrize("recorder", [EventRecorder(), recorded()], ids=["empty", "recorded"])
+def test_a_field_is_looked_for_in_the_kind_and_not_in_what_was_recorded(
+    recorder: EventRecorder,
+) -> None:
+    with pytest.raises(AttributeError, match=r"^Refusing has no field 'gat': it has name, gate, d"):
+        recorder.count(Refusing, gat="breaker")  # "== 0" would hold for ever
+    with pytest.raises(AttributeError, match="Hedging has no field 'named'"):
+        recorder.of(Hedging, name="nobody's", named="mail")
+    assert recorder.count(Refusing, gate="breaker") == 0
+
+
+@pytest.mark.parametrize("recorder", [EventRecorder(), recorded()], ids=["empty", "recorded"])
+def test_what_is_no_kind_is_no_silent_nothing(recorder: EventRecorder) -> None:
+    wrong: Any = "Hedging"
+    for ask in (recorder.of, recorder.count, recorder.one):
+        with pytest.raises(TypeError, match="must be a type"):
+            ask(wrong)
+
+
+def test_a_kind_of_ones_own_has_any_field() -> None:
+    class Told:
+        """An event of somebody else's."""
+
+        words = "hello"
+
+    recorder = EventRecorder()
+    recorder(Told())
+    assert recorder.count(Told, words="hello") == 1
 
 
 @pytest.mark.parametrize(
