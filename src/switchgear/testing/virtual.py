@@ -175,8 +175,16 @@ class _Leap(selectors.BaseSelector):
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end in virtual time, on a loop of its own.
 
-    Raises `Stuck` when the coroutine waits for what can never come.
+    Raises `Stuck` when the coroutine waits for what can never come, and RuntimeError where a loop
+    is running already: that of an async test, say, which cannot stop for another.
     """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - it is the one that does not raise
+        if asyncio.iscoroutine(main):
+            main.close()  # nobody will await it
+        raise RuntimeError(
+            "run(...) begins a loop of its own, and one is running here: call it in a plain 'def',"
+            " or have the test itself run on a VirtualLoop, and await the coroutine there"
+        )
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
 

@@ -1,6 +1,7 @@
 """Virtual time: it jumps, it never waits, and it says when nothing can wake."""
 
 import asyncio
+import gc
 import math
 import re
 import socket
@@ -200,6 +201,20 @@ def test_the_real_world_is_refused(use: Callable[[Any, socket.socket], Any]) -> 
 
     with left, right:
         virtual.run(main())
+
+
+@pytest.mark.filterwarnings("error")  # a coroutine that nobody awaited, a loop that nobody closed
+def test_it_does_not_begin_within_a_loop_and_leaves_nothing_behind() -> None:
+    async def inner() -> None: ...
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"^run\(\.\.\.\) begins a loop of its own, a"):
+            virtual.run(inner())
+        with pytest.raises(RuntimeError, match="begins a loop of its own"):
+            virtual.run(None)  # type: ignore[arg-type]  # the first thing to mend is where it is
+
+    asyncio.run(main())
+    gc.collect()
 
 
 def test_the_clock_refuses_a_real_loop() -> None:
