@@ -39,7 +39,7 @@ class Chaos:
     made here: with it a failed test fails again. `clock` dates the windows of the faults; by
     default it is the running loop's time, which is virtual on a virtual loop.
 
-    Raises TypeError for a seed that is none, and for what is no fault.
+    Raises TypeError for a seed or a clock that is none, and for what is no fault.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class Chaos:
             raise TypeError(f"seed={seed!r}: a whole number would be right, {_AS_IN}")
         if not isinstance(faults, Iterable):
             raise TypeError(f"faults={faults!r}: a list of faults would be right, {_AS_IN}")
+        if clock is not None and not callable(clock):
+            raise TypeError(f"clock={clock!r}: a function that tells seconds would be right")
         self.faults = tuple(faults)
         for fault in self.faults:
             if not isinstance(fault, Injection):

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from switchgear.core.invocation import is_async
 from switchgear.policy import ranges
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -51,7 +52,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         if self.times is not None:
             ranges.at_least(self, "times", 1)
         if self.only is not None:
-            ranges.function(self, "only")
+            _plain(self, "only")
 
     @property
     def ends(self) -> bool:
@@ -164,7 +165,18 @@ class Altered(Injection, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ranges.function(self, "change")
+        _plain(self, "change")
 
     async def meet(self, go: Go, chance: float, why: str) -> Any:
         return self.change(await go())
+
+
+def _plain(owner: Injection, field: str) -> None:
+    """Require a field to be a function whose answer is there at once: a coroutine is always true.
+
+    Raises:
+        TypeError: it is not; the message says what, where, and what would be right.
+    """
+    ranges.function(owner, field)
+    if is_async(getattr(owner, field)):
+        raise TypeError(ranges.words(owner, field, "a plain function, for nobody awaits it,"))

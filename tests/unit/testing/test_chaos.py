@@ -393,6 +393,9 @@ any_altered: Any = Altered
         (lambda: any_failure(int), "Failure.error is <class 'int'>, where a Code, an exception, o"),
         (lambda: any_altered(3), "Altered.change is 3, where a function would be right"),
         (lambda: any_failure(only=3), "Failure.only is 3, where a function would be right"),
+        (lambda: any_failure(only=same), ", where a plain function, for nobody awaits it,"),
+        (lambda: any_altered(same), ", where a plain function, for nobody awaits it, would be"),
+        (lambda: any_chaos(1, [], 5), "clock=5: a function that tells seconds would be right"),
     ],
 )
 def test_what_would_inject_nothing_or_something_else_is_refused(
