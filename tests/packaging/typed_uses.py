@@ -4,7 +4,7 @@ What stands behind a `type: ignore` has to be an error: both checkers tell of on
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, assert_type
+from typing import Any, Protocol, TypeVar, assert_type
 
 from switchgear import (
     BackoffSettings,
@@ -22,6 +22,7 @@ from switchgear import (
 )
 from switchgear.policy.breaker import Breaker
 from switchgear.policy.call import Call
+from switchgear.testing import Chaos
 
 Item = TypeVar("Item")
 
@@ -238,3 +239,27 @@ def keep(function: Callable[[Letter], Coroutine[Any, Any, Receipt]]) -> None:
 keep(decorated)
 keep(mail(send))
 keep(decorated_here)  # type: ignore[arg-type]  # the point
+
+
+class Shelf(Protocol):
+    """What somebody asks for: an async method."""
+
+    async def find(self, number: int) -> str: ...
+
+
+class Plain:
+    """What somebody derives from."""
+
+    async def find(self, number: int) -> str:
+        return ""
+
+
+class Disturbed(Plain):
+    """In a test, with chaos around the method."""
+
+    @Chaos(7).around
+    async def find(self, number: int) -> str:
+        return ""
+
+
+shelf: Shelf = Disturbed()

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
 from random import Random
+from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from switchgear.core.clock import Clock
@@ -111,8 +112,11 @@ class Chaos:
 
     def around(
         self, function: Callable[Given, Coroutine[Any, Any, Result]]
-    ) -> Callable[Given, Coroutine[Any, Any, Result]]:
+    ) -> "Callable[Given, CoroutineType[Any, Any, Result]]":
         """Decorate an async function, without a policy.
+
+        What it makes is typed as pyright types any async function, so that it fits where one is
+        overridden, or a protocol asks for one.
 
         Raises TypeError for any other function.
         """
@@ -126,7 +130,7 @@ class Chaos:
             result: Result = await disturbed(call)
             return result
 
-        return struck
+        return struck  # type: ignore[return-value]  # to mypy, an async function's is less
 
     async def _disturb(self, handler: Handler[Any, Any], call: Call[Any]) -> Any:
         plan = self._plan(call)
