@@ -9,6 +9,9 @@ stands still while callbacks run. When none is ready:
            | no
     nothing can ever wake: `Stuck`, with the name and the place of every task that waits
 
+One that is always ready, such as a loop around `asyncio.sleep(0)`, has time stand still for ever:
+that is `Stuck`, too, after many turns.
+
 Code that takes its clock as an argument lives in the same time: hand it `clock`, or the `time`
 of the loop. The outside world does not: sockets, pipes, processes and signals are refused. A thread
 (`asyncio.to_thread`) takes no virtual time.
@@ -30,6 +33,9 @@ Result = TypeVar("Result")
 
 START: Final = 1_000.0
 """Where virtual time begins: not at 0, so that an instant is not mistaken for a duration."""
+
+TURNS: Final = 1_000_000
+"""How many turns of the loop one instant may have: a few seconds' worth of doing nothing else."""
 
 _REFUSED: Final = (
     "add_reader",
@@ -60,7 +66,10 @@ _REFUSED: Final = (
 
 
 class Stuck(RuntimeError):  # noqa: N818 - it names the situation that the test is in
-    """Nothing can ever wake: no callback is ready, no timer is set, no thread is at work."""
+    """Nothing can ever wake: no callback is ready, no timer is set, no thread is at work.
+
+    Or some callback is ready in each of very many turns, so that time cannot pass.
+    """
 
 
 class VirtualLoop(SelectorEventLoop):
@@ -107,7 +116,8 @@ class VirtualLoop(SelectorEventLoop):
             return
         earliest = self._scheduled[0].when() if self._scheduled else math.inf
         if earliest == math.inf:  # as one sleeps who is to be called off
-            raise Stuck(_describe(self))
+            nothing = "no callback is ready, no timer is set, no thread is at work"
+            raise Stuck(_describe(self, f"nothing can ever wake: {nothing}"))
         self._now = earliest
         # asyncio runs what is due before now + resolution: far from 0 that sum must still differ.
         self._clock_resolution = max(1e-9, math.ulp(self._now))
@@ -143,10 +153,17 @@ class _Leap(selectors.BaseSelector):
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.loop: VirtualLoop | None = None
+        self._turns = 0  # in which something was ready, since time passed
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout == 0 or self.loop is None:
+            self._turns += 1
+            if self._turns > TURNS and self.loop is not None and not self.loop.threads:
+                self._turns = 0  # what ends the tasks has as many
+                still = f"time stands still: something was ready in each of {TURNS} turns"
+                raise Stuck(_describe(self.loop, f"{still}, as in a loop around asyncio.sleep(0)"))
             return self._real.select(0)
+        self._turns = 0
         if self.loop.threads:
             return self._real.select()
         woken = self._real.select(0)
@@ -233,9 +250,8 @@ for _name in _REFUSED:
     setattr(VirtualLoop, _name, _refusing(_name))
 
 
-def _describe(loop: VirtualLoop) -> str:
+def _describe(loop: VirtualLoop, head: str) -> str:
     waiting = sorted(f"  {_place(task)}" for task in asyncio.all_tasks(loop))
-    head = "nothing can ever wake: no callback is ready, no timer is set, no thread is at work"
     return "\n".join([f"{head}; waiting:", *waiting] if waiting else [head])
 
 

@@ -152,6 +152,57 @@ def test_stuck_ends_the_tasks_that_waited() -> None:
     assert ended == [True]
 
 
+def test_time_that_cannot_pass_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "TURNS", 1000)
+    ended: list[str] = []
+
+    async def polls() -> None:
+        try:
+            while True:
+                await asyncio.sleep(0)
+        finally:
+            ended.append("polls")
+
+    async def main() -> None:
+        task = asyncio.create_task(polls())
+        await asyncio.sleep(10)
+        task.cancel()
+
+    with pytest.raises(Stuck, match=r"^time stands still: something was ready in ") as told:
+        virtual.run(main())
+    assert "main, test_virtual.py" in str(told.value)
+    assert "polls, test_virtual.py" in str(told.value)
+    assert ended == ["polls"]
+
+
+def test_the_turns_of_an_instant_begin_anew_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "TURNS", 1000)
+
+    async def main() -> None:
+        for _ in range(5):
+            for _ in range(600):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+
+    virtual.run(main())
+
+
+def test_whoever_polls_for_a_thread_may_do_so_for_as_long_as_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(virtual, "TURNS", 10)
+    polled = threading.Event()
+
+    async def main() -> None:
+        thread = asyncio.create_task(asyncio.to_thread(polled.wait, 30))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        polled.set()
+        assert await thread
+
+    virtual.run(main())
+
+
 def test_a_thread_is_waited_for_and_takes_no_virtual_time() -> None:
     gate = threading.Event()
 
