@@ -16,20 +16,21 @@ from switchgear.core.invocation import Invocation, invokes
 from switchgear.core.kit import Kit
 from switchgear.core.marks import because, marks_of
 from switchgear.core.misplaced import Misplaced
-from switchgear.core.observe import AttemptEnded, CallEnded, Overran, Retrying
-from switchgear.core.permits import Held, answered, settle, split
+from switchgear.core.observe import AttemptEnded, CallEnded, Retrying
+from switchgear.core.permits import Held, answered
 from switchgear.core.retry import sleep
-from switchgear.core.tally import Tally
 from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import overdue
+from switchgear.core.zombies import bring_home
 from switchgear.policy.call import Call
-from switchgear.policy.fault import Code, Fault, Refusal, leaves
+from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
 from switchgear.policy.verdict import (
     GOOD,
     NEUTRAL,
     NEUTRAL_AGAIN,
     Health,
     Verdict,
+    effect_of,
     joined,
     judge,
     worse,
@@ -38,7 +39,7 @@ from switchgear.policy.verdict import (
 if TYPE_CHECKING:
     from switchgear.core.frames import Frame
 
-__all__ = ["Attempt", "bring_home", "code_of", "meaning", "passed_on", "translated"]
+__all__ = ["Attempt", "code_of", "meaning", "passed_on", "translated"]
 
 Mark = tuple[str, float, float]
 """On an exception: what policy gave up on it first, and when; the deadline around the latest."""
@@ -54,7 +55,8 @@ class Attempt:
     """
 
     __slots__ = ("at", "begun", "blame", "call", "frame", "held", "left", "limit", "number",
-                 "repeatable", "tries", "until", "verdict", "wait", "whole")  # fmt: skip
+                 "repeatable", "tries", "undone", "until", "verdict", "wait",
+                 "whole")  # fmt: skip
 
     def __init__(
         self, frame: "Frame", begun: float, until: float, whole: Held, *, repeatable: bool
@@ -66,6 +68,7 @@ class Attempt:
         self.repeatable = repeatable
         self.tries = 0
         self.number = 0
+        self.undone = True  # what the attempts before this one did: surely nothing
         self.at = begun
         self.limit = until
         self.held = whole
@@ -168,13 +171,16 @@ class Attempt:
             failure = RuntimeError("coroutine raised StopIteration")
         because(failure, error)  # of a timeout, too: its traceback tells where the work hung
         if self.wait is not None:
+            self.undone = self.undone and effect_of(failure) is Effect.NONE
             return None
         self.over(self.verdict, failure, self.left)
         retry = self.frame.retry
         if self.frame.is_policy and retry is not None and retry.enforce:
             kit = self.frame.kit
             mark = (kit.name, kit.clock(), self._around())
-            return passed_on(error, failure, mark, self.begun, self._inner())
+            failure = passed_on(error, failure, mark, self.begun, self._inner())
+            if not self.undone and isinstance(failure, Fault) and failure.effect is Effect.NONE:
+                failure.effect = Effect.UNKNOWN  # of the call, of which this is a copy
         return failure
 
     def _inner(self) -> float:
@@ -208,6 +214,7 @@ class Attempt:
             raise
         self.verdict = verdict if in_time else self.late(verdict)
         if self.wait is not None:
+            self.undone = False
             return False
         if streams(answer):
             answered(self.held, self.frame.kit.clock())
@@ -252,7 +259,7 @@ class Attempt:
         """End this attempt and sleep until the next one, which is returned, not begun."""
         frame, verdict, wait = self.frame, self.verdict, self.wait or 0.0
         following = Attempt(frame, self.begun, self.until, self.whole, repeatable=self.repeatable)
-        following.tries = self.tries
+        following.tries, following.undone = self.tries, self.undone
         try:
             if streams(answer):
                 answered(self.held, frame.kit.clock())
@@ -314,42 +321,6 @@ def passed_on(
     if not failure.__suppress_context__:  # it was raised while another was handled
         other.__cause__ = failure.__context__
     return other.with_traceback(error.__traceback__) if failure is error else other
-
-
-class _Zombie:
-    """Work in a thread that its caller has left, and the places that it still holds."""
-
-    __slots__ = ("_clock", "_held", "_tally")
-
-    def __init__(self, kit: Kit, tally: Tally, held: Held) -> None:
-        self._clock = kit.clock
-        self._tally = tally
-        self._held = held
-        tally.zombies += 1
-        tally.overran += 1
-        kit.tell(Overran(kit.name, 0.0))
-
-    def end(self, verdict: Verdict) -> None:
-        """Give the places back, whatever came of the work: its caller was told already."""
-        self._tally.zombies -= 1
-        settle(self._held, NEUTRAL, self._clock())
-
-
-def bring_home(
-    kit: Kit, tally: Tally, held: Held, verdict: Verdict, now: float, rest: Held = None,
-    left: Lingering | None = None,
-) -> None:  # fmt: skip
-    """Give permits back down to `rest`.
-
-    Where the work goes on in a thread, those that bound how much goes on at once stay out until
-    its end; the others learn now, else a dependency that hangs would never open its breaker.
-    """
-    if left is None or left.ended:
-        settle(held, verdict, now, rest)
-        return
-    learn, bound = split(held, rest)
-    left.on_end(_Zombie(kit, tally, bound).end)
-    settle(learn, verdict, now)
 
 
 def translated(translate: Translate | None, error: BaseException) -> BaseException:

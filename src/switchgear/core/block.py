@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Final
 
 from switchgear.core.ambient import ambient, deadline, due
-from switchgear.core.attempt import bring_home, code_of, meaning, translated
+from switchgear.core.attempt import code_of, meaning, translated
 from switchgear.core.cut import GRACE, Cut
 from switchgear.core.drivers import Work, working
 from switchgear.core.kit import Kit
@@ -21,6 +21,7 @@ from switchgear.core.sweep import Alarm
 from switchgear.core.tally import Tally
 from switchgear.core.threads import lingering
 from switchgear.core.timeout import Timeout, expired, overdue
+from switchgear.core.zombies import bring_home
 from switchgear.policy.budget import RetryBudget
 from switchgear.policy.fault import Fault
 from switchgear.policy.gate import Ask, Gate, Permit

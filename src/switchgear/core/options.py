@@ -90,6 +90,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise TypeError(f"fallback={self.fallback!r}: one that is made of it would be right")
         if isinstance(self.fallback, Stale):
             checks.function("fallback.key", self.fallback.key, optional=False)
+            checks.function("fallback.mark", self.fallback.mark)
         checks.modes(self.mode, PARTS)
         if self.hedge is not None and not self.repeatable:
             raise ValueError("hedge: only a repeatable call may be sent twice at a time")
@@ -119,7 +120,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             name=name,
             deadline=inf if full is None else full,
             timeout=inf if self.timeout is None or "timeout" in off else self.timeout,
-            share=1.0 if self.timeout is None or "timeout" in off else 0.5,
+            share=1.0 if self.timeout is None or "timeout" in off or self._once else 0.5,
             repeatable=self.repeatable,
             retry=None if "retry" in off else self.retry,
             budget=self.budget,
@@ -154,7 +155,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         enforce = self.mode_of("timeout") == "enforce"
         if self.timeout is None or not self.repeatable:  # no time to be kept for another
             return Timeout(full, limit=inf, share=1.0, enforce=enforce)
+        if self._once:
+            return Timeout(full, limit=self.timeout, share=1.0, enforce=enforce)
         return Timeout(full, limit=self.timeout, enforce=enforce)
+
+    @property
+    def _once(self) -> bool:
+        """Whether no second attempt is ever made, for which half of the time would be kept."""
+        return self.retry is None or self.retry.attempts == 1 or self.mode_of("retry") == "off"
 
     @property
     def effective_breaker(self) -> BreakerSettings | None:

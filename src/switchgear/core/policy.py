@@ -28,7 +28,7 @@ from switchgear.core.express import express, spread
 from switchgear.core.fallback import Fallback
 from switchgear.core.frames import Terms, Timeout
 from switchgear.core.handler import Judge, Layer
-from switchgear.core.invocation import InThread, Invocation, invoking, is_async
+from switchgear.core.invocation import InThread, Invocation, invoking, is_async, mark
 from switchgear.core.observe import Observer, quiet
 from switchgear.core.options import Builder, Mode, Options, tries
 from switchgear.core.portal import run_at
@@ -392,6 +392,8 @@ def _keep(self: Policy, name: str, value: object) -> None:
 
 # Written in the class, it would have type checkers let any name be set.
 Policy.__setattr__ = _keep  # type: ignore[assignment, method-assign]  # see above
+for _made in (Policy.call, Policy.call_in_thread):  # else frameworks call them in a thread
+    mark(_made)
 
 
 def _is_gate(what: object) -> TypeGuard[Gate]:

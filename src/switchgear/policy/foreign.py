@@ -125,6 +125,12 @@ def _caused(error: Any) -> Meaning | None:
     return meaning(error.__cause__) or LOST
 
 
+def _parsed(error: Any) -> Meaning | None:
+    """Judge an answer by its status; the 400 of one that is no HTTP is of aiohttp's own parser."""
+    no_http = type(error.__cause__).__module__ == "aiohttp.http_exceptions"
+    return LOST if no_http else answered(error)
+
+
 _HTTPX: Final[dict[str, Rule]] = {
     "ConnectError": UNREACHED,
     "ConnectTimeout": UNREACHED,
@@ -203,7 +209,7 @@ _KNOWN: Final[dict[str, dict[str, Rule]]] = {
         "ServerTimeoutError": LATE,
         "ClientConnectionError": LOST,
         "ClientPayloadError": LOST,
-        "ClientResponseError": answered,
+        "ClientResponseError": _parsed,
     },
     "requests": {
         "ConnectTimeout": UNREACHED,

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.attempt import bring_home, code_of, meaning, passed_on, translated
+from switchgear.core.attempt import code_of, meaning, passed_on, translated
 from switchgear.core.kit import Kit
 from switchgear.core.observe import Overran
 from switchgear.core.permits import Held
 from switchgear.core.tally import Tally
 from switchgear.core.threads import Threads, lingering
+from switchgear.core.zombies import bring_home
 from switchgear.policy.bulkhead import Bulkhead
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.gate import ANYONE, Permit

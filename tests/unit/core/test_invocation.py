@@ -1,13 +1,14 @@
 """What a policy may be put around, and how it is called."""
 
 import asyncio
+import inspect
 import threading
 from functools import partial
 from typing import Any
 
 import pytest
 
-from switchgear import Policy
+from switchgear import Policy, static
 from switchgear.core.express import Way, spread
 from switchgear.core.frames import Frame
 from switchgear.core.invocation import _marked, invoking, is_async, mark
@@ -63,3 +64,12 @@ def test_the_same_is_called_where_the_code_cannot_be_had() -> None:
     assert asyncio.run(call(plainly, 1, value=2)) == 1
     assert seen == [(plainly, (1,), {"value": 2})]
     assert is_async(call)
+
+
+@pytest.mark.parametrize("options", [{}, {"fallback": static(0)}, {"coalesce": str}], ids=str)
+def test_the_calls_of_a_policy_are_async_functions_to_who_asks(options: dict[str, Any]) -> None:
+    """Frameworks ask, and give what is none to a thread: nobody would await what it makes there."""
+    policy = Policy("mail", **options)
+    for call in (policy.call, policy.call_in_thread):
+        assert inspect.iscoroutinefunction(call) or asyncio.iscoroutinefunction(call)
+        assert is_async(call)

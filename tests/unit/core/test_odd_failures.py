@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from switchgear import Code, Fault, Health, Policy, Verdict
+from switchgear import BreakerSettings, Code, Fault, Health, Policy, Verdict
 from switchgear.core.marks import because, marks_of, origins, within
+from switchgear.policy.fault import Effect, Refusal
 from switchgear.policy.verdict import NEUTRAL
 from switchgear.testing import virtual
 from tests.support.core import Stream
@@ -254,3 +255,51 @@ async def test_an_answer_that_nobody_can_say_more_of_is_given_up() -> None:
         await policy.call(give)
     assert stream.ended is NEUTRAL
     home(policy)
+
+
+@pytest.mark.parametrize(
+    ("first", "effect"),
+    [
+        (ConnectionResetError(), Effect.UNKNOWN),
+        (Fault(Code.UNAVAILABLE, effect=Effect.UNKNOWN), Effect.UNKNOWN),
+        (ConnectionRefusedError(), Effect.NONE),
+        (Fault(Code.UNAVAILABLE, effect=Effect.NONE), Effect.NONE),
+    ],
+)
+@pytest.mark.virtual
+async def test_a_refusal_behind_an_attempt_says_what_that_may_have_done(
+    first: Exception, effect: Effect
+) -> None:
+    """The last attempt was refused, and did nothing; the call is more than its last attempt."""
+    refused = Fault(Code.UNAVAILABLE, effect=Effect.NONE, refusal=Refusal.OPEN)
+    failures: list[Exception] = [first, refused]
+
+    async def work() -> None:
+        raise failures.pop(0)
+
+    with pytest.raises(Fault) as caught:
+        await Policy("mail", repeatable=True, attempts=2, breaker=None).call(work)
+    assert not failures
+    assert caught.value.effect is effect
+    assert refused.effect is Effect.NONE, "it is another's, who may raise it again"
+
+
+@pytest.mark.virtual
+async def test_a_breaker_that_opens_between_attempts_undoes_nothing() -> None:
+    """It was work that was done before the connection broke."""
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        done += 1
+        raise ConnectionResetError
+
+    policy = Policy("mail", repeatable=True, breaker=BreakerSettings(consecutive=1))
+    with pytest.raises((Fault, ConnectionResetError)) as caught:
+        await policy.call(work)
+    assert done == 1
+    assert getattr(caught.value, "effect", Effect.UNKNOWN) is Effect.UNKNOWN
+    with pytest.raises(Fault) as refused:
+        await policy.call(work)
+    assert done == 1
+    assert refused.value.effect is Effect.NONE, "this call did nothing at all"

@@ -117,6 +117,7 @@ AWAITED: Any = looked_up
         ({"coalesce": looked_up}, "coalesce"),
         ({"key": looked_up}, "key"),
         ({"fallback": Stale(age=1.0, key=AWAITED)}, "fallback.key"),
+        ({"fallback": Stale(age=1.0, key=len, mark=AWAITED)}, "fallback.mark"),
         ({"judge": looked_up}, "judge"),
         ({"translate": looked_up}, "translate"),
         ({"chaos": looked_up}, "chaos"),

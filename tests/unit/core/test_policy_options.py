@@ -180,6 +180,15 @@ async def test_one_attempt_or_no_retry_is_tried_once() -> None:
         assert "budget" not in tried.policy.statistics()
 
 
+@pytest.mark.parametrize(
+    "options", [{"attempts": 1}, {"retry": None}, {"mode": {"retry": "off"}}], ids=str
+)
+async def test_no_time_is_kept_for_an_attempt_that_never_follows(options: dict[str, Any]) -> None:
+    tried = Tried("ok", takes=0.9, repeatable=True, deadline=1.0, timeout=1.0, **options)
+    assert await tried.policy.call(tried.depend) == "ok"
+    assert "100% of what remains" in tried.policy.describe()
+
+
 async def test_no_attempt_is_made_that_would_begin_after_the_deadline() -> None:
     tried = Tried(
         RESET, takes=0.4, repeatable=True, deadline=1.0, timeout=5.0,

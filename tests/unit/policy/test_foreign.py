@@ -485,3 +485,21 @@ def test_nothing_is_imported_for_it() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+async def test_an_answer_that_is_no_http_is_none_whatever_status_aiohttp_gives_it() -> None:
+    """Its parser makes a 400 of it, which would be the caller's own fault."""
+
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientResponseError) as caught:
+            await session.get(f"http://127.0.0.1:{port}/")
+    assert caught.value.status == 400
+    fault = as_fault(caught.value)
+    assert (fault.code, fault.effect) == (Code.UNAVAILABLE, Effect.UNKNOWN)
