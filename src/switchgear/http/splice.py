@@ -182,7 +182,8 @@ class Splice:
         """Send what is held; return whether the client has taken all of it."""
         try:
             while self._pending:
-                self._pending = self._pending[os.write(self._target, self._pending) :]
+                sent = os.write(self._target, self._pending)
+                self._pending = self._pending[sent:]
                 self._progress()
             while self._held:
                 self._held -= _splice(self._out, self._target, self._held, flags=_FLAGS)
