@@ -59,7 +59,7 @@ def _once(request: Request, target: Target) -> int:
 
     def anew(paths: list[str]) -> bool:
         nonlocal again
-        again = any(map(_at_the_start, paths)) or _differs()
+        again = again or any(map(_at_the_start, paths)) or _differs()
         return again
 
     def _differs() -> bool:
