@@ -16,7 +16,8 @@ from typing import Final, get_args, get_origin
 import msgspec
 from msgspec import inspect
 
-from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table, bare, kinds_of
+from switchgear.binding.beneath import beneath
+from switchgear.binding.shape import Array, Node, Table, bare, kinds_of
 from switchgear.binding.wrong import invalid
 
 __all__ = ["CROWD", "dispersed", "hashes_numbers"]
@@ -42,22 +43,7 @@ _HEX: Final = bytes(48 if chr(one) in "0123456789abcdefABCDEF" else 32 for one i
 
 def hashes_numbers(root: Node) -> bool:
     """Say whether a set or table of a shape is built from what is hashed without a secret."""
-    seen: set[int] = set()
-    later: list[Node] = [root]
-    while later:
-        node = later.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, Object):
-            later += [field.node for field in node.fields.values()]
-        elif isinstance(node, Choice):
-            later += [*node.objects.values(), *([node.array] if node.array else ())]
-        elif not isinstance(node, Leaf):
-            if not _salted(node):
-                return True
-            later.append(node.item if isinstance(node, Array) else node.value)
-    return False
+    return any(isinstance(node, Array | Table) and not _salted(node) for node in beneath(root))
 
 
 def _salted(node: Array | Table) -> bool:

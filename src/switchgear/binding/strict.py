@@ -23,7 +23,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw
 
-from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Row, Table
+from switchgear.binding.beneath import beneath
+from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table
 from switchgear.binding.wrong import (
     NUL,
     WIDE,
@@ -113,28 +114,7 @@ def _integer(node: Node) -> bool:
 
 def _holds_decimal(root: Node) -> bool:
     """Say whether a decimal may stand anywhere in a shape."""
-    seen: set[int] = set()
-    later: list[Node] = [root]
-    while later:
-        node = later.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, Row):
-            later += node.items
-        elif isinstance(node, Leaf):
-            if node.decimal:
-                return True
-        elif isinstance(node, Object):
-            later += [field.node for field in node.fields.values()]
-        elif isinstance(node, Array):
-            later.append(node.item)
-        elif isinstance(node, Table):
-            later.append(node.value)
-        else:
-            later += [node.leaf, *node.objects.values(), *node.rows]
-            later += [node.array] if node.array else []
-    return False
+    return any(isinstance(node, Leaf) and node.decimal for node in beneath(root))
 
 
 def _boundless(root: Any) -> str:

@@ -121,6 +121,35 @@ def test_what_no_hash_tells_apart_is_refused_and_all_else_is_read(annotation: An
     decode(body([str(uuid4()) for _ in range(5000)]))
 
 
+class Listed(Struct, array_like=True, tag="listed"):
+    ids: set[UUID]
+
+
+class Other(Struct, array_like=True, tag="other"):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("annotation", "around"),
+    [
+        (tuple[set[UUID], int], "[%s, 1]"),
+        (dict[str, tuple[int, set[UUID]]], '{"a": [1, %s]}'),
+        (list[tuple[set[UUID], ...]], "[[%s]]"),
+        (Listed, '["listed", %s]'),
+        (Listed | Other, '["listed", %s]'),
+        (set[UUID] | int, "%s"),
+    ],
+    ids=str,
+)
+def test_a_crowd_is_found_in_rows_and_choices_too(annotation: Any, around: str) -> None:
+    """A row is a leaf where it is read, but what stands in it is built all the same."""
+    decode = body_decoder(annotation, "f")
+    decode((around % json.dumps(IDS[:100])).encode())
+    told = refused(annotation, (around % json.dumps(IDS[:101])).encode()).extra["errors"]
+    assert isinstance(told, list)
+    assert "no table tells apart" in told[0]["detail"]
+
+
 def test_of_a_name_without_end_only_the_ends_are_told() -> None:
     told = refused(Person, named("n" * MIB)).extra["errors"]
     assert isinstance(told, list)
