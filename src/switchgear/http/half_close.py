@@ -67,6 +67,12 @@ class HalfClosed(Watching):
                 self._asked = True
                 connection.send(_ASK)
             self._since = now
-        elif exchange.sent != self._sent or connection.transport.get_write_buffer_size():
+        elif self._moves(exchange):
             self._sent, self._since = exchange.sent, now
         return now - self._since >= connection.server.settings.half_close
+
+    def _moves(self, exchange: "Exchange") -> bool:
+        """Say whether its answer goes on, or waits for the client, who is given up elsewhere."""
+        connection = self._connection
+        waits = connection.blocked or connection.transport.get_write_buffer_size() > 0
+        return waits or exchange.sent != self._sent

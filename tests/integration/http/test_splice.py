@@ -345,3 +345,20 @@ async def test_a_connection_that_brought_a_long_answer_carries_everything_else(
         await client.close()
         assert server.counters.spliced == 2
         assert pool.counters.connects == 1
+
+
+async def test_who_has_ended_what_it_sends_may_take_its_time_to_read(loop_factory: Any) -> None:
+    """What waits for it waits in a pipe, where no transport knows of it."""
+    loop = asyncio.get_running_loop()
+    settings = ServerSettings(splice_bytes=LEAST, half_close=0.2)
+    async with through(whole, settings) as (server, _):
+        with reluctant(server.port) as client:
+            await loop.sock_sendall(client, ASK)
+            client.shutdown(socket.SHUT_WR)
+            await asyncio.sleep(1.0)
+            got = bytearray()
+            while part := await loop.sock_recv(client, 1 << 20):
+                got += part
+        (answer,) = answers(bytes(got))
+        assert answer.body == LONG
+        assert server.counters.spliced == 1
