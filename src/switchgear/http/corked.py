@@ -225,10 +225,10 @@ class Corked:
         else:
             self._transport.set_protocol(protocol)
 
-    def sip(self, protocol: Any, sipper: Sipper, loop: asyncio.AbstractEventLoop) -> None:
-        """Read as little at a time as `sipper` likes, from when reading is resumed on."""
+    def sip(self, sipper: Sipper, loop: asyncio.AbstractEventLoop) -> None:
+        """Read as little at a time as its protocol likes, from when reading is resumed on."""
         if self._sips is None:
-            self._sips = sips(protocol, sipper, loop)
+            self._sips = sips(sipper, loop)
             if self._sips is not None:
                 self._transport.set_protocol(self._sips)
 

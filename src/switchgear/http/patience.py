@@ -157,7 +157,7 @@ class Patience(Watching):
         if descriptor < 0:
             return None
         self.pause()
-        self.transport.sip(self, self, self._loop)
+        self.transport.sip(self, self._loop)
         return descriptor, reader.left
 
     def took(self, size: int) -> None:
@@ -176,7 +176,3 @@ class Patience(Watching):
     def sips(self) -> bool:
         """Whether a head comes next."""
         return self._decoder is None
-
-    def untap(self) -> None:
-        """Read the rest."""
-        self.resume()

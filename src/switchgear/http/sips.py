@@ -47,9 +47,9 @@ class Sips:
 
     __slots__ = ("_cup", "protocol", "sipper")
 
-    def __init__(self, protocol: Any, sipper: Sipper, cup: _Cup) -> None:
+    def __init__(self, sipper: Sipper, cup: _Cup) -> None:
         self._cup = cup
-        self.protocol = protocol
+        self.protocol: Any = sipper
         self.sipper: Sipper | None = sipper
 
     def get_buffer(self, _: int) -> memoryview:
@@ -78,7 +78,7 @@ class Sips:
         self.protocol.resume_writing()
 
 
-def sips(protocol: Any, sipper: Sipper, loop: asyncio.AbstractEventLoop) -> Sips | None:
+def sips(sipper: Sipper, loop: asyncio.AbstractEventLoop) -> Sips | None:
     """Return what has a loop read for a protocol as it likes, or None where it would not."""
     cup = _cups.of(loop)
-    return Sips(protocol, sipper, cup) if cup.works else None
+    return Sips(sipper, cup) if cup.works else None

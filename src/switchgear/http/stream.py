@@ -52,10 +52,6 @@ class Tap(Protocol):
         """Be told that so many bytes were taken by the descriptor."""
         ...
 
-    def untap(self) -> None:
-        """Read the rest again."""
-        ...
-
 
 class Sink(Protocol):
     """Where a piped stream goes."""
@@ -194,8 +190,8 @@ class Stream(Body):
 
     def untap(self, sink: Sink) -> None:
         """Write what is still to come to `sink`, as before."""
-        if self._tap is not None and not self._paused:  # else `_relax` does
-            self._tap.untap()
+        if not self._paused:  # else `_relax` does
+            self._feeder.resume()
         self.pipe(sink)
 
     def waits(self, waits: bool) -> None:
