@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import ipaddress
 import json
+import random
 import socket
 import ssl
 import time
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
+from switchgear.http.headers import Headers
+from switchgear.http.message import Response
 from switchgear.http.pool import Pool
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
@@ -77,6 +80,33 @@ async def test_requests_and_refusals_over_tls(
     await writer.wait_closed()
     await pool.close()
     assert await server.drain(2)
+
+
+@pytest.mark.parametrize(("before", "behind"), [(True, False), (False, True), (True, True)])
+async def test_long_answers_are_read_and_written_where_either_side_is_encrypted(
+    loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext], before: bool, behind: bool
+) -> None:
+    """From socket to socket, a client would get what was encrypted for us, or what is not at all."""
+    theirs, ours = contexts
+    body = random.Random(3).randbytes(3 << 20)
+
+    async def long(_: Any) -> Response:
+        return Response(200, Headers(), body)
+
+    upstream = Server(long, ServerSettings())
+    await upstream.start(listen(), tls=theirs if behind else None)
+    pool = Pool("127.0.0.1", upstream.port, tls=ours if behind else None)
+    gateway = Server(pool, ServerSettings(splice_bytes=1), drive=Drive.EAGER)
+    await gateway.start(listen(), tls=theirs if before else None)
+    client = Pool("127.0.0.1", gateway.port, tls=ours if before else None)
+    for _ in range(2):
+        answer = await client(call("GET", "/"))
+        assert await answer.read() == body
+    assert gateway.counters.spliced == 0
+    await client.close()
+    await gateway.stop()
+    await pool.close()
+    await upstream.stop()
 
 
 async def test_who_is_still_sending_over_tls_gets_the_refusal(

@@ -303,3 +303,25 @@ async def test_a_breaker_that_opens_between_attempts_undoes_nothing() -> None:
         await policy.call(work)
     assert done == 1
     assert refused.value.effect is Effect.NONE, "this call did nothing at all"
+
+
+@pytest.mark.virtual
+async def test_an_answer_that_is_tried_again_was_an_effect() -> None:
+    """Somebody answered, so somebody was asked, whatever became of the attempt behind it."""
+    refused = Fault(Code.UNAVAILABLE, effect=Effect.NONE, refusal=Refusal.OPEN)
+    answers: list[Any] = ["busy", refused]
+
+    async def work() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    policy = Policy(
+        "mail", repeatable=True, attempts=2, breaker=None,
+        judge=lambda _: Verdict(Health.BAD, again=True),
+    )  # fmt: skip
+    with pytest.raises(Fault) as caught:
+        await policy.call(work)
+    assert not answers
+    assert caught.value.effect is Effect.UNKNOWN

@@ -278,3 +278,18 @@ async def test_tiny_pieces_weigh_little_more_than_their_bytes(reading: bool) -> 
     assert held < (16 << 10) + 4 * 60_000
     stream.finish()
     assert await (reader or stream.read()) == b"xy" * 30_000
+
+
+async def test_a_body_that_is_read_again_waits_for_a_sink_that_is_behind() -> None:
+    """It is left to reading with more than its sink takes at once: the feeder goes on later."""
+    body, feeder, _ = stream()
+    sink = Sink(body)
+    body.pipe(sink)
+    body.hold()
+    assert feeder.log == ["wanted", "pause"]
+    body.untap(sink)
+    assert "resume" not in feeder.log
+    body.release()
+    assert feeder.log[-1] == "resume"
+    body.untap(sink)
+    assert feeder.log.count("resume") == 2
