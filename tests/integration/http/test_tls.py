@@ -86,7 +86,7 @@ async def test_requests_and_refusals_over_tls(
 async def test_long_answers_are_read_and_written_where_either_side_is_encrypted(
     loop_factory: Any, contexts: tuple[ssl.SSLContext, ssl.SSLContext], before: bool, behind: bool
 ) -> None:
-    """From socket to socket, a client would get what was encrypted for us, or what is not at all."""
+    """From socket to socket, a client would get what was encrypted for us, or what is not."""
     theirs, ours = contexts
     body = random.Random(3).randbytes(3 << 20)
 
