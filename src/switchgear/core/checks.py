@@ -9,11 +9,12 @@ from inspect import (
     iscoroutinefunction,
     isgeneratorfunction,
 )
+from math import inf
 from typing import Final
 
 from switchgear.policy.duration import seconds
 
-__all__ = ["decorated", "duration", "function", "kind", "modes", "name", "observer"]
+__all__ = ["decorated", "duration", "function", "kind", "modes", "name", "observer", "rate"]
 
 MODES: Final = ("enforce", "observe", "off")
 
@@ -78,6 +79,22 @@ def duration(option: str, given: object) -> float | None:
         return seconds(given)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
+
+
+def rate(given: object) -> None:
+    """Require a rate of calls, or None.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not more than nothing, or endless.
+    """
+    right = f"rate={given!r}: calls per second, more than none, would be right"
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(right)
+    if not 0.0 < given < inf:
+        raise ValueError(right)
 
 
 def kind(option: str, given: object, *kinds: type, optional: bool = True) -> None:

@@ -298,10 +298,9 @@ class Policy(Shared):
     def plan(self, rate: float | None = None) -> Plan:
         """Tell what is known of it before its first call, at so many calls a second.
 
-        Raises ValueError for a rate that is not more than nothing.
+        Raises TypeError for a rate that is no number, ValueError for one that is none at all.
         """
-        if rate is not None and not 0.0 < rate < inf:
-            raise ValueError(f"rate={rate!r}: calls per second, more than none, would be right")
+        checks.rate(rate)
         return self._options.plan(self.name, rate)
 
     def anew(self, **options: Any) -> "Policy":
@@ -384,7 +383,8 @@ class Policy(Shared):
 
 
 def _keep(self: Policy, name: str, value: object) -> None:
-    if name in (Policy.__init__.__kwdefaults__ or ()):
+    renamed = name == "name" and hasattr(self, name)  # what counts and tells has the old one
+    if renamed or name in (Policy.__init__.__kwdefaults__ or ()):
         told = f"anew({name}={value!r}) makes another"
         raise AttributeError(f"policy {self.name!r} stays as it was made: {told}")
     object.__setattr__(self, name, value)

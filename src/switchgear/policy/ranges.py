@@ -18,7 +18,7 @@ def above(owner: object, field: str, low: float) -> None:
     """
     value = getattr(owner, field)
     if not (_fits(owner, field, value) and low < value <= _MOST):
-        raise _wrong(owner, field, value, f"a finite number above {low:g}")
+        raise _wrong(owner, field, value, f"a finite number above {low:.15g}")
 
 
 def at_least(owner: object, field: str, low: float) -> None:
@@ -30,7 +30,7 @@ def at_least(owner: object, field: str, low: float) -> None:
     """
     value = getattr(owner, field)
     if not (_fits(owner, field, value) and low <= value <= _MOST):
-        raise _wrong(owner, field, value, f"a finite number of at least {low:g}")
+        raise _wrong(owner, field, value, f"a finite number of at least {low:.15g}")
 
 
 def between(owner: object, field: str, low: float, high: float) -> None:
@@ -42,7 +42,7 @@ def between(owner: object, field: str, low: float, high: float) -> None:
     """
     value = getattr(owner, field)
     if not (_fits(owner, field, value) and low <= value <= high):
-        raise _wrong(owner, field, value, f"a number from {low:g} to {high:g}")
+        raise _wrong(owner, field, value, f"a number from {low:.15g} to {high:.15g}")
 
 
 def share(owner: object, field: str) -> None:

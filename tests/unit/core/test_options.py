@@ -240,6 +240,12 @@ def test_a_rate_to_lint_at_is_more_than_none(rate: float) -> None:
         Policy("mail").lint(rate)
 
 
+@pytest.mark.parametrize("rate", ["1000", True])
+def test_a_rate_to_lint_at_is_a_number(rate: float) -> None:
+    with pytest.raises(TypeError, match=f"rate={rate!r}: calls per second, more than none"):
+        Policy("mail").lint(rate)
+
+
 UNHASHABLE = Stale(age=1.0, key=lambda: [7])  # type: ignore[arg-type, return-value]  # on purpose
 
 

@@ -128,6 +128,9 @@ async def test_an_option_that_is_set_on_a_policy_would_do_nothing(option: str) -
     with pytest.raises(AttributeError, match=rf"^policy 'mail' .*: anew\({option}=3\) makes"):
         setattr(policy, option, 3)
     assert not hasattr(policy, option)
+    with pytest.raises(AttributeError, match=r"anew\(name='post'\) makes"):
+        policy.name = "post"
+    assert policy.name == "mail"
     policy.note = "whatever"  # type: ignore[attr-defined]  # what is no option is nobody's business
 
 

@@ -103,6 +103,9 @@ def test_what_is_not_a_number_at_all_is_refused_in_the_same_words(
         ("above", (2,), "a whole number above 2"),
         ("at_least", (2,), "a whole number of at least 2"),
         ("between", (0, 2), "a whole number from 0 to 2"),
+        ("above", (1_048_577,), "a whole number above 1048577"),
+        ("at_least", (1_048_577,), "a whole number of at least 1048577"),
+        ("between", (1_048_577.0, 2_000_001.0), "a whole number from 1048577 to 2000001"),
     ],
 )
 @pytest.mark.parametrize("field", ["valves", "pumps"])
@@ -114,7 +117,7 @@ def test_what_counts_is_a_whole_number(
         setattr(tank, field, value)
         getattr(ranges, check)(tank, field, *bounds)
 
-    checked(2 + (check == "above"))
+    checked(int(bounds[0]) + (check == "above"))
     for wrong in (1.5, -1):
         with pytest.raises(ValueError) as refused:
             checked(wrong)
