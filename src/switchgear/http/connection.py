@@ -392,8 +392,7 @@ class Connection(Link):
         if now < due:
             return due
         if unsent:
-            self.give_up("write-timeout")
-            return None
+            return self.unread(now, self._idle_since)
         if readable(self.transport):  # a request has just come in: it is answered
             return now + 0.01
         self._close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Sweep
 from switchgear.http.corked import Corked
-from switchgear.http.watch import Watching, gone
+from switchgear.http.watch import LOOKS, Watching, gone, untaken
 
 if TYPE_CHECKING:
     from switchgear.http.server import Server
@@ -31,7 +31,7 @@ class Link(Watching):
     """One accepted connection, as a transport."""
 
     __slots__ = ("_blocked_since", "_closing", "_heard", "_linger", "_paused", "_spoilt",
-                 "_unread", "_unsent", "_writers", "admitted", "blocked", "loop", "lost", "peer",
+                 "_unread", "_untaken", "_writers", "admitted", "blocked", "loop", "lost", "peer",
                  "server", "transport")  # fmt: skip
 
     transport: Corked
@@ -52,7 +52,7 @@ class Link(Watching):
         self._unread = 0  # bytes of that
         self._writers: list[Future[None]] = []
         self._blocked_since = 0.0
-        self._unsent = 0
+        self._untaken = 0  # bytes, when it was last looked at
 
     def clockwork(self) -> tuple[Clock, Sweep]:
         """Return the server's clock and sweep."""
@@ -113,10 +113,7 @@ class Link(Watching):
     def stalled(self) -> None:
         """Take note that the client, who may have read just now, reads no more for the moment."""
         if not self.lost:
-            self.blocked = True
-            self._blocked_since = self.server.clock()
-            self._unsent = 0
-            self.watch(self._blocked_since + self.server.settings.write_timeout)
+            self._slow()
 
     def flows(self) -> None:
         """Take note that a client that had stalled has caught up."""
@@ -124,10 +121,13 @@ class Link(Watching):
 
     def pause_writing(self) -> None:
         """Take note that the client reads slowly."""
+        self._slow()
+
+    def _slow(self) -> None:
         self.blocked = True
-        self._blocked_since = self.server.clock()
-        self._unsent = self.transport.get_write_buffer_size()
-        self.watch(self._blocked_since + self.server.settings.write_timeout)
+        self._blocked_since = now = self.server.clock()
+        self._untaken = untaken(self.transport)
+        self.watch(now + self.server.settings.write_timeout / LOOKS)
 
     def resume_writing(self) -> None:
         """Take note that the client has caught up."""
@@ -146,24 +146,33 @@ class Link(Watching):
         Returns when to look again, or None when the connection was given up.
         """
         # Where all is sent and nobody lingers, the end is on its way: it must not become a reset.
-        sending = unsent or self.blocked or not self._linger
-        if sending:
-            if unsent < self._unsent:
-                self._blocked_since = now
-            self._unsent = unsent
-            due = self._blocked_since + self.server.settings.write_timeout
-        else:
-            due = min(self._linger, self._heard + self.server.settings.linger)
+        if unsent or self.blocked or not self._linger:
+            return self.unread(now)
+        due = min(self._linger, self._heard + self.server.settings.linger)
         if now < due:
             return due
-        if sending:
-            self.give_up("write-timeout")
-        elif self.transport.is_closing():
+        if self.transport.is_closing():
             self.transport.abort()
         elif now >= self._linger:
             self.give_up("still-sending")
         else:
             return self._bye(now)
+        return None
+
+    def unread(self, now: float, since: float = 0.0) -> float | None:
+        """Look at a client that has bytes to read: it is given up once it takes none of them.
+
+        How it read what came before `since` says nothing. Returns as `stuck` does.
+        """
+        within = self.server.settings.write_timeout
+        left = untaken(self.transport)
+        if left < self._untaken or self._blocked_since < since:
+            self._blocked_since = now
+        self._untaken = left
+        due = self._blocked_since + within
+        if now < due:
+            return min(due, now + within / LOOKS)
+        self.give_up("write-timeout")
         return None
 
     def _bye(self, now: float) -> float:
@@ -200,7 +209,7 @@ class Link(Watching):
         now = server.clock()
         self._blocked_since = now
         transport.flush()
-        self._unsent = transport.get_write_buffer_size()
+        self._untaken = untaken(transport)
         if linger:
             self._heard = now
             self._linger = now + server.settings.linger_timeout
@@ -214,7 +223,7 @@ class Link(Watching):
             self.watch(min(self._linger, now + server.settings.linger))
         else:
             transport.close()
-            self.watch(now + server.settings.write_timeout)
+            self.watch(now + server.settings.write_timeout / LOOKS)
 
     def cut(self) -> None:
         """Break the connection so that nobody takes what was sent for complete."""

@@ -15,7 +15,7 @@ from switchgear.http.bodies import Counted, Decoder
 from switchgear.http.corked import Corked
 from switchgear.http.message import Response
 from switchgear.http.stream import Stream
-from switchgear.http.watch import Watching
+from switchgear.http.watch import LOOKS, Watching, untaken
 
 if TYPE_CHECKING:
     from switchgear.http.pool import Pool
@@ -35,8 +35,8 @@ class Patience(Watching):
     """
 
     __slots__ = ("_decoder", "_head_by", "_loop", "_moved", "_paused", "_stream", "_stuck_since",
-                 "_waiter", "blocked", "ends_at", "idle_since", "lost", "pool", "transport",
-                 "why")  # fmt: skip
+                 "_untaken", "_waiter", "blocked", "ends_at", "idle_since", "lost", "pool",
+                 "transport", "why")  # fmt: skip
 
     transport: Corked
 
@@ -56,6 +56,7 @@ class Patience(Watching):
         self._head_by = inf
         self._moved = 0.0  # when the body last made progress
         self._stuck_since = inf  # when the upstream, having more to read than it took, last read
+        self._untaken = 0  # bytes of it, when that was last looked at
 
     def fail(self, error: BaseException, why: str = "left") -> None:
         """End the exchange in progress by an error, and the connection with it."""
@@ -88,7 +89,8 @@ class Patience(Watching):
         """Take note that the upstream takes no more of a request for now."""
         self.blocked = True
         self._stuck_since = now = self.pool.clock()
-        self.watch(now + self.pool.settings.write_timeout)
+        self._untaken = untaken(self.transport)
+        self.watch(now + self.pool.settings.write_timeout / LOOKS)
 
     def clockwork(self) -> tuple[Clock, Sweep]:
         """Return the pool's clock and sweep."""
@@ -97,7 +99,7 @@ class Patience(Watching):
     def look(self, now: float) -> float | None:
         """Enforce what is due at `now`; return when to look again, or None when it is over."""
         if self._waiter is not None:
-            due, what = self._head_or_request()
+            due, what = self._head_or_request(now)
         elif self._stream is not None:
             due, what = self._body(now, self._stream)
         else:
@@ -107,13 +109,18 @@ class Patience(Watching):
             self.quit("idle" if now < self.ends_at else "lifetime")
             return None
         if now < due:
-            return due
+            return min(due, now + self.pool.settings.write_timeout / LOOKS) if self.blocked else due
         self.fail(self.pool.fault(what) if what else self.pool.overdue(), "overdue")
         return None
 
-    def _head_or_request(self) -> tuple[float, str]:
+    def _head_or_request(self, now: float) -> tuple[float, str]:
         """Return when what is awaited is due, and what to say then (nothing: the deadline)."""
         within = self.pool.settings.write_timeout
+        if self.blocked:
+            left = untaken(self.transport)
+            if left < self._untaken:
+                self._stuck_since = now
+            self._untaken = left
         if self.blocked and self._stuck_since + within < self._head_by:
             return self._stuck_since + within, f"it read nothing of the request for {within} s"
         return self._head_by, ""

@@ -6,19 +6,28 @@ clock, does what is due, and says when to look again.
 """
 
 import select
+import sys
+from fcntl import ioctl
 from math import inf
-from typing import Any, Protocol
+from termios import TIOCOUTQ
+from typing import Any, Final, Protocol
 
 from switchgear.core.clock import Clock
 from switchgear.core.sweep import Alarm, Sweep
 
-__all__ = ["Told", "Watching", "gone", "readable"]
+__all__ = ["LOOKS", "Told", "Watching", "gone", "readable", "untaken"]
+
+LOOKS: Final = 32  # within the time that a peer has for taking something
+
+_NONE: Final = bytes(4)
 
 
 class Told(Protocol):
     """A transport, corked or not."""
 
     def get_extra_info(self, name: str, /) -> Any: ...
+
+    def get_write_buffer_size(self) -> int: ...
 
 
 class Watching:
@@ -68,6 +77,22 @@ def readable(transport: Told) -> bool:
 def gone(transport: Told) -> bool:
     """Say whether the peer has reset the connection, or closed both halves of it."""
     return _polled(transport, 0)  # which is told without being asked for
+
+
+def untaken(transport: Told) -> int:
+    """Return how many bytes the peer has not acknowledged: those that the kernel holds, and ours.
+
+    By ours alone, who reads slowly would seem to take nothing: the kernel asks for more only when a
+    third of what it may hold is free, and that may be megabytes. Source: tcp(7), SIOCOUTQ.
+    """
+    size = transport.get_write_buffer_size()
+    raw = transport.get_extra_info("socket")
+    if raw is None or raw.fileno() < 0:
+        return size
+    try:
+        return size + int.from_bytes(ioctl(raw.fileno(), TIOCOUTQ, _NONE), sys.byteorder)
+    except OSError:  # this kind of socket does not tell
+        return size
 
 
 def _polled(transport: Told, events: int) -> bool:

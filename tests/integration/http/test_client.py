@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -387,6 +388,29 @@ async def test_a_hung_body_is_bad_but_a_slow_taker_is_not(loop_factory: Any) -> 
         assert len(verdicts) == 1
         assert len(await slow.read()) == 1_000_000
         assert verdicts[1] is GOOD
+
+
+async def test_an_upstream_that_takes_a_little_now_and_then_is_waited_for(
+    loop_factory: Any,
+) -> None:
+    """However slowly it reads what the kernel holds, which asks for more a megabyte later only."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        port = listening.getsockname()[1]
+        async with pooled(port, ClientSettings(write_timeout=0.5)) as pool:
+            asked = asyncio.create_task(pool(call("PUT", body=b"x" * 8_000_000)))
+            upstream, _ = await loop.sock_accept(listening)
+            with upstream:
+                for _ in range(30):
+                    assert await loop.sock_recv(upstream, 30_000)
+                    await asyncio.sleep(0.05)
+                assert not asked.done()
+                with pytest.raises(Fault, match="it read nothing of the request for"):
+                    await asyncio.wait_for(asked, 5)
 
 
 async def test_an_abandoned_body_is_neutral_and_closes_the_connection(loop_factory: Any) -> None:

@@ -594,6 +594,35 @@ async def test_a_reader_without_progress_is_cut(loop_factory: Any) -> None:
     assert verdicts == [NEUTRAL]
 
 
+@pytest.mark.parametrize("pieces", [[b"x" * 65536] * 400, [b"x" * 8_000_000]], ids=len)
+async def test_a_reader_who_takes_a_little_now_and_then_is_waited_for(
+    loop_factory: Any, pieces: list[bytes]
+) -> None:
+    """However slowly it reads what the kernel holds, which asks for more a megabyte later only."""
+
+    async def handler(call: Call[Request]) -> Response:
+        return streaming(*pieces) if len(pieces) > 1 else Response(200, body=pieces[0])
+
+    settings = ServerSettings(write_timeout=0.5, idle_timeout=0.1)
+    async with serving(handler, settings) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+            client.connect(("127.0.0.1", server.port))
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, GET)
+            for _ in range(30):
+                assert await loop.sock_recv(client, 30_000)
+                await asyncio.sleep(0.05)
+            assert server.connections
+            assert not server.counters.timeouts
+            for _ in range(100):
+                await asyncio.sleep(0.02)
+                if not server.connections:
+                    break
+            assert server.counters.refusals["write-timeout"] == 1, "it reads no more"
+
+
 async def test_connections_are_capped_per_address(loop_factory: Any) -> None:
     async with serving(echo, ServerSettings(connections_per_address=2)) as server:
         first, second = await Raw.to(server.port), await Raw.to(server.port)
