@@ -52,7 +52,7 @@ class Link(Watching):
         self._unread = 0  # bytes of that
         self._writers: list[Future[None]] = []
         self._blocked_since = 0.0
-        self._untaken = 0  # bytes, when it was last looked at
+        self._untaken = 0  # bytes, when it had last taken enough
 
     def clockwork(self) -> tuple[Clock, Sweep]:
         """Return the server's clock and sweep."""
@@ -160,15 +160,20 @@ class Link(Watching):
         return None
 
     def unread(self, now: float, since: float = 0.0) -> float | None:
-        """Look at a client that has bytes to read: it is given up once it takes none of them.
+        """Look at a client that has bytes to read: it is given up once it takes too few of them.
 
+        At the rate at which a body may come: whom one byte now and then would do could hold every
+        place before an upstream by a few hundred connections, for ever, and for next to nothing.
         How it read what came before `since` says nothing. Returns as `stuck` does.
         """
-        within = self.server.settings.write_timeout
+        settings = self.server.settings
+        within = settings.write_timeout
         left = untaken(self.transport)
-        if left < self._untaken or self._blocked_since < since:
-            self._blocked_since = now
-        self._untaken = left
+        enough = max(1.0, settings.body_rate * within)
+        if self._untaken - left >= enough or self._blocked_since < since:
+            self._blocked_since, self._untaken = now, left
+        elif left > self._untaken:  # there is more for it
+            self._untaken = left
         due = self._blocked_since + within
         if now < due:
             return min(due, now + within / LOOKS)

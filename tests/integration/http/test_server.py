@@ -623,6 +623,27 @@ async def test_a_reader_who_takes_a_little_now_and_then_is_waited_for(
             assert server.counters.refusals["write-timeout"] == 1, "it reads no more"
 
 
+async def test_a_reader_who_takes_next_to_nothing_is_cut(loop_factory: Any) -> None:
+    """A byte now and then would hold an upstream's connection for as long as one likes."""
+
+    async def handler(call: Call[Request]) -> Response:
+        return streaming(*[b"x" * 65536] * 400)
+
+    settings = ServerSettings(write_timeout=0.5, body_rate=4_000_000)
+    async with serving(handler, settings) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+            client.connect(("127.0.0.1", server.port))
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, GET)
+            with pytest.raises(ConnectionResetError):
+                for _ in range(60):
+                    await loop.sock_recv(client, 30_000)
+                    await asyncio.sleep(0.05)
+            assert server.counters.refusals["write-timeout"] == 1
+
+
 async def test_connections_are_capped_per_address(loop_factory: Any) -> None:
     async with serving(echo, ServerSettings(connections_per_address=2)) as server:
         first, second = await Raw.to(server.port), await Raw.to(server.port)
