@@ -241,6 +241,29 @@ keep(mail(send))
 keep(decorated_here)  # type: ignore[arg-type]  # the point
 
 
+class Sender(Protocol):
+    """What a client is to its users, who know of no policy."""
+
+    async def fetch(self, number: int) -> Letter: ...
+
+    async def print(self, letter: Letter) -> str: ...
+
+
+class Sent:
+    """A client whose methods are under a policy."""
+
+    @mail
+    async def fetch(self, number: int) -> Letter:
+        return Letter()
+
+    @mail
+    def print(self, letter: Letter) -> str:
+        return ""
+
+
+sender: Sender = Sent()
+
+
 class Shelf(Protocol):
     """What somebody asks for: an async method."""
 

@@ -17,7 +17,7 @@ import random as randomness
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import wraps
 from math import inf
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, final, overload
 
 from switchgear.core import checks
@@ -224,11 +224,11 @@ class Policy(Shared):
     @overload
     def __call__(
         self, function: Callable[Given, Coroutine[Any, Any, Result]], /
-    ) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+    ) -> "Callable[Given, CoroutineType[Any, Any, Result]]": ...
     @overload
     def __call__(
         self, function: Callable[Given, Result], /
-    ) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+    ) -> "Callable[Given, CoroutineType[Any, Any, Result]]": ...
     def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]:
         """Decorate a function so that each call of it is under this policy.
 
