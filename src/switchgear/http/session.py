@@ -44,9 +44,9 @@ Session = Callable[["WebSocket"], Awaitable[None]]
 class WebSocket(Tunnel):
     """One side of an open WebSocket. `code` and `reason` tell how it was closed."""
 
-    __slots__ = ("_blocked", "_client", "_closing", "_lost", "_paused", "_pinged", "_pulse",
-                 "_queue", "_queued", "_reader", "_session", "_settings", "_waiters", "code",
-                 "reason", "request", "subprotocol")  # fmt: skip
+    __slots__ = ("_blocked", "_client", "_closing", "_due", "_lost", "_paused", "_pinged",
+                 "_pulse", "_queue", "_queued", "_reader", "_session", "_settings", "_waiters",
+                 "code", "reason", "request", "subprotocol")  # fmt: skip
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class WebSocket(Tunnel):
         self._blocked = False
         self._pinged: bytes | None = None  # by a peer that does not read: the last one is answered
         self._paused = False
+        self._due = False  # frames that were left are read in the next turn
         self._closing = False  # our close frame was sent
         self._lost = False
         self._pulse = Pulse(self, self._settings, clock)
@@ -82,13 +83,14 @@ class WebSocket(Tunnel):
     async def receive(self) -> Message | None:
         """Return the next message, or None when the peer has closed."""
         while not self._queue:
-            if self.code or self._lost:
+            if (self.code or self._lost) and not self._reader.more:
                 return None
             await self._wait()
         message = self._queue.popleft()
         self._queued -= len(message)
-        if self._paused:
-            self._go_on()
+        if self._reader.more:
+            self._later()
+        elif self._paused:
             self._resume()
         return message
 
@@ -179,7 +181,7 @@ class WebSocket(Tunnel):
                 self._queued += len(event.data)
         if self._reader.more:
             self._pause()
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._later()
         elif self._holds(1):
             self._pause()
         if events:
@@ -203,8 +205,19 @@ class WebSocket(Tunnel):
             return True
         return part * len(self._queue) > settings.queue - (part == 1)
 
+    def _later(self) -> None:
+        """Have the frames that were left read in another turn.
+
+        Read at once, for a session that takes one message after the other, they would keep it from
+        ever waiting, and others from their turn until it had taken all.
+        """
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
     def _go_on(self) -> None:
         """Read the frames that were left; a full queue waits to be taken first."""
+        self._due = False
         if self._reader.more and len(self._queue) < self._settings.queue + READ_AHEAD:
             self._take(b"")
             self._resume()
