@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Incoming", "begun"]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FIRST: Final = 1024  # bytes that are looked through first of a body whose end is not known
 _DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than reconnect for
 
 
@@ -158,13 +159,29 @@ def begun(
     if 0 < length <= len(buffer) - at:
         return Whole(buffer[at : at + length]), at + length, None
     decoder: Decoder = Counted(length) if length > 0 else Chunks()
-    data = buffer[at:]
-    payload, rest = decoder.feed(data)
+    payload, end = _decoded(decoder, buffer, at, len(buffer) - at if length > 0 else _FIRST)
     if len(payload) > settings.body_bytes:
         raise too_large(settings.body_bytes)
     if decoder.done:
-        return Whole(payload), len(buffer) - len(rest), None
-    incoming = Incoming(connection, decoder, payload, expects=fields.expects and not data, now=now)
+        return Whole(payload), end, None
+    waits = fields.expects and at == end  # else it did not wait to be asked
+    incoming = Incoming(connection, decoder, payload, expects=waits, now=now)
     assert incoming.stream is not None  # noqa: S101 - it was just made
     connection.watch(now + settings.body_grace)
-    return incoming.stream, len(buffer), incoming
+    return incoming.stream, end, incoming
+
+
+def _decoded(decoder: Decoder, buffer: bytes, at: int, size: int) -> tuple[bytes, int]:
+    """Decode what is here of a body that begins there; return it, and where it ends.
+
+    In pieces, the first of `size`, and each of twice the one before: else all that stands behind a
+    short body, which may be many more requests, would be copied for each of them.
+    """
+    payload = b""
+    while at < len(buffer) and not decoder.done:
+        data = buffer[at : at + size]
+        part, rest = decoder.feed(data)
+        payload = payload + part if payload else part
+        at += len(data) - len(rest)
+        size *= 2
+    return payload, at
