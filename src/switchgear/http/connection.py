@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _HEAD: Final = b"HEAD "
-AT_ONCE: Final = 64  # pipelined requests answered before other connections get a turn
+AT_ONCE: Final = 8  # pipelined requests answered before other connections get a turn
 
 
 class Connection(Link):
@@ -132,30 +132,29 @@ class Connection(Link):
             if len(self._buffer) > self.server.settings.buffer_bytes:
                 self.pause_reading()
 
-    def _pump(self) -> None:
-        """Start every request that is here, one after the other."""
-        if self._pumping:
+    def _pump(self, due: bool = False) -> None:
+        """Start the requests that are here, in order: a turn's part, till one is `due`."""
+        if self._pumping and not due:
             return
         self._pumping = True
         buffer, self._buffer = self._buffer, b""
         at, turns = 0, 0
         try:
             while at < len(buffer) and self.exchange is None and self._incoming is None:
-                if self.blocked or self._closing or self.lost:
+                if self.blocked or self._closing or self.lost or turns == AT_ONCE:
                     break
                 end = buffer.find(b"\r\n\r\n", at + self._scanned)
-                if end < 0 or buffer.startswith(b"\r\n", at):
-                    if not self._partial(buffer, at):
-                        break
+                if end >= 0 and not buffer.startswith(b"\r\n", at):
+                    at = self._start(buffer, at, end + 4)
+                    turns += 1
+                elif self._partial(buffer, at):
                     at += 2
-                    continue
-                at = self._start(buffer, at, end + 4)
-                turns += 1
-                if turns == AT_ONCE:
-                    self.loop.call_soon(self._pump)
+                else:
                     break
         finally:
-            self._pumping = False
+            self._pumping = turns == AT_ONCE
+            if self._pumping:
+                self.loop.call_soon(self._pump, True)
             if at < len(buffer) and not self._closing:
                 self._buffer = buffer[at:] if at else buffer
                 if self._tunnel is not None:
@@ -168,12 +167,12 @@ class Connection(Link):
     def _unpause(self) -> None:
         """Read on when what waits has become little, or is all that a head or a body has so far."""
         if self._incoming is not None:
-            if not self._incoming.paused:  # a body that began while its bytes waited
-                self.resume_reading()
-        elif not self.lost:
-            stuck = self.exchange is None and not self.blocked
-            if stuck or len(self._buffer) * 2 < self.server.settings.buffer_bytes:
-                self.resume_reading()
+            more = not self._incoming.paused  # a body that began while its bytes waited
+        else:
+            stuck = self.exchange is None and not self.blocked and not self._pumping
+            more = stuck or len(self._buffer) * 2 < self.server.settings.buffer_bytes
+        if more:
+            self.resume_reading()
 
     def _partial(self, buffer: bytes, at: int) -> bool:
         """Look at a head that is not complete; return whether an empty line was skipped."""
