@@ -119,11 +119,12 @@ def _emptied(queue: deque[Item]) -> list[Item]:
 def table(status: Status, hint: str = "") -> Group:
     """Return the table of a status, with a hint behind its heading."""
     drawn = Table(box=None, pad_edge=False, header_style="dim")
-    drawn.add_column("process")
-    drawn.add_column("state")
+    # Where there is too little room, only a column that may wrap gives way: that is the note.
+    drawn.add_column("process", no_wrap=True)
+    drawn.add_column("state", no_wrap=True)
     for name in ("pid", "restarts", "requests/s", "memory", "up"):
-        drawn.add_column(name, justify="right")
-    drawn.add_column("note", overflow="ellipsis", no_wrap=True)
+        drawn.add_column(name, justify="right", no_wrap=True)
+    drawn.add_column("note")
     for row in status.rows:
         drawn.add_row(*_cells(row))
     for name, alive in status.auxiliaries.items():
@@ -146,7 +147,12 @@ def _cells(row: Row) -> tuple[str | Text, ...]:
         f"{figures.rate:,.0f}" if figures.rate else "",
         f"{figures.resident_bytes / 1_048_576:.0f} MB" if figures.resident_bytes else "",
         _span(row.uptime) if row.pid else "",
-        Text(note.translate(_TAMED), "yellow" if row.degraded else "dim"),
+        Text(
+            note.translate(_TAMED),
+            "yellow" if row.degraded else "dim",
+            no_wrap=True,
+            overflow="ellipsis",
+        ),
     )
 
 

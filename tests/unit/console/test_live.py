@@ -12,10 +12,10 @@ from switchgear.assembly.topology import State
 from switchgear.console.live import sentence, table
 
 
-def shown(what: RenderableType) -> str:
+def shown(what: RenderableType, width: int = 200) -> str:
     """Return what a terminal gets, less its colours."""
     terminal = io.StringIO()
-    console = Console(file=terminal, force_terminal=True, width=200, legacy_windows=False)
+    console = Console(file=terminal, force_terminal=True, width=width, legacy_windows=False)
     console.print(what)
     return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
 
@@ -42,3 +42,15 @@ def test_a_note_is_only_shown(evil: str) -> None:
 def test_colours_stay_where_a_process_put_them() -> None:
     text = sentence(Output("service-1", "\x1bc a \x1b[31mred\x1b[0m word"))
     assert [str(span.style) for span in text.spans if text.plain[span.start : span.end] == "red"]
+
+
+def test_a_long_note_takes_no_room_from_what_is_told_of_each_process() -> None:
+    away = "database: postgres: no connection to 127.0.0.1:5432 could be opened before the deadline"
+    row = Row("service-1", "service", State.READY, 4711, 3, 8.0, Figures(48 << 20), (away,))
+    said = shown(table(Status(1, "", "", True, False, 1.0, [row], {"database": True})), width=80)
+    head, service, database = said.splitlines()[1:]
+    assert head.split()[:4] == ["process", "state", "pid", "restarts"]
+    assert service.split()[:8] == ["service-1", "ready", "4711", "3", "48", "MB", "8", "s"]
+    assert "  database: " in service
+    assert service.rstrip().endswith("\u2026")
+    assert database.split() == ["database", "up"]
