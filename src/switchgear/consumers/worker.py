@@ -6,7 +6,9 @@ which the effect, the inbox row and the message's completion commit together.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import Context
+from copy import copy
 from math import inf
 from typing import Any, Final, NamedTuple, NewType
 
@@ -26,6 +28,7 @@ from switchgear.core.observe import Observer
 from switchgear.core.stack import INBOUND, Part, Place, stack
 from switchgear.policy.backoff import Backoff, BackoffSettings
 from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.verdict import BAD_AGAIN
 from switchgear.ports.broker import Broker, Intake, Reading, Received
 from switchgear.ports.tables import Tables, Transaction
@@ -34,6 +37,7 @@ __all__ = ["Bound", "IdempotencyKey", "Worker", "bind_subscription"]
 
 _STEADY: Final = 10.0  # seconds after which a source that fails had been well
 _LEAST: Final = 0.1  # seconds before a source that ended is opened again
+_OPENING: Final = 0.5  # of an attempt's time, what it may wait for its transaction to open
 
 IdempotencyKey = NewType("IdempotencyKey", str)
 """The message's own identity: hand it to what makes the effect outside, so that it is made once."""
@@ -69,6 +73,7 @@ class Worker:
         self._on_attempt = on_attempt
         self._observe = observe
         self._clock = clock
+        self._backoff = Backoff(BackoffSettings(attempts=100, base=0.1, cap=2.0), random=random)
         self._bound = [(one, self._handler(one)) for one in subscriptions]
         self._open = {one.name: self._source(one) for one, _ in self._bound}
         self._draining = asyncio.Event()
@@ -100,7 +105,6 @@ class Worker:
 
     async def _keep(self, one: Subscription, handler: Handler[Received, Any]) -> None:
         """Consume one subscription, and again after its source ended or failed."""
-        backoff = Backoff(BackoffSettings(attempts=100, base=0.1, cap=2.0), random=self._random)
         failures = 0
         while not self._draining.is_set():
             began = self._clock()
@@ -117,8 +121,11 @@ class Worker:
                 self._on_failure(one.name, error)
             else:
                 failures = 0
-            pause = backoff.delay(min(failures, 8), BAD_AGAIN, None) if failures else 0.0
-            await self._pause(_LEAST + (pause or 0.0))
+            await self._pause(_LEAST + (self._later(failures) if failures else 0.0))
+
+    def _later(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row."""
+        return self._backoff.delay(min(failures, 8), BAD_AGAIN, None) or 0.0
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -133,7 +140,8 @@ class Worker:
 
     def _handler(self, one: Subscription) -> Handler[Received, Any]:
         bound = bind_subscription(one, self._providers)
-        work = self._committed(bound.plan) if bound.commits else self._outside(bound.plan)
+        wait = one.deadline * _OPENING
+        work = self._committed(bound.plan, wait) if bound.commits else self._outside(bound.plan)
         whole = Timeout(full=one.deadline, limit=inf, share=1.0)
         parts = [Part(Place.DEADLINE, whole)]
         run = stack(one.name, INBOUND, parts, work, observe=self._observe, clock=self._clock).run
@@ -150,19 +158,53 @@ class Worker:
 
         return told
 
-    def _committed(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
+    def _committed(
+        self, plan: Plan, wait: float
+    ) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
         """Call with effect, inbox row and completion in one commit."""
-        tables = self._tables
 
         async def run(call: Call[Received]) -> None:
             received = call.payload
-            async with tables.transaction(deadline=call.deadline) as tx:
+            async with AsyncExitStack() as held:
+                tx = await self._opened(held, call.deadline, wait)
                 if not await received.claim(tx):
                     return
                 ambient.set(replace(call, payload=None))
                 await _called(plan, _parts(received, tx))
 
         return run
+
+    async def _opened(self, held: AsyncExitStack, deadline: float, wait: float) -> Transaction:
+        """Open a transaction; `wait` is how long a server that is away or full is waited for.
+
+        Raises a Fault that is a refusal where it did not open in time: what never came to its
+        handler is no attempt at it, and a database that lets nobody in would bury the whole queue.
+        The lane waits meanwhile: else it would empty the queue in one round, to no end.
+        """
+        until = self._clock() + wait
+        failures = 0
+        while True:
+            away: Fault
+            try:
+                async with asyncio.timeout(max(0.0, until - self._clock())):
+                    return await held.enter_async_context(self._tables.transaction(deadline))
+            except TimeoutError:
+                away = Fault(
+                    Code.UNAVAILABLE,
+                    f"no transaction could be opened within {wait:g} s",
+                    effect=Effect.NONE,
+                    refusal=Refusal.FULL,
+                )
+            except Fault as fault:
+                if fault.code is not Code.UNAVAILABLE:
+                    raise
+                away = copy(fault)
+                away.refusal = fault.refusal or Refusal.OPEN
+            failures += 1
+            pause = self._later(failures)
+            if self._draining.is_set() or self._clock() + pause >= until:
+                raise away
+            await self._pause(pause)
 
     def _outside(self, plan: Plan) -> Callable[[Call[Received]], Coroutine[Any, Any, None]]:
         """Call for an effect elsewhere: the message is completed after it, by its settlement."""

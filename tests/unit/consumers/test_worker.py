@@ -1,14 +1,20 @@
 """The worker's loops in virtual time: sources that end and fail, and the end of it all."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from switchgear.consumers.subscription import Subscription
 from switchgear.consumers.worker import Worker
-from switchgear.policy.fault import Code, Fault
-from switchgear.ports.broker import Reading
+from switchgear.core.outcome import Done
+from switchgear.lane.settlement import Retry, Rules, decide
+from switchgear.policy.call import Call
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.ports.broker import Message, Reading
+from switchgear.ports.tables import Transaction
 from switchgear.testing.virtual import clock
 
 pytestmark = pytest.mark.virtual
@@ -23,10 +29,13 @@ class Intake:
     def __init__(self, broker: "Broker", reading: Reading) -> None:
         self.broker = broker
         self.reading = reading
+        self.given: list[Any] = []
         self.drained = asyncio.Event()
         self.closed = False
 
-    async def take(self) -> None:
+    async def take(self) -> Any:
+        if self.given:
+            return self.given.pop()
         ending = self.broker.endings.pop(0) if self.broker.endings else None
         self.broker.opened.append(clock())
         if ending is None:
@@ -36,6 +45,7 @@ class Intake:
             raise Fault(Code.UNAVAILABLE, "the database is away")
         elif isinstance(ending, Exception):
             raise ending
+        return None
 
     def drain(self) -> None:
         self.drained.set()
@@ -167,3 +177,94 @@ async def test_a_cancelled_worker_leaves_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert all(intake.closed for intake in broker.intakes)
+
+
+class Shut:
+    """Tables that nobody can open before the instant `opens`; refused, or kept waiting."""
+
+    def __init__(self, opens: float, *, waiting: bool = False) -> None:
+        self.opens = opens
+        self.waiting = waiting
+        self.asked: list[float] = []
+
+    @asynccontextmanager
+    async def transaction(self, deadline: float) -> AsyncIterator[Any]:
+        self.asked.append(clock())
+        if clock() < self.opens and self.waiting:
+            await asyncio.sleep(self.opens - clock())
+        if clock() < self.opens:
+            raise Fault(Code.UNAVAILABLE, "too many clients", effect=Effect.NONE)
+        yield self
+
+
+class Handed:
+    """A message of which it is noted how it ended."""
+
+    def __init__(self) -> None:
+        self.message = Message("m", "a", b"1")
+        self.call: Any = Call(self, clock() + 30.0)
+        self.outcomes: list[Any] = []
+
+    def begin(self, work: Any) -> None: ...
+
+    async def claim(self, tx: Any) -> bool:
+        return True
+
+    async def settle(self, outcome: Any) -> None:
+        self.outcomes.append(outcome)
+
+
+async def handed(tables: Shut, seconds: float) -> tuple[Handed, float]:
+    """Give a worker one message, and return it, and when its handler began (0: never)."""
+    began = 0.0
+
+    async def effect(number: int, tx: Transaction) -> None:
+        nonlocal began
+        began = clock()
+
+    broker, message = Broker(), Handed()
+    one = Worker(
+        [Subscription("a", effect)],
+        broker=broker,  # type: ignore[arg-type]  # the part of a broker that is asked for
+        tables=tables,  # type: ignore[arg-type]  # the part of tables that is asked for
+        providers={},
+        random=lambda: 1.0,
+        on_failure=lambda name, error: None,
+        clock=clock,
+    )
+    broker.intakes[0].given.append(message)
+    running = asyncio.ensure_future(one.run())
+    await asyncio.sleep(seconds)
+    one.drain()
+    ended = clock()
+    await running
+    assert clock() == ended  # a drain waits for no database
+    return message, began
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_a_message_waits_for_its_transaction_to_open(waiting: bool) -> None:
+    tables = Shut(clock() + 10.0, waiting=waiting)
+    message, began = await handed(tables, 20.0)
+    assert began - tables.opens == pytest.approx(0.0, abs=2.1)
+    assert isinstance(message.outcomes[0], Done)
+    assert len(tables.asked) < 12
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_what_never_came_to_its_handler_is_no_attempt(waiting: bool) -> None:
+    """Of a database that let nobody in, the whole queue was dead in three minutes."""
+    tables = Shut(clock() + 60.0, waiting=waiting)
+    message, began = await handed(tables, 20.0)
+    assert began == 0.0
+    assert tables.asked[-1] - tables.asked[0] < 15.0
+    (outcome,) = message.outcomes
+    settlement = decide(outcome, 9, Rules(), 0.5)
+    assert isinstance(settlement, Retry)
+    assert not settlement.counted
+
+
+async def test_a_drain_hands_back_what_waits_for_its_transaction() -> None:
+    message, began = await handed(Shut(clock() + 60.0), 5.0)
+    assert began == 0.0
+    assert len(message.outcomes) == 1

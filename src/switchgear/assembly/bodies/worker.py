@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
-from switchgear.assembly.bodies.database import dsn_of, watch
+from switchgear.assembly.bodies.database import dsn_of, guarded
 from switchgear.assembly.bound import unbound
 from switchgear.assembly.roles import Answer, RoleContext
 from switchgear.assembly.routes import app_of
@@ -11,10 +12,11 @@ from switchgear.binding.parameters import Unbindable
 from switchgear.consumers.worker import Worker
 from switchgear.core.observe import AttemptEnded, Event
 from switchgear.engines.postgres.queue import PostgresQueue
-from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import declared
 from switchgear.ports.broker import Received
+from switchgear.ports.tables import Tables
+from switchgear.telemetry.logs import Log
 
 __all__ = ["worker"]
 
@@ -23,7 +25,14 @@ async def worker(context: RoleContext) -> None:
     """Consume until drained."""
     dsn = dsn_of(context, "app")
     queue = PostgresQueue(dsn, name=context.label)
-    tables = PostgresTables(dsn, name=context.label, outbox=queue)
+    try:
+        async with guarded(context, dsn, queue) as tables:
+            await _consume(context, queue, tables)
+    finally:
+        await queue.close()
+
+
+async def _consume(context: RoleContext, queue: PostgresQueue, tables: Tables) -> None:
     handled = context.registry.counter(
         "messages_handled_total", "Attempts at messages.", ("consumer", "health")
     )
@@ -35,19 +44,6 @@ async def worker(context: RoleContext) -> None:
             attempts += 1
             handled.bind(event.name, event.verdict.health.value).add()
 
-    def failed(consumer: str, error: BaseException) -> None:
-        fault = declared(error)
-        detail = repr(error) if fault is None else fault.detail
-        context.log.warning("consumer interrupted", consumer=consumer, detail=detail)
-
-    def attempt_failed(consumer: str, call: Call[Received], error: Exception) -> None:
-        told = {"consumer": consumer, "message": call.payload.message.id, "attempt": call.attempt}
-        fault = declared(error)
-        if fault is not None:
-            context.log.warning("message failed", **told, code=fault.code, detail=fault.detail)
-        else:
-            context.log.failed("message failed by a defect", error, **told)
-
     try:
         running = Worker(
             app_of(context.app).subscriptions,
@@ -55,15 +51,14 @@ async def worker(context: RoleContext) -> None:
             tables=tables,
             providers={},
             random=random.random,
-            on_failure=failed,
-            on_attempt=attempt_failed,
+            on_failure=_interrupted(context.log),
+            on_attempt=_failed(context.log),
             observe=observe,
         )
     except (Unbindable, ValueError) as error:
         raise unbound(error) from None
     context.requests = lambda: attempts
     context.answers["consumers"] = _answering(running)
-    watching = asyncio.create_task(watch(context, tables))
     work = asyncio.create_task(running.run())
     try:
         context.ready()
@@ -77,11 +72,29 @@ async def worker(context: RoleContext) -> None:
         else:
             work.result()  # a worker that ended by itself has a defect to tell
     finally:
-        watching.cancel()
         work.cancel()
-        await asyncio.gather(watching, work, return_exceptions=True)
-        await tables.close()
-        await queue.close()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+def _interrupted(log: Log) -> Callable[[str, BaseException], None]:
+    def told(consumer: str, error: BaseException) -> None:
+        fault = declared(error)
+        detail = repr(error) if fault is None else fault.detail
+        log.warning("consumer interrupted", consumer=consumer, detail=detail)
+
+    return told
+
+
+def _failed(log: Log) -> Callable[[str, Call[Received], Exception], None]:
+    def told(consumer: str, call: Call[Received], error: Exception) -> None:
+        which = {"consumer": consumer, "message": call.payload.message.id, "attempt": call.attempt}
+        fault = declared(error)
+        if fault is not None:
+            log.warning("message failed", **which, code=fault.code, detail=fault.detail)
+        else:
+            log.failed("message failed by a defect", error, **which)
+
+    return told
 
 
 def _answering(running: Worker) -> Answer:
