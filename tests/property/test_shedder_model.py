@@ -45,7 +45,9 @@ class ShedderAgainstHistory(RuleBasedStateMachine):
 
     def average(self, kind: str) -> float:
         average, last = 0.0, float("-inf")
-        for at, seconds in self.seen[kind]:
+        longest = 2 * (SETTINGS.full if kind == "lag" else SETTINGS.queue_full)
+        for at, observed in self.seen[kind]:
+            seconds = min(observed, longest)
             weight = min(0.25, 1 - exp(-(at - last) / SETTINGS.smoothing))
             average, last = average + weight * (seconds - average), at
         return average

@@ -14,20 +14,23 @@ __all__ = ["Shedder", "ShedderSettings"]
 _DEFAULTS: Final = ShedderSettings()
 _EXEMPT: Final = 9  # the priority that always passes
 _HEAVIEST: Final = 0.25  # what a single measurement can count for
+_LONGEST: Final = 2.0  # ... and no longer than this, in times of what sheds everything
 
 
 class _Signal:
     """One sign that the process cannot keep up: smoothed seconds, and the level they call for.
 
     The average is weighted exponentially. After a long gap one measurement would count for nearly
-    all, so its weight is bounded: one hiccup that has passed is no reason to turn everybody away.
+    all, so its weight is bounded, and so is its length (a process that was stopped for a minute has
+    one that long): one hiccup that has passed is no reason to turn everybody away.
     """
 
-    __slots__ = ("_begin", "_observed_at", "_smoothing", "_width", "level", "seconds")
+    __slots__ = ("_begin", "_longest", "_observed_at", "_smoothing", "_width", "level", "seconds")
 
     def __init__(self, begin: float, full: float, smoothing: float) -> None:
         self._begin = begin
         self._width = full - begin
+        self._longest = full * _LONGEST
         self._smoothing = smoothing
         self._observed_at = -inf
         self.seconds = 0.0
@@ -36,7 +39,7 @@ class _Signal:
     def observe(self, seconds: float, now: float) -> None:
         passed = max(0.0, now - self._observed_at)
         weight = min(_HEAVIEST, 1.0 - exp(-passed / self._smoothing))
-        self.seconds += weight * (seconds - self.seconds)
+        self.seconds += weight * (min(seconds, self._longest) - self.seconds)
         self._observed_at = max(self._observed_at, now)
         above = (self.seconds - self._begin) / self._width
         self.level = _EXEMPT * min(1.0, max(0.0, above))

@@ -128,6 +128,16 @@ def test_one_hiccup_that_has_passed_turns_few_away() -> None:
     assert passing(shedder, 102.0) == [100] * 10
 
 
+def test_a_process_that_was_stopped_turns_few_away_however_long_it_was() -> None:
+    """Of a gateway that had been stopped for 5 s, everybody was turned away for another second."""
+    shedder = lagging(0.0)
+    shedder.observe_lag(3600.0, 3700.0)
+    assert passing(shedder, 3700.0)[5] == 100
+    for tenth in range(1, 21):
+        shedder.observe_lag(0.0, 3700.0 + tenth / 10)
+    assert passing(shedder, 3702.0) == [100] * 10
+
+
 def test_a_lag_that_stays_sheds_soon() -> None:
     shedder = lagging(0.0)
     for second in range(1, 11):
