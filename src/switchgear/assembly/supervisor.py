@@ -282,10 +282,28 @@ class Supervisor:
             await companion.stop()
         for one in reversed(self.kept):
             try:
-                async with asyncio.timeout(self.timings.drain):
-                    await one.stop()
+                await self._stopped(one)
             except Exception as error:  # noqa: BLE001 - the rest must be stopped all the same
                 self.observe(events.AuxiliaryDown(one.name, f"did not stop: {error!r}", 0.0))
                 unclean.append(one.name)
         self.observe(events.Stopped(self.now() - began, unclean))
         return unclean
+
+    async def _stopped(self, one: Kept) -> None:
+        """Stop an auxiliary within the time of a drain; in a hurry, within the least of it.
+
+        Raises TimeoutError where it takes longer; the next start recovers what it left.
+        """
+        stopping = asyncio.ensure_future(one.stop())
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        waited = {stopping, hurried}
+        timings = self.timings
+        await asyncio.wait(waited, timeout=timings.drain, return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done():
+            await asyncio.wait({stopping}, timeout=min(timings.drain_least, timings.drain))
+        hurried.cancel()
+        if not stopping.done():
+            stopping.cancel()
+            await asyncio.wait({stopping})
+            raise TimeoutError
+        stopping.result()

@@ -68,6 +68,21 @@ def test_a_second_ctrl_c_ends_everything_at_once(start: Start) -> None:
     assert left(system.folder) == []
 
 
+def test_a_second_ctrl_c_waits_for_no_auxiliary_that_does_not_stop(start: Start) -> None:
+    system = start("up", "app", "--set=supervisor.drain=60", quick=False).ready()
+    (system.data / "aux-hangs").touch()
+    system.interrupt()
+    system.wait("process ended", label="worker-1")
+    time.sleep(0.5)
+    began = time.monotonic()
+    system.interrupt()
+    assert system.process.wait(PATIENCE) == 1
+    assert time.monotonic() - began < 10
+    os.kill(int((system.data / "aux.pid").read_text()), signal.SIGKILL)  # it holds our pipes
+    assert system.end() == 1
+    assert system.wait("stopped")["killed"] == ["toybase"]
+
+
 def test_ctrl_c_while_starting_ends_cleanly(start: Start) -> None:
     system = start()
     system.wait("process started", label="worker-1")

@@ -184,6 +184,8 @@ class Aux:
         (self.data / "aux.pid").write_text(str(self.process.pid))
 
     async def stop(self) -> None:
+        if (self.data / "aux-hangs").exists():
+            await asyncio.sleep(3600)
         if self.process is not None:
             self.process.kill()
             self.process.wait()
