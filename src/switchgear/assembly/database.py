@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from hmac import digest
 from pathlib import Path
@@ -221,4 +222,6 @@ def _barred(account: Account, path: Path) -> str:
 
 @cache  # said once, however often a changed app is planned anew
 def _stay(why: str) -> None:
-    sys.stderr.write(f"switchgear: roles stay root, because {why}\n")
+    with suppress(OSError):  # a full disk, or no reader, is no reason not to start
+        sys.stderr.write(f"switchgear: roles stay root, because {why}\n")
+        sys.stderr.flush()

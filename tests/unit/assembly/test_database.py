@@ -3,8 +3,9 @@
 import asyncio
 import os
 import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -187,6 +188,20 @@ def test_root_drops_to_an_account_that_can_read_what_it_runs(
         found = run_as(settings_for("nobody"), app)
         assert found is not None
         assert (found.uid, 65534 in found.groups) == (65534, True)
+
+
+@only_root
+def test_what_standard_error_does_not_take_hinders_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With its disk full, `up` by root ended before it had begun, and without a word."""
+    with reachable_folder() as app, needing(monkeypatch, Path("/usr/bin/env")):
+        app.chmod(0o700)
+        with open("/dev/full", "w", buffering=1) as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", full)
+            assert run_as(settings_for("nobody"), app) is None
+            with suppress(OSError):
+                full.close()
 
 
 @only_root
