@@ -123,6 +123,21 @@ async def test_a_file_cannot_end_its_transaction(roles: Roles, tmp_path: Path) -
         await migrate(roles.owner, folder, "app")
 
 
+@pytest.mark.parametrize("sql", ["", "\n", "-- later\n", "/* later */", ";", "-- a\n;;/* b */;"])
+async def test_a_file_without_a_statement_is_applied(
+    roles: Roles, tmp_path: Path, sql: str
+) -> None:
+    folder = write(tmp_path, m0001_later=sql, m0002_users=USERS)
+    assert await migrate(roles.owner, folder, "app") == ["0001_later.sql", "0002_users.sql"]
+    assert await count(roles, "users") == 1
+
+
+async def test_a_file_sets_how_it_is_isolated(roles: Roles, tmp_path: Path) -> None:
+    alone = f"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n{USERS}"
+    await migrate(roles.owner, write(tmp_path, m0001_users=alone), "app")
+    assert await count(roles, "users") == 1
+
+
 async def test_a_database_that_is_ahead_is_no_error(roles: Roles, tmp_path: Path) -> None:
     folder = write(tmp_path, m0001_users=USERS, m0002_more="INSERT INTO users VALUES (2)")
     await migrate(roles.owner, folder, "app")

@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS {ledger} (
 # What a file sets (as a dump does with search_path, at its head) is no affair of the next one's.
 RESET: Final = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 
+# What stands before each file, on its first line, and changes nothing: one that is empty, or all
+# comments, is a query of nothing, whose answer asyncpg cannot read. No SELECT, behind which a file
+# could not set its isolation level.
+FIRST: Final = "RESET ROLE;"
+
 
 class Migration(NamedTuple):
     """One file: its number and name, its text, and the SHA-256 of that."""
@@ -146,10 +151,10 @@ def _compare(wanted: list[Migration], known: Mapping[int, tuple[str, str]], fold
 async def _apply(
     connection: Any, migration: Migration, component: str, ledger: str, folder: Path
 ) -> None:
-    place = folder / migration.name
+    place, sql = folder / migration.name, FIRST + migration.sql
     try:
         async with connection.transaction():
-            await connection.execute(migration.sql)
+            await connection.execute(sql)
             if not connection.is_in_transaction():
                 raise _wrong(f"{place}: it ends the transaction that it runs in")
             await connection.execute(RESET)
@@ -165,7 +170,7 @@ async def _apply(
         fault = translate(error)
         if fault is not None and fault.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
             raise fault from error
-        line = await _line(connection, migration.sql, error)
+        line = await _line(connection, sql, error)
         # Not str(error): to that the client has added detail and hint, in lines of their own.
         said = [str(error.args[0]), *filter(None, (error.detail, error.hint))]
         raise _wrong(f"{place}:{line}: {' | '.join(said)}") from error
