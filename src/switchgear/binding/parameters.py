@@ -148,6 +148,11 @@ class _Reader:
 
     def _from_request(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
         name, default = parameter.name, parameter.default
+        if isinstance(default, _MARKS):  # as FastAPI has it: the mark would be the value
+            kind = type(default).__name__
+            right = f"Annotated[{_spelt(annotation)}, {kind}(...)]"
+            why = f"`{kind}` stands in the default: write {right}"
+            raise self._refused(name, annotation, why)
         for extra in bare(annotation)[1]:
             if any(extra is one for one in _MARKS):  # it would mark nothing, and be the query's
                 missed = "parentheses" if extra is Body else "name"

@@ -364,6 +364,7 @@ async def missing(a: "Nowhere") -> None: ...  # type: ignore[name-defined]  # no
 async def headed(a: Annotated[New, Header("x")]) -> None: ...
 async def unnamed(trace: Annotated[str, Header]) -> None: ...
 async def bodiless(counts: Annotated[list[int], Body]) -> None: ...
+async def defaulted(trace: str = Header("x-trace")) -> None: ...  # type: ignore[assignment]  # a mark
 
 
 @pytest.mark.parametrize(
@@ -381,6 +382,7 @@ async def bodiless(counts: Annotated[list[int], Body]) -> None: ...
         (headed, (), HTTP, "one text cannot hold it"),
         (unnamed, (), HTTP, "`Header` stands there without its name: write Header("),
         (bodiless, (), HTTP, "`Body` stands there without its parentheses: write Body("),
+        (defaulted, (), HTTP, "`Header` stands in the default: write Annotated[str, Header(...)]"),
         (create, ("id",), HTTP, "the route names {id}, but no parameter takes it"),
         (create, (), BODILESS, "parameter `new: New` cannot be bound: there is no body here"),
         (search, (), Offer(query=False, headers=False), "there are no headers here"),
