@@ -56,7 +56,7 @@ def file_layer(path: Path) -> Layer:
         SettingsError: it cannot be read, or is not TOML.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin with a mark
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([Problem("", f"{path} is not TOML: {error}")]) from None
     except UnicodeDecodeError:

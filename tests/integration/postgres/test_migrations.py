@@ -132,6 +132,11 @@ async def test_a_file_without_a_statement_is_applied(
     assert await count(roles, "users") == 1
 
 
+async def test_a_byte_order_mark_is_no_part_of_a_file(roles: Roles, tmp_path: Path) -> None:
+    await migrate(roles.owner, write(tmp_path, m0001_users=f"\ufeff{USERS}"), "app")
+    assert await count(roles, "users") == 1
+
+
 async def test_a_file_sets_how_it_is_isolated(roles: Roles, tmp_path: Path) -> None:
     alone = f"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n{USERS}"
     await migrate(roles.owner, write(tmp_path, m0001_users=alone), "app")

@@ -372,6 +372,10 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
     assert complaint(file_layer, path) == f"cannot read {path}: Is a directory"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    assert filed(Toy, tmp_path, '\ufeffname = "marked"').settings.name == "marked"
+
+
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     assert complaint(file_layer, tmp_path / "none.toml") == (
         f"cannot read {tmp_path}/none.toml: No such file or directory"

@@ -70,7 +70,7 @@ def read_migrations(folder: Path) -> list[Migration]:
         if number in found:
             raise _wrong(f"{path}: there is another migration of the number {match[1]}")
         try:
-            sql = path.read_text("utf-8").replace("\r\n", "\n")
+            sql = path.read_text("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise _wrong(f"{path}: not UTF-8: {error}") from error
         checksum = hashlib.sha256(sql.encode()).hexdigest()
