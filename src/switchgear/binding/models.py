@@ -106,12 +106,15 @@ def _fault(details: list[Any], subject: str) -> Exception:
 def model_encoder(annotation: Any) -> Callable[[Any], bytes]:
     """Compile an encoder by pydantic, which writes the fields of `annotation` and no others.
 
+    They are called as the schema calls them, by their aliases: as msgspec's are by `rename`.
+
     Raises TypeError for what pydantic cannot write.
     """
     adapter = _adapter(annotation)
 
     def encode(value: Any) -> bytes:
-        written: bytes = adapter.dump_json(adapter.validate_python(value, from_attributes=True))
+        model = adapter.validate_python(value, from_attributes=True)
+        written: bytes = adapter.dump_json(model, by_alias=True)
         return written
 
     return encode

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import pytest
 from msgspec import Struct
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from switchgear.binding import ABSENT, body_decoder, encoder
 from switchgear.policy.fault import Fault
@@ -47,6 +47,12 @@ class Model(BaseModel):
 
 class ModelRow(Model):
     password: str = "hash"
+
+
+class Aliased(BaseModel):
+    """Its schema calls its field `firstName`, so that is what is written, too."""
+
+    first: str = Field(alias="firstName")
 
 
 class Cat(Struct, tag=True):
@@ -128,6 +134,8 @@ SAFE = b'{"id":1,"name":"Ada"}'
         (Model, ModelRow(id=1), b'{"id":1}'),
         (list[Model], [ModelRow(id=1)], b'[{"id":1}]'),
         (Model, ROW, b'{"id":1}'),
+        (Aliased, Aliased(firstName="Ada"), b'{"firstName":"Ada"}'),
+        (list[Aliased] | None, [{"firstName": "Ada"}], b'[{"firstName":"Ada"}]'),
         (Cat | Dog, Cat(9), b'{"type":"Cat","lives":9}'),
         (list[Cat | Dog | int], [Kitten(9), 3], b'[{"type":"Cat","lives":9},3]'),
         (int, 3, b"3"),
