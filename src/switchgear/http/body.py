@@ -147,6 +147,8 @@ class Produced(Body):
         try:
             while not (data := await anext(self._chunks)):
                 pass  # an empty piece must not look like the end
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise _not_bytes(data)
         except StopAsyncIteration:
             self._end(GOOD)
             return b""
@@ -164,6 +166,12 @@ class Produced(Body):
         close = getattr(self._chunks, "aclose", None)
         if close is not None:
             await close()
+
+
+def _not_bytes(data: object) -> TypeError:
+    return TypeError(
+        f"a streamed body is made of bytes, and its iterator gave a {type(data).__name__}"
+    )
 
 
 def too_large(limit: int) -> Fault:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from switchgear.assembly.bodies.serving import (
+    cuts_told,
     listen_at,
     request_log,
     request_metrics,
@@ -84,6 +85,37 @@ async def test_the_level_of_the_log_counts_for_requests_too(level: Level, count:
         log.writer.flush(5)
         assert len(lines.of("request")) == count
         assert len(lines.of("turned_away")) == (level == "info")
+
+
+def cut(fault: str, detail: str) -> Exchanged:
+    whole = exchanged(route="GET /a")
+    whole.cut, whole.fault, whole.detail = True, fault, detail
+    return whole
+
+
+async def test_an_answer_that_a_fault_has_cut_says_why() -> None:
+    """Its status is the one that it began with, and the gateway knows only that it was cut."""
+    with logging("warning") as (log, lines):
+        observe = request_metrics(Registry(), cuts_told(log))
+        observe(exchanged())
+        observe(cut("unavailable", "breaker 'mail' is open"))
+        observe(Turned("192.0.2.1", 400, "host", "no Host header"))
+        log.writer.flush(5)
+        (line,) = lines.of("answer cut")
+        line.pop("at")
+        assert line == {
+            "level": "warning", "process": "gateway-1", "event": "answer cut", "request": "GET /a",
+            "trace": TRACE.trace_id, "bytes": 7, "fault": "unavailable",
+            "detail": "breaker 'mail' is open",
+        }  # fmt: skip
+
+
+def test_a_request_whose_answer_was_cut_is_a_warning() -> None:
+    with logging("warning") as (log, lines):
+        request_log(log)(exchanged())
+        request_log(log)(cut("unavailable", "service-1: it was closed"))
+        log.writer.flush(5)
+        assert [line["cut"] for line in lines.of("request")] == [True]
 
 
 def series(registry: Registry, name: str) -> dict[tuple[str, ...], float]:

@@ -3,6 +3,7 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -247,6 +248,23 @@ async def test_a_produced_body_that_is_closed_early_cleans_up() -> None:
     assert cleaned
     assert body.verdict == NEUTRAL
     assert await body.chunk() == b""
+
+
+@pytest.mark.parametrize("body", [[b"a"], (piece for piece in [b"a"]), b"a", list])
+def test_what_is_no_async_iterator_is_refused_before_the_answer_begins(body: Any) -> None:
+    kind = type(body).__name__
+    with pytest.raises(TypeError, match=f"an async iterator of bytes, and a {kind} is none"):
+        StreamResponse.of(body)
+
+
+async def test_a_piece_that_is_no_bytes_is_told_by_its_type() -> None:
+    async def make() -> AsyncIterator[Any]:
+        yield "text"
+
+    body = Produced(make())
+    with pytest.raises(TypeError, match=r"bytes.*str"):
+        await body.chunk()
+    assert body.verdict == BAD
 
 
 async def test_an_answer_is_read_whole_within_its_limit() -> None:

@@ -26,6 +26,7 @@ from switchgear.telemetry.metrics import Counter, Histogram, Registry
 
 __all__ = [
     "RequestLine",
+    "cuts_told",
     "defects_to",
     "listen_at",
     "request_log",
@@ -96,7 +97,7 @@ def request_log(log: Log) -> Callable[[Any], None]:
 
     def observe(event: Any) -> None:
         if isinstance(event, Exchanged):
-            level = "info" if event.status < 500 else "warning"
+            level = "warning" if event.status >= 500 or event.cut else "info"
             if told[level]:
                 line = text.write(log.stamp(), event) if log.json else None
                 if line is None:
@@ -105,6 +106,30 @@ def request_log(log: Log) -> Callable[[Any], None]:
                     log.line(line)
         else:
             refused(event)
+
+    return observe
+
+
+def cuts_told(log: Log) -> Callable[[Any], None]:
+    """Write a line for each answer that a fault has cut, and those of what was refused.
+
+    The head has left by then: whoever asked, a gateway too, learns that it was cut, and not why.
+    """
+    refused = RefusalLog(log)
+
+    def observe(event: Any) -> None:
+        if not isinstance(event, Exchanged):
+            refused(event)
+        elif event.cut and event.fault:
+            trace = event.call.trace
+            log.warning(
+                "answer cut",
+                request=f"{event.call.payload.method} {event.call.payload.path[:PATH_CHARS]}",
+                trace="" if trace is None else trace.trace_id,
+                bytes=event.sent,
+                fault=event.fault,
+                detail=event.detail,
+            )
 
     return observe
 
@@ -175,7 +200,8 @@ class _Series:
 def request_metrics(registry: Registry, other: Observer | None = None) -> Callable[[Any], None]:
     """Count requests by route, method and status, and time them by route.
 
-    Events of other kinds are shown to `other`: a request is not to pay for a second observer.
+    Events of other kinds, and answers that were cut, are shown to `other`: a request is not to pay
+    for a second observer.
     """
     counts = registry.counter(
         "http_requests_total", "Requests answered.", ("route", "method", "status")
@@ -206,6 +232,8 @@ def request_metrics(registry: Registry, other: Observer | None = None) -> Callab
                 found = latest[route] = series(route, method, status)
             found.count.value += 1
             found.times.observe(event.elapsed)
+            if event.cut and other is not None:
+                other(event)
         elif other is not None:
             other(event)
 

@@ -5,8 +5,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from switchgear.assembly.bodies.refusals import RefusalLog, server_metrics
-from switchgear.assembly.bodies.serving import defects_to, listen_at, request_metrics, seated
+from switchgear.assembly.bodies.refusals import server_metrics
+from switchgear.assembly.bodies.serving import (
+    cuts_told,
+    defects_to,
+    listen_at,
+    request_metrics,
+    seated,
+)
 from switchgear.assembly.roles import RoleContext
 from switchgear.gateway.patience import attempts_of
 from switchgear.http.problem import problem_within
@@ -64,7 +70,7 @@ async def serve(context: RoleContext, service: str, host: Host) -> None:
         intake=Intake(internal_tokens(context), service),
         run=host.run,
         problem=lambda fault: problem_within(fault, context.name, seal),
-        observer=request_metrics(context.registry, RefusalLog(context.log)),
+        observer=request_metrics(context.registry, cuts_told(context.log)),
         on_defect=defects_to(context.log),
     )
     server_metrics(context.registry, server)
