@@ -1,8 +1,11 @@
 """How transactions end on a real server: what looks committed is, and nothing comes behind it."""
 
 import asyncio
+from datetime import timedelta
 from math import inf, nan
 from time import perf_counter
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -113,6 +116,14 @@ async def test_a_message_goes_out_whatever_its_delay_or_is_refused_at_its_line(
                 await tx.publish("notes.made", 1, delay=wrong)
             with pytest.raises(ValueError, match=r"expires=.* is no span of seconds"):
                 await tx.publish("notes.made", 1, expires=wrong)
+        for name, odd, why in (
+            ("delay", "5s", "no number of seconds"),
+            ("expires", timedelta(seconds=5), "no number of seconds"),
+            ("key", UUID(int=7), "no text"),
+        ):
+            options: dict[str, Any] = {name: odd}
+            with pytest.raises(TypeError, match=f"'notes.made': {name}=.* is {why}"):
+                await tx.publish("notes.made", 1, **options)
         await tx.publish("notes.made", 1, delay=-1.0)
         await tx.publish("notes.made", 1, delay=1e9, expires=1e9)
     with pytest.raises(Fault, match="out of range"):

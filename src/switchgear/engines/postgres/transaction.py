@@ -89,7 +89,11 @@ class PostgresTransaction:
         if self._over:
             raise RuntimeError(f"published to {topic!r} after the transaction's end: {_TOO_LATE}")
         check_topic(topic)
+        if not isinstance(key, str):  # told here, by its name: the driver numbers it
+            raise TypeError(f"publish to {topic!r}: key={key!r} is no text")
         for name, seconds in (("delay", delay), ("expires", expires or 0.0)):
+            if not isinstance(seconds, (int, float)):
+                raise TypeError(f"publish to {topic!r}: {name}={seconds!r} is no number of seconds")
             if not abs(seconds) <= FARTHEST:
                 raise ValueError(f"publish to {topic!r}: {name}={seconds} is no span of seconds")
         call = current()
