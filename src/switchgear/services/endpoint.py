@@ -90,8 +90,11 @@ def _check_path(where: str, path: str) -> None:
         raise ValueError(f"{where}: a path begins with a slash")
     for segment in path.split("/")[1:]:
         if not _SEGMENT.fullmatch(segment) and path != "/":
+            if not segment:
+                raise ValueError(f"{where}: a path has no empty segment: write /a, not /a/ or //a")
             raise ValueError(
-                f"{where}: {segment!r} is no path segment: write plain text or {{name}}"
+                f"{where}: {segment!r} is no path segment: write plain text or {{name}}, of a-z,"
+                " 0-9 and _ (its type is the parameter's annotation)"
             )
 
 

@@ -1,5 +1,6 @@
 """Declarations: what cannot be is refused at its line."""
 
+import re
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -30,6 +31,19 @@ def test_what_is_a_path(path: str) -> None:
 )  # fmt: skip
 def test_what_is_none(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
+        endpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/a/{orderId}", "'{orderId}' is no path segment: write plain text or {name}, of a-z"),
+        ("/a/{id:int}", "its type is the parameter's annotation"),
+        ("/a/", "a path has no empty segment: write /a, not /a/"),
+    ],
+)
+def test_a_path_as_others_write_it_is_told_what_would_be_right(path: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
         endpoint(path)
 
 
