@@ -4,7 +4,7 @@ msgspec alone would stop at the first wrong value and could not say which file o
 from; here every problem is gathered, each with its full path, its source and what would be right.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -97,8 +97,8 @@ def _walk(
             continue
         found = next((field for field in inner.fields if field.name == key), None)
         if found is None:
-            choices = [field.name for field in inner.fields]
-            problems.append(Problem(".".join(below), _unknown(key, choices), layer.name(below)))
+            text = _unknown(key, inner.fields, layer.textual)
+            problems.append(Problem(".".join(below), text, layer.name(below)))
         else:
             yield from _walk(found.type, member, below, layer, problems)
 
@@ -121,11 +121,26 @@ def _bare(kind: inspect.Type) -> inspect.Type:
     return kind
 
 
-def _unknown(key: str, choices: list[str]) -> str:
+def _unknown(key: str, fields: Sequence[inspect.Field], textual: bool) -> str:
+    if meant := _stepped(key, fields):
+        dot = ", whose dot is __ in a variable's name" if textual else ""
+        return f"there is no such setting; did you mean {meant!r}{dot}?"
+    choices = [field.name for field in fields]
     close = get_close_matches(key, choices, 1, 0.6)
     if close:
         return f"there is no such setting; did you mean {close[0]!r}?"
     return f"there is no such setting; there are: {', '.join(choices)}"
+
+
+def _stepped(key: str, fields: Sequence[inspect.Field]) -> str:
+    """Find what a name means that steps into a group by one underscore; nothing where none does."""
+    for field in fields:
+        inner, rest = _branch(field.type), key.removeprefix(f"{field.name}_")
+        if isinstance(inner, inspect.StructType) and rest != key:
+            here = any(one.name == rest for one in inner.fields)
+            if below := rest if here else _stepped(rest, inner.fields):
+                return f"{field.name}.{below}"
+    return ""
 
 
 def converted(leaf: Leaf, annotation: Any) -> Any:

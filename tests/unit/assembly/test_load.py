@@ -178,6 +178,8 @@ def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
     [
         ("[procesess]\ngateways = 3", "procesess: there is no such setting; did you mean 'pro"),
         ("[processes]\ngatewys = 3", "processes.gatewys: there is no such setting; did you mean"),
+        ("http_deadline = 3", "http_deadline: there is no such setting; did you mean 'http.deadl"),
+        ("[gateway]\naddress_rate = 3", "did you mean 'address.rate'?"),
         ("[processes]\nzzz = 3", "there are: gateways, services, workers"),
         ('[processes]\ngateways = "two"', "found the text 'two', where a whole number from 1 to"),
         ("[processes]\ngateways = true", "processes.gateways: found true, where a whole number"),
@@ -215,6 +217,16 @@ def test_a_variable_or_flag_is_named_as_it_was_written() -> None:
     assert "(from SWITCHGEAR_SIZE)" in complaint(from_environment, SIZE="0")
     assert "(from SWITCHGEAR_LIMT__RATE)" in complaint(from_environment, LIMT__RATE="0")
     assert "(from --set)" in complaint(from_flags, ("limit.rte", "1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("HTTP_DEADLINE", "http.deadline"), ("GATEWAY_ADDRESS_RATE", "gateway.address.rate")],
+)
+def test_a_variable_with_one_underscore_for_two_is_told_of_it(name: str, meant: str) -> None:
+    layer = environment_layer({f"SWITCHGEAR_{name}": "3"})
+    message = complaint(load, Settings, [layer])
+    assert f"did you mean {meant!r}, whose dot is __ in a variable's name?" in message
 
 
 def test_a_parts_own_refusal_carries_its_path() -> None:
