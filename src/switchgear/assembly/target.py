@@ -2,12 +2,15 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 
+from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError, told, user_trace
 
 __all__ = ["Target", "find_target", "load_object", "load_target"]
@@ -107,11 +110,24 @@ def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        near = get_close_matches(attribute, [one for one in vars(module) if one[0] != "_"], 1, 0.6)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        meant = _meant(attribute, vars(module))
+        hint = f"; did you mean {meant!r}?" if meant else ""
         raise StartError(
             f"cannot load {what} {spec!r}: the module {name!r} has no {attribute!r}{hint}"
         ) from None
+
+
+def _meant(attribute: str, held: Mapping[str, Any]) -> str:
+    """Find the name that is near, else that of an app; classes and modules were imported."""
+    choices = {
+        name: value
+        for name, value in held.items()
+        if name[0] != "_" and not isinstance(value, (type, ModuleType))
+    }
+    near = get_close_matches(attribute, choices, 1, 0.6)
+    return next(
+        iter(near or [name for name, value in choices.items() if isinstance(value, App)]), ""
+    )
 
 
 def _failed(spec: str, what: str, error: BaseException) -> StartError:

@@ -95,6 +95,13 @@ def test_a_near_miss_is_suggested(here: Path) -> None:
         load_target(Target(str(here), "module_x", "fastapi"))
 
 
+def test_an_app_of_another_name_is_suggested_and_not_its_class(here: Path) -> None:
+    made = 'from switchgear import App\nservice = App("shop")\n'
+    (here / "named_x.py").write_text(made)
+    with pytest.raises(StartError, match=r"has no 'app'; did you mean 'service'\?"):
+        load_target(Target(str(here), "named_x"))
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(0, "exit code 0"), (7, "exit code 7"), (-9, "killed by SIGKILL"), (-99, "by signal 99")],
