@@ -9,6 +9,7 @@ from asyncio import CancelledError, Task
 from contextvars import Token
 from math import inf
 from typing import Any, Final
+from weakref import WeakMethod
 
 from switchgear.core.ambient import ambient, deadline, due
 from switchgear.core.attempt import code_of, meaning, translated
@@ -68,6 +69,8 @@ class Blocks:
         self._timeout = timeout
         self._budget = budget
         self._open: dict[Work, list[_Block]] = {}
+        self._forsaken = 0  # blocks that were ended for their loop's sake, and not left yet
+        kit.moving = WeakMethod(self._move)
 
     async def enter(self) -> None:
         """Pass the gates, and arm the timeout. Raises a `Fault` where one of them refuses."""
@@ -88,6 +91,9 @@ class Blocks:
 
     def leave(self, error: BaseException | None) -> None:
         """Give the permits back. Raises a `Fault` where the time of the block was over."""
+        if self._forsaken and isinstance(error, GeneratorExit):
+            self._forsaken -= 1
+            return
         block = self._taken(error)
         if block.token is not None:
             try:
@@ -181,6 +187,14 @@ class Blocks:
         ours = error is None or (isinstance(error, Exception) and not isinstance(error, Fault))
         late = cut.alone() and (ours or isinstance(error, CancelledError))
         return fault if late else error, judge(fault)
+
+    def _move(self) -> None:
+        """End the blocks of loops that were closed amid them: nobody leaves those in time."""
+        for driver in [one for one in self._open if one.get_loop().is_closed()]:
+            for block in reversed(self._open.pop(driver)):
+                self._forsaken += 1
+                failure, verdict = self._meaning(CancelledError(), block)
+                self._over(block, verdict, failure)
 
     def _over(self, block: _Block, verdict: Verdict, failure: BaseException | None) -> None:
         """Give the permits back, and tell how it ended."""

@@ -31,6 +31,7 @@ from switchgear.core.handler import Handler
 from switchgear.core.marks import within
 from switchgear.core.misplaced import Misplaced
 from switchgear.core.observe import Coalesced, Observer, quiet
+from switchgear.core.per_loop import PerLoop
 from switchgear.core.sweep import TICK, sweep_of
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault, Refusal
@@ -45,7 +46,7 @@ SHARE: Final = 0.5  # a flight is joined by who has at most so many times less t
 _inside: ContextVar["_Inside | None"] = ContextVar("switchgear_flight", default=None)
 
 # The loop holds its tasks weakly, and a flight that was called off stands in no table.
-_flying: Final[set["Task[Any]"]] = set()
+_flying: Final[PerLoop[set["Task[Any]"]]] = PerLoop(lambda _: set())
 
 
 def coalescing(key: Key, *, name: str, clock: Clock = FINE, tell: Observer = quiet) -> "Coalescing":
@@ -190,7 +191,7 @@ class _Flight:
         context.run(_inside.set, self.inside)
         # Not by loop.create_task: an eager task factory would run it before it is known here.
         self._task = Task(table.handler(call), loop=loop, context=context)
-        _flying.add(self._task)
+        _flying.of(loop).add(self._task)
         self._task.add_done_callback(self._land, context=Context())
 
     def check(self) -> None:
@@ -265,7 +266,7 @@ class _Flight:
             if not self._waiting:
                 self._table.drop(self)
                 if self.loop.is_closed():  # a coroutine thrown away after it: nothing runs any more
-                    _flying.discard(self._task)
+                    _flying.of(self.loop).discard(self._task)
                 else:
                     self._task.cancel()
         elif not future.cancelled() and future.result() and streams(self.answer):
@@ -275,7 +276,7 @@ class _Flight:
         """Take the end of the work, and wake those who wait for it."""
         self.landed = self.inside.over = True
         self._table.drop(self)
-        _flying.discard(task)
+        _flying.of(self.loop).discard(task)
         if task.cancelled():
             origin = self._table.layer.origin
             self.error = Fault(

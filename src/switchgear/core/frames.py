@@ -193,7 +193,7 @@ class Frame:
                     bulkhead.entered += 1
                     inside = True
                 else:
-                    self._let_go()
+                    self.desk.let_go()
                     held, now = await self._admit((bulkhead,), work, until, held, now)
             if timeout is not None and (until != inf or (repeatable and self._limit != inf)):
                 if until <= now and timeout.enforce:
@@ -310,12 +310,6 @@ class Frame:
         if call is not None:
             call.trail.attempts = tries + 1
         return await self.run(call, function, args, kwargs, following)
-
-    def _let_go(self) -> None:
-        """Forget a loop that was closed amid its calls, and with it those that hold the places."""
-        loop = self.desk.loop
-        if loop is not None and loop.is_closed():
-            self.desk = self.kit.desk()
 
     async def _admit(
         self, gates: Sequence[Gate], call: Call[Any] | None, until: float, held: Held, now: float

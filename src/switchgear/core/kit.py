@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from threading import get_ident
 from typing import Final
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from switchgear.core.clock import FINE, Clock, present
 from switchgear.core.drivers import working
@@ -42,18 +43,28 @@ class Desk:
         if sweep is not None:
             self.sweep = sweep
 
+    def let_go(self) -> None:
+        """Keep nothing of a loop that was closed, maybe amid calls: they hold places till freed."""
+        if self.loop is not None and self.loop.is_closed():
+            self.loop = None
+            self.place = _NOBODY
+            self.sweep.clear()
 
-NOWHERE: Final = Desk(-1, Place(-1))
+
+_NOBODY: Final = Place(-1)
+NOWHERE: Final = Desk(-1, _NOBODY)
 """Before the first call: no thread has this number."""
 
 
 class Kit:
     """The name of a stack, whom it tells, how it judges values, its clock, and its sweep.
 
-    `policy`: it is that of a policy, all of whose gates stand before one dependency.
+    `policy`: it is that of a policy, all of whose gates stand before one dependency. `moving` is
+    called when it goes to another loop, as long as somebody else holds that.
     """
 
-    __slots__ = ("_desk", "clock", "judge", "name", "observe", "policy", "translate")
+    __slots__ = ("_desk", "clock", "judge", "moving", "name", "observe", "policy",
+                 "translate")  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +81,7 @@ class Kit:
         self.clock = clock
         self.translate = translate
         self.policy = policy
+        self.moving: WeakMethod[Callable[[], None]] | None = None
         self._desk = NOWHERE
 
     def desk(self, *, lodging: bool = False) -> Desk:
@@ -90,8 +102,18 @@ class Kit:
                 self._check(loop)
             desk = Desk(os.getpid(), HERE.place, loop, sweep_of(loop, self.clock))
             if not lodging:
+                self._desk.let_go()
                 self._desk = desk
+                told = None if self.moving is None else self.moving()
+                if told is not None:
+                    told()
         return desk
+
+    def let_go(self) -> None:
+        """Go on from a loop that was closed, whatever the calls hold that it was closed amid."""
+        loop = self._desk.loop
+        if loop is not None and loop.is_closed():
+            self.desk()
 
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:

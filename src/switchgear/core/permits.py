@@ -126,6 +126,7 @@ async def let_in(kit: Kit, gate: Gate, got: Permit | Waiting | Refused) -> Permi
 
 def refusing(kit: Kit, gate: Gate, refused: Refused) -> Fault:
     """Tell of a refusal, and return the fault that the caller gets."""
+    kit.let_go()
     kind = getattr(gate, "kind", "gate")
     kit.tell(Refusing(kit.name, gate.name, refused.detail, refused.refusal, kind=kind))
     fault = refused.fault()

@@ -78,6 +78,14 @@ class Sweep:
         """Return the instant by the clock that alarms ring by."""
         return self._clock()
 
+    def clear(self) -> None:
+        """Forget all alarms: their loop was closed, and they are never to ring."""
+        for slot in self._slots.values():
+            slot.clear()  # those who were armed hold on to it
+        self._slots.clear()
+        self._due.clear()
+        self.slot, self.start, self.end = set(), inf, -inf
+
     def slot_of(self, at: float) -> set[Alarm]:
         """Return the slot of an instant, which is that of all instants up to `end` from now on."""
         if at >= _NEVER:
