@@ -71,8 +71,11 @@ def wake(let: tuple[Waiting, ...]) -> None:
         loop = sleeper.get_loop()
         if loop is _get_running_loop():
             _let_go(sleeper)
-        else:  # of another thread, which has come to share this policy
+            continue
+        try:  # of another thread, which has come to share this policy
             loop.call_soon_threadsafe(_let_go, sleeper)
+        except RuntimeError:
+            pass  # closed amid its calls: who sleeps there gives the place back when thrown away
 
 
 def _let_go(sleeper: "Future[None]") -> None:

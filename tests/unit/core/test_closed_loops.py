@@ -127,3 +127,20 @@ def test_blocks_of_a_closed_loop_make_room_for_calls(loop_factory: Loops) -> Non
     assert anew(loop_factory, policy.call(answers, 3)) == "answered"
     gc.collect()
     assert out(policy) == [0]
+
+
+@pytest.mark.pure  # as above
+def test_a_place_is_not_lost_on_a_waiter_of_a_closed_loop(
+    loop_factory: Loops, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = EventRecorder()
+    one = BulkheadSettings(permits=1, queue=1, patience=1.0)
+    policy = Policy("p", deadline="60s", bulkhead=one, observe=events)
+    left(loop_factory, *(lambda number=number: policy.call(hangs, number) for number in range(2)))
+    with pytest.raises(Fault, match="is full"):
+        anew(loop_factory, policy.call(answers, 3))
+    gc.collect()  # the first leaves its place to the second, which nobody can wake
+    gc.collect()
+    assert out(policy) == [0]
+    assert events.count(CallEnded, code="GeneratorExit") == 2
+    assert "closed" not in capsys.readouterr().err
