@@ -68,15 +68,16 @@ class Lingering:
         """Call `done` once with the verdict of the end: on the loop's thread, or now if it is over.
 
         Where the loop is closed by then, there is no such thread, and it is called in the one that
-        did the work: a permit comes home, even to nobody.
+        did the work, or that closes the loop before it got to it: a permit comes home, even to
+        nobody.
         """
 
         def ended(future: "Future[Outcome[Any]]") -> None:
-            verdict = _verdict(future)
+            told = _Told(done, _verdict(future))
             try:
-                self._loop.call_soon_threadsafe(done, verdict, context=Context())
+                self._loop.call_soon_threadsafe(told, context=Context())
             except RuntimeError:  # the loop is closed
-                done(verdict)
+                told()
 
         if self.future.done():
             done(_verdict(self.future))
@@ -85,6 +86,23 @@ class Lingering:
 
     def abandon(self) -> None:
         """Do nothing: a thread cannot be killed, and whoever waits for its end is still told."""
+
+
+class _Told:
+    """Tells of an end once: when a loop gets to it, or else when it lets go of it, being closed."""
+
+    __slots__ = ("_done", "_verdict")
+
+    def __init__(self, done: Callable[[Verdict], None], verdict: Verdict) -> None:
+        self._done: Callable[[Verdict], None] | None = done
+        self._verdict = verdict
+
+    def __call__(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(self._verdict)
+
+    __del__ = __call__
 
 
 def lingering(

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from switchgear import AdaptiveSettings, BulkheadSettings, Fault, Policy
 from switchgear.core.observe import CallEnded
-from switchgear.testing import EventRecorder
+from switchgear.testing import EventRecorder, VirtualLoop, clock
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -144,3 +146,55 @@ def test_a_place_is_not_lost_on_a_waiter_of_a_closed_loop(
     assert out(policy) == [0]
     assert events.count(CallEnded, code="GeneratorExit") == 2
     assert "closed" not in capsys.readouterr().err
+
+
+def test_a_thread_that_ends_as_its_loop_is_closed_brings_its_place_home(
+    loop_factory: Loops,
+) -> None:
+    """The loop was told, and did not get to it."""
+    policy = Policy("p", bulkhead=TWO)
+    loop, over = thread_left(loop_factory, policy)
+    over.set()
+    while policy.statistics()["threads"]["idle"] != 1:
+        time.sleep(0.001)
+    assert out(policy) == [1]
+    loop.close()
+    gc.collect()
+    assert out(policy) == [0]
+    assert policy.statistics()["calls"]["zombies"] == 0
+
+
+def test_a_thread_that_outlives_virtual_time_brings_its_place_home(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = Policy("p", bulkhead=TWO, clock=clock)
+    loop, over = thread_left(VirtualLoop, policy)
+    loop.close()
+    assert out(policy) == [1]
+    over.set()
+    while policy.statistics()["threads"]["idle"] != 1:
+        time.sleep(0.001)
+    assert out(policy) == [0]
+    assert caplog.text == capsys.readouterr().err == ""
+
+
+def thread_left(
+    loop_factory: Loops, policy: Policy
+) -> tuple[asyncio.AbstractEventLoop, threading.Event]:
+    """Leave a call in a thread; return its loop, which has stopped, and what has the thread end."""
+    begun, over = threading.Event(), threading.Event()
+
+    def blocks() -> None:
+        begun.set()
+        assert over.wait(10)
+
+    async def leave() -> None:
+        task = asyncio.create_task(policy.call_in_thread(blocks))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    loop = loop_factory()
+    loop.run_until_complete(leave())
+    return loop, over
