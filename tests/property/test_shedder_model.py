@@ -48,6 +48,8 @@ class ShedderAgainstHistory(RuleBasedStateMachine):
         longest = 2 * (SETTINGS.full if kind == "lag" else SETTINGS.queue_full)
         for at, observed in self.seen[kind]:
             seconds = min(observed, longest)
+            if at - last > SETTINGS.stale:
+                average = 0.0
             weight = min(0.25, 1 - exp(-(at - last) / SETTINGS.smoothing))
             average, last = average + weight * (seconds - average), at
         return average

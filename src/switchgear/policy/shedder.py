@@ -25,18 +25,21 @@ class _Signal:
     one that long): one hiccup that has passed is no reason to turn everybody away.
     """
 
-    __slots__ = ("_begin", "_longest", "_observed_at", "_smoothing", "_width", "level", "seconds")
+    __slots__ = ("_begin", "_longest", "_observed_at", "_smoothing", "_stale", "_width", "level",
+                 "seconds")  # fmt: skip
 
-    def __init__(self, begin: float, full: float, smoothing: float) -> None:
+    def __init__(self, begin: float, full: float, smoothing: float, stale: float) -> None:
         self._begin = begin
         self._width = full - begin
         self._longest = full * _LONGEST
         self._smoothing = smoothing
+        self._stale = stale
         self._observed_at = -inf
         self.seconds = 0.0
         self.level = 0.0
 
     def observe(self, seconds: float, now: float) -> None:
+        self.forget(now)
         passed = max(0.0, now - self._observed_at)
         weight = min(_HEAVIEST, 1.0 - exp(-passed / self._smoothing))
         self.seconds += weight * (min(seconds, self._longest) - self.seconds)
@@ -44,9 +47,9 @@ class _Signal:
         above = (self.seconds - self._begin) / self._width
         self.level = _EXEMPT * min(1.0, max(0.0, above))
 
-    def forget(self, before: float) -> None:
-        """Be as new if what was last observed is older than that."""
-        if self._observed_at < before:
+    def forget(self, now: float) -> None:
+        """Be as new if what was last observed is stale."""
+        if self._observed_at < now - self._stale:
             self.seconds = self.level = 0.0
 
 
@@ -72,8 +75,9 @@ class Shedder:
     def __init__(self, name: str, settings: ShedderSettings = _DEFAULTS) -> None:
         self.name = name
         self._settings = settings
-        self._lag = _Signal(settings.begin, settings.full, settings.smoothing)
-        self._queue = _Signal(settings.queue_begin, settings.queue_full, settings.smoothing)
+        smoothing, stale = settings.smoothing, settings.stale
+        self._lag = _Signal(settings.begin, settings.full, smoothing, stale)
+        self._queue = _Signal(settings.queue_begin, settings.queue_full, smoothing, stale)
         self.level = 0.0  # the worse of the two; while it is 0, nobody is shed
         self.waved = 0
         self._shed = [0] * _EXEMPT
@@ -133,9 +137,8 @@ class Shedder:
         return figures
 
     def _sheds(self, priority: int, now: float) -> bool:
-        oldest = now - self._settings.stale
-        self._lag.forget(oldest)
-        self._queue.forget(oldest)
+        self._lag.forget(now)
+        self._queue.forget(now)
         level = self.level = max(self._lag.level, self._queue.level)
         if priority >= level:  # so does the exempt one at any level
             return False

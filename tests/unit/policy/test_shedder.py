@@ -71,7 +71,7 @@ def test_a_measurement_weighs_by_the_time_since_the_last() -> None:
     shedder = lagging(0.0, ShedderSettings(smoothing=0.5))
     shedder.observe_lag(1.0, 100.01)
     assert shedder.statistics()["lag"] == pytest.approx(0.0198, rel=0.01)
-    shedder.observe_lag(1.0, 200.0)
+    shedder.observe_lag(1.0, 105.0)
     assert shedder.statistics()["lag"] == pytest.approx(0.0198 + 0.25 * (1 - 0.0198), rel=0.01)
 
 
@@ -198,6 +198,20 @@ def test_a_queue_that_is_told_of_no_more_sheds_nobody_for_ever() -> None:
     assert passing(shedder, 105.0)[8] == 0
     assert passing(shedder, 105.1) == [100] * 10
     assert shedder.statistics()["queue"] == 0.0
+
+
+def test_after_a_silence_it_is_not_averaged_with_what_was_before() -> None:
+    """An overload before a quiet night is no reason to turn the first ones of the morning away."""
+    shedder = queueing(2.0, lag=1.0)
+    shedder.observe_queue(0.0, 105.0)
+    shedder.observe_lag(0.0, 105.0)
+    figures = shedder.statistics()
+    assert (figures["queue"], figures["lag"]) == pytest.approx((1.5, 0.75))
+    shedder.observe_queue(0.0, 110.1)
+    shedder.observe_lag(0.4, 110.1)
+    figures = shedder.statistics()
+    assert (figures["queue"], figures["lag"]) == pytest.approx((0.0, 0.1))
+    assert passing(shedder, 110.1)[1:] == [100] * 9
 
 
 def test_below_where_shedding_begins_the_level_is_none() -> None:
