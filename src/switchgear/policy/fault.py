@@ -103,6 +103,10 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
             raise TypeError(
                 f"a fault has a code first, as in Fault(Code.UNAVAILABLE), not {code!r}"
             )
+        if detail and not isinstance(detail, str):  # an exception, which crosses no boundary
+            raise _wrong("detail", detail, "a text")
+        if public and not isinstance(public, str):
+            raise _wrong("public", public, "a text, or None")
         if effect.__class__ is not Effect:
             raise _wrong("effect", effect, "an Effect, such as Effect.NONE,")
         if refusal is not None and refusal.__class__ is not Refusal:

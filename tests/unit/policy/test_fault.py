@@ -127,6 +127,13 @@ def test_the_leaves_of_nested_groups_come_in_order() -> None:
     assert list(leaves(ExceptionGroup("outer", [one, inner, four]))) == [one, two, three, four]
 
 
+def test_a_group_may_be_one_by_itself() -> None:
+    one, two, three = (ValueError(number) for number in range(3))
+    whole, other = ExceptionGroup("whole", [one, two]), ExceptionGroup("other", [three])
+    group = ExceptionGroup("outer", [whole, other])
+    assert list(leaves(group, lambda each: each is whole)) == [whole, three]
+
+
 def test_however_deep_groups_are_nested() -> None:
     error: Exception = ValueError()
     for _ in range(10_000):
@@ -155,12 +162,20 @@ def test_who_passes_a_fault_on_changes_a_copy_of_it() -> None:
         ("refusal", "full", "a Refusal, such as Refusal.FULL, or None"),
         ("retry_after", "2", "seconds as a number, or None"),
         ("retry_after", True, "seconds as a number, or None"),
+        ("detail", KeyError("seven"), "a text"),
+        ("public", 7, "a text, or None"),
     ],
 )
-def test_a_fault_takes_no_texts_for_what_they_mean(name: str, value: Any, right: str) -> None:
+def test_a_fault_takes_nothing_for_what_it_means(name: str, value: Any, right: str) -> None:
     with pytest.raises(TypeError) as refused:
         Fault(Code.UNAVAILABLE, **{name: value})
     assert str(refused.value) == f"a fault with {name}={value!r}: {right} would be right"
+
+
+def test_a_fault_without_words_has_those_of_its_code() -> None:
+    nothing: Any = None
+    fault = Fault(Code.NOT_FOUND, nothing, public="")
+    assert fault.detail == fault.public == PUBLIC[Code.NOT_FOUND]
 
 
 @pytest.mark.parametrize("after", [None, 2, 2.5, -1.0, float("inf")])
