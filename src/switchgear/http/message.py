@@ -126,9 +126,7 @@ class StreamResponse(Response):
         length: int | None = None,
     ) -> "StreamResponse":
         """Answer with what an async iterator yields; `length` is its size where it is known."""
-        if not hasattr(
-            chunks, "__anext__"
-        ):  # said here, an honest 500; later, a cut without a word
+        if not hasattr(chunks, "__anext__"):  # here an honest 500, later a cut without a word
             kind = type(chunks).__name__
             raise TypeError(f"a streamed body is an async iterator of bytes, and a {kind} is none")
         given = headers if isinstance(headers, Headers) else Headers(headers)
