@@ -191,10 +191,11 @@ async def test_a_reader_without_progress_is_cut_after_thirty_seconds() -> None:
     wire.block(100_000)
     await sleep(29.9)
     assert not wire.aborted
-    wire.unsent = 99_999  # a byte is progress
-    await sleep(30)
+    wire.unsent = 69_280  # so much in thirty seconds is 1 KiB/s
+    await sleep(29.9)
     assert not wire.aborted
-    await sleep(30 + SOON)
+    wire.unsent = 38_561  # a byte too few
+    await sleep(1 + SOON)
     assert wire.aborted
     assert server.counters.timeouts == 1
     assert not server.connections
@@ -202,14 +203,14 @@ async def test_a_reader_without_progress_is_cut_after_thirty_seconds() -> None:
 
 async def test_a_slow_reader_of_the_last_answer_is_waited_for_while_it_reads() -> None:
     server, connection, wire = serve(ok)
-    wire.unsent = 90_000
+    wire.unsent = 360_000
     connection.data_received(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert wire.closed
     for _ in range(8):
         await sleep(20)
-        wire.unsent -= 10_000
+        wire.unsent -= 40_000
         assert not wire.aborted
-    await sleep(61)
+    await sleep(31)
     assert wire.aborted
     assert not server.connections
 
