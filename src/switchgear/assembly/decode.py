@@ -20,7 +20,7 @@ __all__ = ["Layer", "Leaf", "Problem", "SettingsError", "Steps", "converted", "l
 Steps = tuple[str, ...]
 """A path into the tree, a name per step."""
 
-_NO_TIMES: Final = frozenset({"rate", "burst", "ratio", "share"})
+_NO_TIMES: Final = frozenset({"rate", "burst", "ratio", "share", "idle_reuse"})
 """Every other setting that is a float is a duration: seconds, as everywhere."""
 
 
@@ -244,5 +244,5 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     if low is not None:
         return f" of at least {low:g}"
     if above is not None:
-        return f" above {above:g}"
+        return f" above {above:g}" + ("" if high is None else f", up to {high:g}")
     return ""

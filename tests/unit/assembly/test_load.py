@@ -150,11 +150,11 @@ def test_a_rate_is_no_duration(tmp_path: Path) -> None:
     assert said in complaint(from_flags, ("wait", "soon"))
 
 
-def test_of_the_tree_only_the_limits_are_told_in_no_durations() -> None:
+def test_of_the_tree_only_limits_and_a_share_are_told_in_no_durations() -> None:
     layer = Layer(msgspec.to_builtins(Settings()), ".".join)
     found = leaves(msgspec.inspect.type_info(Settings), layer, [])
     numbers = [leaf for leaf in found if isinstance(leaf.kind, msgspec.inspect.FloatType)]
-    assert {leaf.source for leaf in numbers if not leaf.timed} == {
+    assert {leaf.source for leaf in numbers if not leaf.timed} == {"http.idle_reuse"} | {
         f"gateway.{limit}.{field}"
         for limit in ("address", "principal", "sign_in")
         for field in ("rate", "burst")
@@ -189,6 +189,7 @@ def test_tables_merge_by_name_across_sources(tmp_path: Path) -> None:
             "http.idle_timeout: found inf, where a finite number above 0",
         ),
         ("[supervisor]\nbeat = -1.0", "supervisor.beat: found -1.0, where a number above 0"),
+        ("[http]\nidle_reuse = 2", "found 2, where a number above 0, up to 1 would be right"),
         ('[log]\nlevel = "loud"', "where one of 'debug', 'error', 'info', 'warning' would be"),
         (
             "[http]\nconnect_method = 1",
