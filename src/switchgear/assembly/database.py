@@ -93,7 +93,7 @@ class Database:
     def _hint(self, code: Code) -> str:
         """Say of an external server what the library does not: which it is, what it must allow."""
         url = self._settings.database.url
-        if url is not None and code is Code.UNAVAILABLE:
+        if url is not None and code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
             return f" (database.url names {Dsn.parse(url.reveal()).place})"
         return _RIGHTS if code is Code.PERMISSION_DENIED else ""
 

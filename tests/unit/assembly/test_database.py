@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from switchgear.assembly.failures import StartError
 from switchgear.assembly.secret import Secret, SecretUrl
 from switchgear.assembly.settings import Database as DatabaseSettings
 from switchgear.assembly.settings import Settings, Trust
+from switchgear.engines.postgres import bootstrap as bootstrapping
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Code, Fault
@@ -156,6 +158,21 @@ async def test_a_server_that_cannot_be_reached_is_named(place: str, tmp_path: Pa
     url = SecretUrl(value=f"postgresql://somebody@{place}/x")
     settings = Settings(data=str(tmp_path), database=DatabaseSettings(url))
     assert (await refused(settings)).endswith(f" (database.url names {place})")
+
+
+async def test_a_server_that_never_answers_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a firewall that swallows everything, the start said `postgres: TimeoutError`."""
+    monkeypatch.setattr(bootstrapping, "CONNECTING", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = SecretUrl(value=f"postgresql://somebody@{place}/x")
+        said = await refused(Settings(data=str(tmp_path), database=DatabaseSettings(url)))
+    assert said == (
+        "the database is not ready: postgres: it did not answer in time"
+        f" (database.url names {place})"
+    )
 
 
 async def test_an_app_without_migrations(database: Dsn, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ __all__ = ["Roles", "bootstrap", "role_names"]
 
 DATABASE: Final = "switchgear"
 KINDS: Final = ("owner", "app", "accounts")
+CONNECTING: Final = 10.0  # seconds
 LOCK: Final = 0x5357_4745_4152  # "SWGEAR": one bootstrap at a time
 
 # Bounds that hold whatever a process does: a transaction that a hung one keeps open would hold
@@ -140,7 +141,7 @@ async def _make_database(connection: Any, database: str, owner: str) -> None:
 
 @asynccontextmanager
 async def _connected(dsn: Dsn) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(**dsn.arguments(), timeout=10)
+    connection = await asyncpg.connect(**dsn.arguments(), timeout=CONNECTING)
     try:
         yield connection
     finally:

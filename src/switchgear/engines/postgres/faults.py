@@ -55,7 +55,12 @@ def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
 
 
 def _fault(code: Code, error: BaseException, effect: Effect) -> Fault:
-    words = str(error).splitlines()[0] if str(error) else type(error).__name__
+    said = str(error).splitlines()
+    if said:
+        words = said[0]
+    else:  # a wait that was too long says nothing, and its type's name is no sentence
+        late = isinstance(error, TimeoutError)
+        words = "it did not answer in time" if late else type(error).__name__
     fault = Fault(code, f"postgres: {words}", effect=effect, origin=ORIGIN)
     fault.__cause__ = error
     return fault
