@@ -22,6 +22,7 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.endings import judged, streams
 from switchgear.core.handler import Handler, Judge
 from switchgear.core.observe import Hedging, Observer, quiet
+from switchgear.core.per_loop import PerLoop
 from switchgear.policy.call import Call
 from switchgear.policy.verdict import Health, judge
 
@@ -30,7 +31,7 @@ __all__ = ["Hedge", "Hedged", "hedging"]
 GRACE: Final = 0.01  # seconds that an answer waits for the loser to end; one that is slower is left
 
 # The loop holds its tasks weakly, and nobody else holds one that was left.
-_left: Final[set["Task[Any]"]] = set()
+_left: Final[PerLoop[set["Task[Any]"]]] = PerLoop(lambda _: set())
 
 
 class Hedge(Protocol):
@@ -209,13 +210,15 @@ def _start(handler: Handler[Any, Any], call: Call[Any], begun: float) -> _Try:
 
 def _release(task: "Task[Any]") -> None:
     """Call an attempt off, whose end nobody takes: what it may still answer ends with it."""
-    _left.add(task)
+    if task.get_loop().is_closed():  # a coroutine thrown away after it: nothing runs any more
+        return
+    _left.of(task.get_loop()).add(task)
     task.cancel()
     task.add_done_callback(_forget, context=Context())
 
 
 def _forget(task: "Task[Any]") -> None:
-    _left.discard(task)
+    _left.of(task.get_loop()).discard(task)
     if not task.cancelled() and task.exception() is None and streams(task.result()):
         task.result().abandon()
 

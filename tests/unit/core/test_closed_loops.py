@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from switchgear import AdaptiveSettings, BulkheadSettings, Fault, Policy
+from switchgear import AdaptiveSettings, BulkheadSettings, Fault, HedgeSettings, Policy
 from switchgear.core.observe import CallEnded
 from switchgear.testing import EventRecorder, VirtualLoop, clock
 
@@ -27,14 +27,21 @@ async def answers(_: int) -> str:
     return "answered"
 
 
-def left(loop_factory: Loops, *work: Callable[[], Awaitable[Any]]) -> None:
-    """Begin works on a loop, and close it amid them, as who runs a loop for each task does."""
+def left(
+    loop_factory: Loops, policy: Policy, places: int, *work: Callable[[], Awaitable[Any]]
+) -> None:
+    """Begin works on a loop, and close it amid them, as who runs a loop for each task does.
+
+    That is as soon as they have so many `places`.
+    """
 
     async def begin() -> None:
         async def one(each: Callable[[], Awaitable[Any]]) -> None:
             await each()
 
-        await asyncio.wait([asyncio.create_task(one(each)) for each in work], timeout=0.01)
+        tasks = [asyncio.create_task(one(each)) for each in work]
+        while out(policy)[-1] != places:
+            await asyncio.wait(tasks, timeout=0.001)
 
     loop = loop_factory()
     loop.set_exception_handler(lambda *_: None)  # it tells of the tasks that are let go of
@@ -70,7 +77,12 @@ def test_calls_that_a_closed_loop_had_begun_are_let_go_of(
     loop_factory: Loops, options: dict[str, Any]
 ) -> None:
     policy = Policy("p", deadline="60s", **options)
-    left(loop_factory, *(lambda number=number: policy.call(hangs, number) for number in range(2)))
+    left(
+        loop_factory,
+        policy,
+        2,
+        *(lambda number=number: policy.call(hangs, number) for number in range(2)),
+    )
     with pytest.raises(Fault, match=r"is full|is reached"):
         anew(loop_factory, policy.call(answers, 3))
     gc.collect()
@@ -87,11 +99,28 @@ def test_so_are_those_beside_which_others_had_ended(loop_factory: Loops) -> None
         await asyncio.gather(*(policy.call(asyncio.sleep, 0.0) for _ in range(3)))
         await policy.call(hangs, 0)
 
-    left(loop_factory, some_end)
+    left(loop_factory, policy, 1, some_end)
     policy.force_open()
     with pytest.raises(Fault, match="is held open"):
         anew(loop_factory, policy.call(answers, 3))
     gc.collect()
+    assert out(policy) == [0]
+
+
+@pytest.mark.pure  # as above
+def test_so_are_those_that_race(loop_factory: Loops) -> None:
+    hedge = HedgeSettings(samples=1, least=0.001)
+    policy = Policy("p", deadline="60s", repeatable=True, retry=None, hedge=hedge, bulkhead=TWO)
+
+    async def race() -> None:
+        await policy.call(answers, 0)
+        await policy.call(hangs, 0)
+
+    left(loop_factory, policy, 2, race)
+    with pytest.raises(Fault, match="is full"):
+        anew(loop_factory, policy.call(answers, 3))
+    gc.collect()
+    assert anew(loop_factory, policy.call(answers, 3)) == "answered"
     assert out(policy) == [0]
 
 
@@ -108,7 +137,7 @@ def test_blocks_of_a_closed_loop_are_ended_once(loop_factory: Loops) -> None:
             gc.collect()  # which leaves the blocks of the closed loop, in this task
             assert out(policy) == [1]
 
-    left(loop_factory, block, block)
+    left(loop_factory, policy, 2, block, block)
     assert out(policy) == [2]
     anew(loop_factory, another())
     assert out(policy) == [0]
@@ -123,7 +152,7 @@ def test_blocks_of_a_closed_loop_make_room_for_calls(loop_factory: Loops) -> Non
         async with policy:
             await hangs(0)
 
-    left(loop_factory, block, block)
+    left(loop_factory, policy, 2, block, block)
     with pytest.raises(Fault, match="is full"):
         anew(loop_factory, policy.call(answers, 3))
     assert anew(loop_factory, policy.call(answers, 3)) == "answered"
@@ -138,7 +167,12 @@ def test_a_place_is_not_lost_on_a_waiter_of_a_closed_loop(
     events = EventRecorder()
     one = BulkheadSettings(permits=1, queue=1, patience=1.0)
     policy = Policy("p", deadline="60s", bulkhead=one, observe=events)
-    left(loop_factory, *(lambda number=number: policy.call(hangs, number) for number in range(2)))
+    left(
+        loop_factory,
+        policy,
+        1,
+        *(lambda number=number: policy.call(hangs, number) for number in range(2)),
+    )
     with pytest.raises(Fault, match="is full"):
         anew(loop_factory, policy.call(answers, 3))
     gc.collect()  # the first leaves its place to the second, which nobody can wake
