@@ -152,9 +152,9 @@ class Connection(Link):
                 else:
                     break
         finally:
-            self._pumping = turns == AT_ONCE
-            if self._pumping:
-                self.loop.call_soon(self._pump, True)
+            self._pumping = False
+            if turns == AT_ONCE:
+                self._pump_later()
             if at < len(buffer) and not self._closing:
                 self._buffer = buffer[at:] if at else buffer
                 if self._tunnel is not None:
@@ -163,6 +163,11 @@ class Connection(Link):
                 self._close()  # an empty line was the last that came
         if self._paused:
             self._unpause()
+
+    def _pump_later(self) -> None:
+        """Leave the requests that are here for another turn."""
+        self._pumping = True
+        self.loop.call_soon(self._pump, True)
 
     def _unpause(self) -> None:
         """Read on when what waits has become little, or is all that a head or a body has so far."""
@@ -199,28 +204,16 @@ class Connection(Link):
         now = server.clock()
         body: Body = EMPTY
         try:
-            wire = buffer[at:end] if at or end < len(buffer) else buffer
-            head = read_request(wire, server.settings, self._memo)
+            head = read_request(buffer[at:end], server.settings, self._memo)
             fields = head.fields
             if fields.length:
                 body, end, self._incoming = begun(self, fields, buffer, end, now)
             self._followed = end < len(buffer)
-            call = server.intake(
-                Request(
-                    head.method,
-                    head.path,
-                    head.query,
-                    fields.headers,
-                    body,
-                    head.target,
-                    self.peer,
-                    server.scheme,
-                    head.minor,
-                    fields.upgrade if head.method == "GET" else "",
-                    self,
-                ),
-                now,
-            )
+            request = Request(
+                head.method, head.path, head.query, fields.headers, body, head.target, self.peer,
+                server.scheme, head.minor, fields.upgrade if head.method == "GET" else "", self,
+            )  # fmt: skip
+            call = server.intake(request, now)
         except Fault as fault:
             self._turn(fault, buffer.startswith(_HEAD, at))
             return len(buffer)
@@ -282,6 +275,8 @@ class Connection(Link):
         self._idle_since = now
         if self._incoming is not None:
             self._incoming.discard()
+        elif self._buffer and self._parked is not None:
+            self._pump_later()  # its task would go on for as long as there is another
         elif self._buffer:
             self._pump()
         elif (self.server.draining or self.half is not None) and not self._pumping:
@@ -376,7 +371,7 @@ class Connection(Link):
                 return now + settings.write_timeout
         if self._tunnel is not None:
             return self._tunnel.look(now, settings.session_idle)
-        if self.exchange is not None:
+        if self.exchange is not None or self._pumping:
             return now + (settings.body_grace if self._paused else settings.idle_timeout)
         if self._head_since:
             due = self._head_since + settings.head_timeout
