@@ -304,7 +304,8 @@ class Connection(Link):
         """Hand the connection over to what the upgrade speaks, until it has ended."""
         self._tunnel = tunnel
         self.server.census.sessions.take(client)
-        self.watch(self.server.clock() + self.server.settings.session_idle)
+        now = self.server.clock()
+        self.watch(tunnel.look(now, self.server.settings.session_idle))
         self.resume_reading()  # what waited goes to the tunnel, which pauses by itself
         tunnel.attach(self.transport, self._call_off)
         if self.blocked:

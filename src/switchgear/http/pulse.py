@@ -15,6 +15,11 @@ __all__ = ["Beating", "Pulse"]
 class Beating(Protocol):
     """What a pulse keeps going."""
 
+    @property
+    def unread(self) -> bool:
+        """Whether it is there for all we know, and we are behind: we would not hear its answer."""
+        ...
+
     def ping(self) -> None: ...
     def silent(self) -> None:
         """Take note that the peer did not answer a ping."""
@@ -64,10 +69,11 @@ class Pulse(Watching):
             return None
         if self._asked:
             due = self._asked + settings.pong_within
-            if now >= due:
+            if now < due:
+                return due
+            if not self._socket.unread:
                 self._socket.silent()
                 return None
-            return due
         due = self._heard + settings.ping_every
         if now >= due:
             self._asked = now

@@ -28,6 +28,7 @@ from switchgear.http.pulse import Pulse
 from switchgear.http.settings import SocketSettings
 from switchgear.http.socket_calls import FrameSource, Reply, reply_with
 from switchgear.http.tunnel import Tunnel
+from switchgear.http.watch import gone
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, judge
@@ -196,6 +197,7 @@ class WebSocket(Tunnel):
         full = self._holds(2) and not self._closing
         if self._paused and not full and not self._lost and not self._reader.more:
             self._paused = False
+            self._pulse.heard()  # of what it has said meanwhile, an answer may be the last
             self.transport.resume_reading()
 
     def _holds(self, part: int) -> bool:
@@ -302,6 +304,11 @@ class WebSocket(Tunnel):
                 waiter.set_result(None)
 
     # What the pulse asks
+
+    @property
+    def unread(self) -> bool:
+        """Whether the peer is there for all we know, and its messages wait for the session."""
+        return self._paused and not gone(self.transport)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""

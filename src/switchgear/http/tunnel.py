@@ -15,12 +15,14 @@ from switchgear.http.corked import Corked
 from switchgear.http.frames import encode_close
 from switchgear.http.spoken import speak
 from switchgear.http.stream import Body
+from switchgear.http.watch import gone
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 
 __all__ = ["Relay", "Tunnel"]
 
 _LEAVE: Final = encode_close(1012, "connect again", masked=False)
 _IDLE: Final = encode_close(1001, "nothing was said", masked=False)
+_LOOKS: Final = 15  # at a session, until it has been idle for too long
 _FLUSH: Final = 5.0  # seconds for an upstream to take what was written to it before the end
 
 
@@ -126,15 +128,19 @@ class Relay(Tunnel):
             self.close(NEUTRAL)
 
     def look(self, now: float, idle: float) -> float:
-        """End what nothing has passed through for `idle` seconds; return when to look again."""
-        if self._moved:
+        """End what nothing has passed through for `idle` seconds; return when to look again.
+
+        And what a client has left who was not read, for his leaving was not read either.
+        """
+        if self._far.holding and gone(self.transport):
+            self.close(NEUTRAL)
+        elif self._moved:
             self._moved, self._since = False, now
         elif now - self._since >= idle and not self._over.done():
             if self._far.boundary.here:
                 self.transport.write(_IDLE)
             self.close(NEUTRAL)
-            return now + idle
-        return self._since + idle
+        return now + idle / _LOOKS
 
     def close(self, verdict: Verdict) -> None:
         """End both sides after what was written.
@@ -187,13 +193,13 @@ class Relay(Tunnel):
 class _Far:
     """The upstream's side of a relay."""
 
-    __slots__ = ("_holding", "boundary", "early", "relay", "upstream")
+    __slots__ = ("boundary", "early", "holding", "relay", "upstream")
 
     def __init__(self, relay: Relay, upstream: Corked, early: bytes) -> None:
         self.relay = relay
         self.upstream = upstream
         self.early = early
-        self._holding = False  # the client: the upstream is slow
+        self.holding = False  # the client: the upstream is slow
         self.boundary = Boundary()
         self.boundary.take(early)
 
@@ -227,7 +233,7 @@ class _Far:
     def pause_writing(self) -> None:
         near = self._near()
         if near is not None and not near.is_closing() and not self.relay.over:
-            self._holding = True
+            self.holding = True
             near.pause_reading()
 
     def resume_writing(self) -> None:
@@ -236,6 +242,6 @@ class _Far:
     def let_go(self) -> None:
         """Have the client read again, if it was held back."""
         near = self._near()
-        if near is not None and not near.is_closing() and self._holding:
+        if near is not None and not near.is_closing() and self.holding:
             near.resume_reading()
-        self._holding = False
+        self.holding = False
