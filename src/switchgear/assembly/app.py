@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 class Options(TypedDict, total=False):
     """What may be said of an HTTP handler: see `App.endpoint`."""
 
-    scope: str
+    scope: str | None
     public: bool
     deadline: float | str
     priority: int
@@ -34,6 +34,8 @@ class App:
     """
 
     def __init__(self, name: str, *, folder: str | Path | None = None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"an app has a name first, as in App('orders'), not {name!r}")
         if not name or not name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"app name {name!r}: write letters, digits, - and _")
         self.name = name
@@ -68,7 +70,7 @@ class App:
         method: str,
         path: str,
         *,
-        scope: str = "",
+        scope: str | None = None,
         public: bool = False,
         deadline: float | str = 3.0,
         priority: int = 5,
@@ -93,7 +95,7 @@ class App:
                 method,
                 path,
                 function,
-                scope,
+                _scope(f"{method} {path}", scope),
                 public,
                 seconds(deadline),
                 priority,
@@ -142,7 +144,7 @@ class App:
         path: str,
         application: Callable[..., Any],
         *,
-        scope: str = "",
+        scope: str | None = None,
         public: bool = True,
         deadline: float | str = 3.0,
         priority: int = 5,
@@ -158,8 +160,8 @@ class App:
         mount = Mount(
             path,
             application,
-            scope,
-            public and not scope,
+            _scope(f"mount {path!r}", scope),
+            public and scope is None,
             seconds(deadline),
             priority,
             0.0 if attempt_timeout is None else seconds(attempt_timeout),
@@ -167,6 +169,13 @@ class App:
         if any(one.path == path for one in self.mounts):
             raise ValueError(f"mount {path!r} is declared twice")
         self.mounts.append(mount)
+
+
+def _scope(where: str, given: str | None) -> str:
+    """Return a scope; an empty one, of a variable that is not set, would ask for any token."""
+    if given == "":
+        raise ValueError(f"{where}: scope='' names none: leave it out where any token will do")
+    return given or ""
 
 
 def _must_be_async(function: Callable[..., Any], where: str) -> None:

@@ -43,6 +43,23 @@ def test_what_is_no_name(name: str) -> None:
         App(name)
 
 
+@pytest.mark.parametrize("name", [3, None, handler])
+def test_a_name_is_a_text(name: Any) -> None:
+    with pytest.raises(TypeError, match=r"an app has a name first, as in App\('orders'\)"):
+        App(name)
+
+
+def test_a_scope_that_is_empty_opens_nothing() -> None:
+    """As a variable is that nobody has set: the route would take any token, or none."""
+    app = App("toys")
+    with pytest.raises(ValueError, match="GET /a: scope='' names none"):
+        app.get("/a", scope="")(handler)
+    with pytest.raises(ValueError, match="mount '/b': scope='' names none"):
+        app.mount("/b", asgi, scope="")
+    app.get("/a", scope=None)(handler)
+    assert app.endpoints[0].scope == ""
+
+
 def test_each_method_is_declared_with_its_options() -> None:
     app = App("toys")
     for method in ("get", "post", "put", "patch", "delete"):
