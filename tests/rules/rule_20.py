@@ -41,6 +41,7 @@ HOSTS: list[tuple[str, bytes]] = [
     ("an IPv6 Host with what follows its bracket", b"Host: [::1]a"),
     ("a Host of a dot alone", b"Host: ."),
     ("a Host with an empty label", b"Host: a..b"),
+    ("a Host that is longer than names are", b"Host: " + b"a" * 262),
 ]
 
 ENTRIES = [

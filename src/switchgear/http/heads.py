@@ -40,6 +40,7 @@ _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+\.?|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{1,5}))?"
 )
+_HOST_MOST: Final = 261  # a name of 255, with its dot and a port: RFC 3986, section 3.2.2
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 # Hosts that were found to be well formed; bounded like the names.
@@ -218,7 +219,7 @@ def _any_line(head: bytes) -> tuple[str, str, int]:
 
 
 def _is_host(text: str) -> bool:
-    found = _HOST.fullmatch(text)
+    found = _HOST.fullmatch(text) if len(text) <= _HOST_MOST else None
     if found is None or (found[2] is not None and int(found[2]) > 65535):
         return False
     if found[1] is not None:
