@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError, told, user_trace
 
 __all__ = ["Target", "find_target", "load_object", "load_target"]
@@ -125,9 +124,12 @@ def _meant(attribute: str, held: Mapping[str, Any]) -> str:
         if name[0] != "_" and not isinstance(value, (type, ModuleType))
     }
     near = get_close_matches(attribute, choices, 1, 0.6)
-    return next(
-        iter(near or [name for name, value in choices.items() if isinstance(value, App)]), ""
-    )
+    return near[0] if near else next(filter(lambda name: _is_app(choices[name]), choices), "")
+
+
+def _is_app(value: object) -> bool:
+    declaring = sys.modules.get("switchgear.assembly.app")  # whoever has made one has imported it
+    return declaring is not None and isinstance(value, declaring.App)
 
 
 def _failed(spec: str, what: str, error: BaseException) -> StartError:

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,16 +69,28 @@ async def stand(given: Stand, runtime: Runtime) -> int:
     Raises:
         StartError: a port is taken, a role cannot be loaded, an auxiliary does not start.
     """
+    with ExitStack() as held:  # `dev` starts again in this process, and finds its ports free
+        supervisor = _supervisor(given, runtime, held)
+        with given.front.showing(supervisor.status):
+            return await supervisor.run()
+
+
+def _supervisor(given: Stand, runtime: Runtime, held: ExitStack) -> Supervisor:
+    """Bind what must be bound, and make the supervisor; what was opened is closed with `held`."""
     allow_descriptors()
     plan, settings, front = given.plan, given.settings, given.front
     listen, admin = settings.listen, settings.admin
-    listener = bind(listen.host, listen.port, listen.backlog)
-    office = bind(admin.host, admin.port, 128, setting="admin") if plan.admin else None
+    listener = held.enter_context(bind(listen.host, listen.port, listen.backlog))
+    office = None
+    if plan.admin is not None:
+        office = held.enter_context(bind(admin.host, admin.port, 128, setting="admin"))
     for account in {spec.run_as for spec in plan.roles if spec.run_as is not None}:
         runtime.share(account)
+    log = os.dup(1)
+    held.callback(os.close, log)
     site = Site(
         runtime,
-        Outlet(os.dup(1), str(front.folder or ""), capture=front.screen),
+        Outlet(log, str(front.folder or ""), capture=front.screen),
         (listener,),
         given.target,
         _url(listener),
@@ -92,8 +105,7 @@ async def stand(given: Stand, runtime: Runtime) -> int:
             raise StartError(f"cannot set up the admin port: {told(error)}") from None
     if given.anew is not None:
         supervisor.companions.append(FileWatch(given.target.folder, supervisor, given.anew))
-    with front.showing(supervisor.status):
-        return await supervisor.run()
+    return supervisor
 
 
 def _front(settings: Settings, folder: Path | None, *, screen: bool) -> Front:
