@@ -6,7 +6,6 @@ writes to a descriptor of ours, and cannot turn the page: so it is turned under 
 
 import asyncio
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -73,7 +72,10 @@ class ServerLog:
         new.unlink(missing_ok=True)
         try:
             with open(open_plain(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as kept:
-                shutil.copyfileobj(log, kept, 1 << 20)
+                left = self._most  # and not what is printed meanwhile: a flood may be quicker
+                while left and (part := log.read(min(left, 1 << 20))):
+                    kept.write(part)
+                    left -= len(part)
             new.rename(self._before)
         except BaseException:
             new.unlink(missing_ok=True)
