@@ -64,7 +64,7 @@ async def test_a_start_that_failed_leaves_its_ports_free_whoever_holds_the_error
         held.callback(front.close)
         before = len(os.listdir("/proc/self/fd"))
         for plan in (Plan((), admin=office), Plan((), (Refusing(),))):
-            with pytest.raises(StartError, match="cannot set up|is not ready") as caught:
+            with pytest.raises(StartError, match=r"cannot set up|is not ready") as caught:
                 await stand(Stand(plan, settings, Target(str(tmp_path), "app"), front), runtime)
             made.append(caught.value)
             assert len(os.listdir("/proc/self/fd")) == before
