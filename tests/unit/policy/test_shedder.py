@@ -214,6 +214,14 @@ def test_after_a_silence_it_is_not_averaged_with_what_was_before() -> None:
     assert passing(shedder, 110.1)[1:] == [100] * 9
 
 
+def test_either_sign_raises_the_level_at_once() -> None:
+    """Who looks at the level alone, as a gateway does while it is 0, is to see it."""
+    late, crowded = Shedder("gateway"), Shedder("gateway")
+    late.observe_lag(1.0, 1.0)
+    crowded.observe_queue(1.0, 1.0)
+    assert (late.level, crowded.level) == pytest.approx((4.0, 1.5))
+
+
 def test_below_where_shedding_begins_the_level_is_none() -> None:
     shedder = Shedder("gateway")
     shedder.observe_lag(0.0, 1.0)
