@@ -201,6 +201,20 @@ async def test_a_reader_without_progress_is_cut_after_thirty_seconds() -> None:
     assert not server.connections
 
 
+async def test_what_is_added_for_a_slow_reader_does_not_hide_what_it_takes() -> None:
+    _, connection, wire = serve(ok)
+    connection.data_received(GET)
+    wire.block(100_000)
+    await sleep(10)
+    wire.unsent = 200_000
+    await sleep(10)
+    wire.unsent = 169_000
+    await sleep(29.9)
+    assert not wire.aborted
+    await sleep(1 + SOON)
+    assert wire.aborted
+
+
 async def test_a_slow_reader_of_the_last_answer_is_waited_for_while_it_reads() -> None:
     server, connection, wire = serve(ok)
     wire.unsent = 360_000
