@@ -115,14 +115,14 @@ class Patience(Watching):
 
     def _head_or_request(self, now: float) -> tuple[float, str]:
         """Return when what is awaited is due, and what to say then (nothing: the deadline)."""
-        within = self.pool.settings.write_timeout
         if self.blocked:
+            within = self.pool.settings.write_timeout
             left = untaken(self.transport)
             if left < self._untaken:
                 self._stuck_since = now
             self._untaken = left
-        if self.blocked and self._stuck_since + within < self._head_by:
-            return self._stuck_since + within, f"it read nothing of the request for {within} s"
+            if self._stuck_since + within < self._head_by:
+                return self._stuck_since + within, f"it read nothing of the request for {within} s"
         return self._head_by, ""
 
     def _body(self, now: float, stream: Stream) -> tuple[float, str]:

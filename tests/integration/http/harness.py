@@ -87,6 +87,15 @@ async def raw_server(talk: Talk) -> AsyncIterator[int]:
             await asyncio.wait(tasks)
 
 
+def reluctant(port: int) -> socket.socket:
+    """Connect as a client that takes little at a time."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    client.connect(("127.0.0.1", port))
+    client.setblocking(False)
+    return client
+
+
 class Raw:
     """A client that sends what it is told, byte for byte."""
 

@@ -19,7 +19,16 @@ from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
-from tests.integration.http.harness import Raw, answers, ask, echo, listen, serving, streaming
+from tests.integration.http.harness import (
+    Raw,
+    answers,
+    ask,
+    echo,
+    listen,
+    reluctant,
+    serving,
+    streaming,
+)
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -604,12 +613,9 @@ async def test_a_reader_who_takes_a_little_now_and_then_is_waited_for(
         return streaming(*pieces) if len(pieces) > 1 else Response(200, body=pieces[0])
 
     settings = ServerSettings(write_timeout=0.5, idle_timeout=0.1)
+    loop = asyncio.get_running_loop()
     async with serving(handler, settings) as server:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-            client.connect(("127.0.0.1", server.port))
-            client.setblocking(False)
-            loop = asyncio.get_running_loop()
+        with reluctant(server.port) as client:
             await loop.sock_sendall(client, GET)
             for _ in range(30):
                 assert await loop.sock_recv(client, 30_000)
@@ -630,12 +636,9 @@ async def test_a_reader_who_takes_next_to_nothing_is_cut(loop_factory: Any) -> N
         return streaming(*[b"x" * 65536] * 400)
 
     settings = ServerSettings(write_timeout=0.5, body_rate=4_000_000)
+    loop = asyncio.get_running_loop()
     async with serving(handler, settings) as server:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-            client.connect(("127.0.0.1", server.port))
-            client.setblocking(False)
-            loop = asyncio.get_running_loop()
+        with reluctant(server.port) as client:
             await loop.sock_sendall(client, GET)
             with pytest.raises(ConnectionResetError):
                 for _ in range(60):

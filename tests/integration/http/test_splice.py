@@ -15,7 +15,14 @@ from switchgear.http import splice
 from switchgear.http.pool import Pool
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ClientSettings, ServerSettings
-from tests.integration.http.harness import Raw, answers, pooled, raw_server, serving
+from tests.integration.http.harness import (
+    Raw,
+    answers,
+    pooled,
+    raw_server,
+    reluctant,
+    serving,
+)
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "splice"), reason="platform: only Linux moves bytes from socket to socket"
@@ -182,15 +189,6 @@ async def test_an_upstream_that_hangs_is_cut_in_time(loop_factory: Any) -> None:
         assert got.partition(b"\r\n\r\n")[2] == LONG[: 1 << 20]
         assert server.counters.spliced == 1
         assert pool.counters.retired["overdue"] == 1
-
-
-def reluctant(port: int) -> socket.socket:
-    """Connect as a client that takes little at a time."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-    client.connect(("127.0.0.1", port))
-    client.setblocking(False)
-    return client
 
 
 async def test_a_client_that_stops_is_given_up_and_one_that_crawls_is_not(

@@ -119,23 +119,21 @@ def test_a_shed_call_is_told_when_to_come_back() -> None:
     assert refusal.fault().code is Code.UNAVAILABLE
 
 
-def test_one_hiccup_that_has_passed_turns_few_away() -> None:
+@pytest.mark.parametrize(
+    ("lag", "at", "calm"),
+    [
+        pytest.param(1.0, 101.0, 10, id="a hiccup"),
+        # Of a gateway that had been stopped for 5 s, everybody was turned away for another second.
+        pytest.param(3600.0, 3700.0, 20, id="a process that was stopped"),
+    ],
+)
+def test_one_lag_that_has_passed_turns_few_away(lag: float, at: float, calm: int) -> None:
     shedder = lagging(0.0)
-    shedder.observe_lag(1.0, 101.0)
-    assert passing(shedder, 101.0)[5] == 100
-    for tenth in range(11, 21):
-        shedder.observe_lag(0.0, 100.0 + tenth / 10)
-    assert passing(shedder, 102.0) == [100] * 10
-
-
-def test_a_process_that_was_stopped_turns_few_away_however_long_it_was() -> None:
-    """Of a gateway that had been stopped for 5 s, everybody was turned away for another second."""
-    shedder = lagging(0.0)
-    shedder.observe_lag(3600.0, 3700.0)
-    assert passing(shedder, 3700.0)[5] == 100
-    for tenth in range(1, 21):
-        shedder.observe_lag(0.0, 3700.0 + tenth / 10)
-    assert passing(shedder, 3702.0) == [100] * 10
+    shedder.observe_lag(lag, at)
+    assert passing(shedder, at)[5] == 100
+    for tenth in range(1, calm + 1):
+        shedder.observe_lag(0.0, at + tenth / 10)
+    assert passing(shedder, at + calm / 10) == [100] * 10
 
 
 def test_a_lag_that_stays_sheds_soon() -> None:
