@@ -98,6 +98,7 @@ async def test_an_answer_that_a_fault_has_cut_says_why() -> None:
     with logging("warning") as (log, lines):
         observe = request_metrics(Registry(), cuts_told(log))
         observe(exchanged())
+        observe(cut("", ""))  # by the client, who has left
         observe(cut("unavailable", "breaker 'mail' is open"))
         observe(Turned("192.0.2.1", 400, "host", "no Host header"))
         log.writer.flush(5)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from switchgear.http.connection import AT_ONCE
 from switchgear.http.message import Request, Response, StreamResponse
 from switchgear.http.pool import Pool
 from switchgear.http.settings import ClientSettings, ServerSettings
@@ -100,6 +101,20 @@ async def test_an_idle_connection_is_closed_after_thirty_seconds() -> None:
     assert not wire.aborted
     assert not server.connections
     assert server.counters.timeouts == 0
+
+
+async def test_a_connection_whose_requests_wait_for_their_turn_is_not_idle() -> None:
+    """Its alarm may ring between two turns: the end of a drain was taken for due then."""
+    server, connection, wire = serve(ok)
+    connection.data_received(GET * 20)
+    assert wire.sent.count(b"HTTP/1.1 200 ") == AT_ONCE
+    due = connection.look(clock() + 1000)
+    assert due is not None
+    assert due > clock() + 1000
+    assert not wire.closed
+    await sleep(SOON)
+    assert wire.sent.count(b"HTTP/1.1 200 ") == 20
+    assert server.connections
 
 
 async def test_a_request_in_progress_is_not_idle() -> None:
