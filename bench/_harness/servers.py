@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 
 from bench._harness.load import Asked
 from bench._harness.pinning import pinned
+from tools.ports import free_port
 
-__all__ = ["Contender", "Counts", "Missing", "Running", "free_port", "running"]
+__all__ = ["Contender", "Counts", "Missing", "Running", "running"]
 
 _READY_WITHIN: Final = 120.0  # seconds: ten thousand routes are bound twice
 _SHOWN: Final = 2000  # characters of what a server said before it failed
@@ -57,13 +58,6 @@ class Missing(NamedTuple):
 
     name: str
     reason: str
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any, Final
 
-from bench._harness.servers import free_port
 from bench._harness.source import PATH, ROOT
 from bench._harness.tree import Used, held, used
+from tools.ports import free_port
 
 __all__ = ["System", "between", "up"]
 
@@ -67,8 +67,9 @@ def between(
 ) -> dict[str, tuple[int, Used]]:
     """Return what each role used meanwhile, and what memory it holds in the end."""
     return {
-        role: (count, Used(now.cpu - before[role][1].cpu, now.resident_bytes))
+        role: (count, now._replace(cpu=now.cpu - was.cpu, kernel=now.kernel - was.kernel))
         for role, (count, now) in after.items()
+        for _, was in [before[role]]
     }
 
 
@@ -118,4 +119,5 @@ def _asked(port: int, method: str, path: str, body: object, headers: dict[str, s
 
 
 def _sum(pids: list[int]) -> Used:
-    return Used(sum(used(pid).cpu for pid in pids), sum(map(held, pids)))
+    each = [used(pid) for pid in pids]
+    return Used(sum(one.cpu for one in each), sum(map(held, pids)), sum(one.kernel for one in each))

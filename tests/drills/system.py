@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,17 +16,11 @@ import msgspec
 from switchgear.drills.address import Address, dial
 from switchgear.drills.scribe import Scribe
 from switchgear.engines.postgres.dsn import Dsn
+from tools.ports import free_port
 from tools.source import ROOT, SOURCE
 
 PASSWORD = "correct horse battery"
 MAIL = "drill@example.org"
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class System:
@@ -258,4 +251,4 @@ async def running(data: Path, *flags: str, **given: Any) -> AsyncIterator[System
             await system.stop()
 
 
-__all__ = ["System", "fetch", "free_port", "running"]
+__all__ = ["System", "fetch", "running"]

@@ -12,7 +12,8 @@ import pytest
 
 from switchgear.drills.address import Address
 from switchgear.engines.postgres.dsn import Dsn
-from tests.drills.system import MAIL, PASSWORD, fetch, free_port
+from tests.drills.system import MAIL, PASSWORD, fetch
+from tools.ports import free_port
 from tools.source import ROOT, SOURCE
 
 pytestmark = pytest.mark.timeout(120)

@@ -19,7 +19,8 @@ from switchgear.drills.run import Drill, run
 from switchgear.drills.summary import summarise
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
-from tests.drills.system import System, fetch, free_port, running
+from tests.drills.system import System, fetch, running
+from tools.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,9 +12,10 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tools.ports import free_port
 from tools.source import ROOT, SOURCE
 
-__all__ = ["PASSWORD", "ROOT", "Answer", "Running", "command", "environment", "free_port", "run"]
+__all__ = ["PASSWORD", "ROOT", "Answer", "Running", "command", "environment", "run"]
 
 PASSWORD = "correct horse battery"
 PATIENCE = 60.0
@@ -43,20 +42,6 @@ def run(*words: str, cwd: Path = ROOT, **more: str) -> "subprocess.CompletedProc
         check=False,
         timeout=PATIENCE,
     )
-
-
-def free_port() -> int:
-    """Return a port that is free now.
-
-    It is none of those that the system gives to whoever connects or binds without a wish: what
-    starts again would find its port taken by then.
-    """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = secrets.choice(range(10_000, max(first, 20_000)))
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
 
 
 class Answer(NamedTuple):

@@ -18,8 +18,9 @@ import switchgear
 from switchgear import Call, Code, Fault, Request
 from switchgear.core.clock import FINE
 from switchgear.http.asgi import AsgiHost
-from tests.e2e.running import ROOT, environment, free_port
+from tests.e2e.running import ROOT, environment
 from tests.packaging.test_bare_install import bare, wheel  # noqa: F401 - fixtures
+from tools.ports import free_port
 
 EXAMPLES = {
     "policies_asyncio": set[str](),

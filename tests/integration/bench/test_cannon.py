@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench._harness.cannon import UNIQUE, Shot, fire
-from bench._harness.servers import free_port
 from bench._harness.tree import held, used
 from bench._peers import installed, modules
+from tools.ports import free_port
 
 SERVER = """
 import http.server, sys

@@ -15,7 +15,7 @@ from switchgear.assembly.settings import Address, Listen, Settings
 from switchgear.assembly.target import Target
 from switchgear.cli.front import open_front
 from switchgear.cli.up import Stand, _front, stand
-from tests.e2e.running import free_port
+from tools.ports import free_port
 
 
 def test_a_log_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
