@@ -32,9 +32,13 @@ class Load(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One measure: seconds of CPU of the whole tree, and its memory after it."""
+    """One measure: seconds of CPU of the whole tree, and its memory after it.
+
+    `kernel` is the system's part of the seconds.
+    """
 
     cpu: float
+    kernel: float
     seen: Seen
     held_bytes: int
     counted: Mapping[str, int]
@@ -43,11 +47,13 @@ class Row(NamedTuple):
 class Figures(NamedTuple):
     """Medians over the rounds; CPU in microseconds per request, latencies in seconds.
 
+    `kernel` is the system's part of `cpu`: what sockets cost whoever does nothing else.
     `busy` is the share of a CPU that the tree used: well below 1, something else was the limit.
     `invalid` says why the figures mean nothing, if so.
     """
 
     cpu: float
+    kernel: float
     rate: float
     p50: float
     p99: float
@@ -148,7 +154,8 @@ def _measured(one: Contender, place: Running, asked: Asked, load: Load) -> Row:
         raise RuntimeError("it answered nothing")
     told = _counted(one, place)
     fresh = {name: count - counted[name] for name, count in told.items()}
-    return Row(after.cpu - before.cpu, seen, held(place.pid), fresh)
+    spent, kernel = after.cpu - before.cpu, after.kernel - before.kernel
+    return Row(spent, kernel, seen, held(place.pid), fresh)
 
 
 def _counted(one: Contender, place: Running) -> Mapping[str, int]:
@@ -183,6 +190,7 @@ def _wrong(row: Row, connections: int) -> str:
 def _figures(rows: Sequence[Row], invalid: str) -> Figures:
     return Figures(
         cpu=statistics.median(row.cpu / row.seen.requests for row in rows) * 1e6,
+        kernel=statistics.median(row.kernel / row.seen.requests for row in rows) * 1e6,
         rate=statistics.median(row.seen.requests / row.seen.seconds for row in rows),
         p50=statistics.median(row.seen.p50 for row in rows),
         p99=statistics.median(row.seen.p99 for row in rows),

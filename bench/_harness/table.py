@@ -38,7 +38,7 @@ def print_ground() -> None:
 def print_measured(title: str, measured: Measured) -> None:
     """Print what a request costs each contender, and why one has no figures or wrong ones."""
     rows: list[tuple[str, ...]] = [
-        ("", "CPU us", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB", "busy %")
+        ("", "CPU us", "kernel", "ratio", "req/s", "p50 ms", "p99 ms", "errors", "MiB", "busy %")
     ]
     base = next((one.cpu for one in measured.figures.values() if not one.invalid), 0.0)
     rows += [_row(name, one, base) for name, one in measured.figures.items()]
@@ -54,6 +54,7 @@ def _row(name: str, one: Figures, base: float) -> tuple[str, ...]:
     return (
         name,
         f"{one.cpu:.1f}",
+        f"{one.kernel:.1f}",
         "INVALID" if one.invalid else f"{one.cpu / base:.2f}",
         f"{one.rate:.0f}",
         f"{one.p50 * 1000:.2f}",

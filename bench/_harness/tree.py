@@ -11,23 +11,30 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Used(NamedTuple):
-    """Seconds of CPU so far (user and system, ended children too), and bytes held now."""
+    """Seconds of CPU so far (user and system, ended children too), and bytes held now.
+
+    `kernel` is the system's part of the seconds.
+    """
 
     cpu: float
     resident_bytes: int
+    kernel: float
 
 
 class _Stat(NamedTuple):
     parent: int
     ticks: int
     pages: int
+    system: int  # of the ticks
 
 
 def used(pid: int) -> Used:
     """Add up a process tree. Raises ProcessLookupError when its root is gone."""
     tree = _tree(pid)
     ticks = sum(stat.ticks for stat in tree.values())
-    return Used(ticks / _TICK, sum(stat.pages for stat in tree.values()) * _PAGE)
+    system = sum(stat.system for stat in tree.values())
+    pages = sum(stat.pages for stat in tree.values())
+    return Used(ticks / _TICK, pages * _PAGE, system / _TICK)
 
 
 def held(pid: int) -> int:
@@ -68,4 +75,6 @@ def _stat(pid: int) -> _Stat | None:
     except OSError:
         return None
     # From field 3 (state) on: 4 parent, 14 to 17 utime stime cutime cstime, 24 rss.
-    return _Stat(int(fields[1]), sum(int(ticks) for ticks in fields[11:15]), int(fields[21]))
+    user, system, ended, ended_system = (int(ticks) for ticks in fields[11:15])
+    ticks = user + system + ended + ended_system
+    return _Stat(int(fields[1]), ticks, int(fields[21]), system + ended_system)
