@@ -39,6 +39,15 @@ class Boundary:
                 self._left -= step
                 at += step
                 continue
+            if not self._head and at + 1 < size:  # nearly always; and of small ones there are many
+                length = data[at + 1] & 0x7F
+                after = at + (6 if data[at + 1] & 0x80 else 2)
+                if length < 126 and after <= size:
+                    self._first = data[at]
+                    at = after + length
+                    if at > size:
+                        self._left = at - size
+                    continue
             head = self._head + data[at : at + _LONGEST - len(self._head)]
             width = _WIDTHS.get(head[1] & 0x7F, 0) if len(head) > 1 else _LONGEST
             whole = 2 + width + (4 if len(head) > 1 and head[1] & 0x80 else 0)
