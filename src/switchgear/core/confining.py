@@ -4,7 +4,9 @@ A cancellation that nobody asked for (something that the code awaited was cancel
 for work that was called off, and an exit would end the process with everybody else's work.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, Runner
+from signal import SIGINT, default_int_handler, getsignal
+from threading import current_thread, main_thread
 
 from switchgear.core.drivers import working
 from switchgear.policy.crossing import declared, worded
@@ -29,10 +31,12 @@ def confined(error: BaseException) -> Exception | None:
     """Return the defect, or the declared fault, that `error` amounts to; None where it goes on.
 
     It has its cause with it: `raise ... from` says none in compiled code. An ordinary error goes
-    on, and whatever comes of work that was called off; so do an interrupt from the keyboard and
-    the end of a coroutine that was thrown away.
+    on, and whatever comes of work that was called off; so do an interrupt that may be one from the
+    keyboard, and the end of a coroutine that was thrown away.
     """
-    if isinstance(error, (Exception, KeyboardInterrupt, GeneratorExit)) or working().cancelling():
+    if isinstance(error, (Exception, GeneratorExit)) or working().cancelling():
+        return None
+    if isinstance(error, KeyboardInterrupt) and _interruptible():
         return None
     defect: Exception
     if isinstance(error, CancelledError):
@@ -42,3 +46,17 @@ def confined(error: BaseException) -> Exception | None:
         defect = declared(error) or RuntimeError(words)
     defect.__cause__ = error
     return defect
+
+
+def _interruptible() -> bool:
+    """Say whether Ctrl-C raises an interrupt here: then nobody can tell it from another's.
+
+    Where the signal is ignored or has a handler of ours, as in every process of a role, or in a
+    thread that gets no signals, it is the work that raised it: taken for the operator's, it would
+    end the process with each attempt, and be none.
+    """
+    if current_thread() is not main_thread():
+        return False
+    handler = getsignal(SIGINT)
+    runs = getattr(getattr(handler, "func", None), "__self__", None)  # of the second Ctrl-C
+    return handler is default_int_handler or isinstance(runs, Runner)

@@ -4,7 +4,8 @@ None of them may come back for ever, keep the others from being written, or end 
 """
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -46,11 +47,23 @@ ENDS = {
     "RuntimeError: something that it awaited was cancelled": cancelled_by_itself,
     "RuntimeError: it raised what is no ordinary error: SystemExit: 2": raising(SystemExit(2)),
     "RuntimeError: it raised what is no ordinary error: Panic: x": raising(Panic("x")),
+    "RuntimeError: it raised what is no ordinary error: KeyboardInterrupt: x": raising(
+        KeyboardInterrupt("x")
+    ),
 }
+
+
+@pytest.fixture
+def in_a_role() -> Iterator[None]:
+    """Ignore Ctrl-C, as a process of a role does, whose supervisor drains it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("cause", ENDS)
 @pytest.mark.parametrize("commits", [True, False])
+@pytest.mark.usefixtures("in_a_role")
 async def test_it_is_dead_after_its_attempts_and_its_neighbour_is_done(
     roles: Roles, cause: str, commits: bool
 ) -> None:

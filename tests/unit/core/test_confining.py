@@ -1,7 +1,9 @@
 """What user code raises that is no ordinary error, and what becomes of it."""
 
 import asyncio
+import signal
 from asyncio import CancelledError
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,35 @@ class Panic(BaseException):
 )
 async def test_ordinary_errors_and_who_ends_all_go_on(error: BaseException) -> None:
     assert confined(error) is None
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
+async def test_an_interrupt_that_no_keyboard_can_cause_is_a_defect(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        defect = confined(KeyboardInterrupt("stop"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert str(defect) == "it raised what is no ordinary error: KeyboardInterrupt: stop"
+
+
+async def test_nor_can_one_reach_a_loop_of_another_thread() -> None:
+    async def inside() -> Exception | None:
+        return confined(KeyboardInterrupt())
+
+    def loop() -> Exception | None:
+        return asyncio.run(inside())
+
+    assert isinstance(await asyncio.to_thread(loop), RuntimeError)
+
+
+def test_where_a_second_one_would_raise_it_goes_on() -> None:
+    async def inside() -> Exception | None:
+        handler = signal.getsignal(signal.SIGINT)
+        assert handler is not signal.default_int_handler  # asyncio's own: the first cancels
+        return confined(KeyboardInterrupt())
+
+    assert asyncio.run(inside()) is None
 
 
 @pytest.mark.parametrize(
