@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -396,5 +397,58 @@ async def test_a_cancelled_start_leaves_nothing(data_folder: Path) -> None:
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+    async with running(data_folder) as dsn:
+        assert await value(dsn, "SELECT 1") == 1
+
+
+async def test_a_start_that_is_called_off_leaves_a_frozen_server_to_the_next_one(
+    data_folder: Path,
+) -> None:
+    """To end one takes most of a minute: whoever has pressed Ctrl-C is not to wait for that."""
+    owner = owner_of(data_folder)
+    assert owner.stdout is not None
+    assert await asyncio.to_thread(owner.stdout.readline)
+    cluster = data_folder / "postgres" / "cluster"
+    frozen = members(cluster)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    owner.kill()
+    owner.communicate()
+    starting = asyncio.create_task(
+        EmbeddedPostgres(data_folder, EmbeddedSettings(stop_timeout=1.0)).start()
+    )
+    await asyncio.sleep(0.3)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert sorted(members(cluster)) == sorted(frozen)
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    async with running(data_folder) as dsn:
+        assert await value(dsn, "SELECT 1") == 1
+
+
+async def test_a_stop_that_is_called_off_keeps_no_thread_at_its_work(data_folder: Path) -> None:
+    threads = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(threads)
+    server = EmbeddedPostgres(data_folder)
+    await server.start()
+    cluster = data_folder / "postgres" / "cluster"
+    assert server.pid is not None
+    postmaster = server.pid
+    backends = [pid for pid in members(cluster) if pid != postmaster]
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(postmaster, signal.SIGKILL)
+    stopping = asyncio.create_task(server.stop())
+    await asyncio.sleep(0.3)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    threads.shutdown()  # as the end of a process does
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    assert sorted(members(cluster)) == sorted(backends)
+    for pid in backends:
+        os.kill(pid, signal.SIGCONT)
     async with running(data_folder) as dsn:
         assert await value(dsn, "SELECT 1") == 1

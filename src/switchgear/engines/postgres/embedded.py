@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Final, Literal
 
 import msgspec
@@ -113,11 +114,14 @@ class EmbeddedPostgres:
         """
         if self.alive():
             return self._dsn()
-        preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare))
+        off = Event()
+        preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare, off))
         try:
             command = await asyncio.shield(preparing)
-        except asyncio.CancelledError:  # a thread cannot be called off: let it end, then let go
+        except asyncio.CancelledError:  # no thread can be made to end: ask it to, then let go
+            off.set()
             await asyncio.wait([preparing])
+            preparing.exception()  # of work that was called off: nobody's to tell
             self._release()
             raise
         assert self.home is not None  # noqa: S101 - _prepare made it
@@ -175,13 +179,21 @@ class EmbeddedPostgres:
                     except TimeoutError:
                         continue
             if self.home is not None and self._lock is not None and self.home.cluster.exists():
-                await asyncio.to_thread(evict, self.home.cluster)
+                off = Event()
+                try:
+                    await asyncio.to_thread(evict, self.home.cluster, off=off)
+                except asyncio.CancelledError:  # the thread would keep the process from its end
+                    off.set()
+                    raise
         finally:
             self._process = None
             self._release()
 
-    def _prepare(self) -> list[str]:
-        """Do all that precedes the server's own start; blocks for as long as the disk does."""
+    def _prepare(self, off: Event) -> list[str]:
+        """Do all that precedes the server's own start; blocks for as long as the disk does.
+
+        What it waits for beside that, it waits for until `off`.
+        """
         settings = self.settings
         account = choose_account(settings.account, owner_of(self.data))
         binaries = find_binaries(settings.binaries)
@@ -197,7 +209,7 @@ class EmbeddedPostgres:
                 password = self.passwords().of(SUPERUSER)[SUPERUSER]
                 make_cluster(home, binaries, account, password)
             else:
-                evict(home.cluster, settings.stop_timeout)
+                evict(home.cluster, settings.stop_timeout, off)
             self._check_version(home, binaries)
             self._sockets = socket_folder(home, account)
         except OSError as error:

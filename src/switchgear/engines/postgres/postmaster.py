@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 from switchgear.policy.fault import Code, Effect, Fault
@@ -63,26 +64,30 @@ def members(data: Path) -> list[int]:
     return found
 
 
-def evict(data: Path, timeout: float = 20.0) -> list[int]:
+def evict(data: Path, timeout: float = 20.0, off: Event | None = None) -> list[int]:
     """End every server process on `data` and remove the stale pid file; return who was ended.
 
     A postmaster is stopped cleanly (its supervisor is gone, or we would not hold the lock);
-    backends without one are waited for, then ended. Blocks: call it in a thread. Raises a
-    Fault (failed_precondition) where one survives or works where we cannot see it.
+    backends without one are waited for, then ended. Blocks, for most of a minute where one is
+    frozen: call it in a thread, which `off` has end soon, with whoever is left as they are.
+
+    Raises a Fault (failed_precondition) where one survives or works where we cannot see it, and
+    (cancelled) where it was called off.
     """
+    off = off or Event()
     ended = members(data)
     file = read_pid_file(data)
     if file is not None and file.pid in ended:
         for number in (signal.SIGINT, signal.SIGQUIT):
             _signal([file.pid], number)
-            if _gone(data, timeout, only=file.pid):
+            if _gone(data, timeout, off, only=file.pid):
                 break
     left = members(data)
-    if left and not _gone(data, PATIENCE):
+    if left and not _gone(data, PATIENCE, off):
         _signal(members(data), signal.SIGTERM)
-        if not _gone(data, TERM):
+        if not _gone(data, TERM, off):
             _signal(members(data), signal.SIGKILL)
-            if not _gone(data, KILL):
+            if not _gone(data, KILL, off):
                 raise _occupied(data, f"processes {members(data)} do not end")
     file = read_pid_file(data)
     if file is not None:
@@ -93,7 +98,7 @@ def evict(data: Path, timeout: float = 20.0) -> list[int]:
     return ended
 
 
-def _gone(data: Path, timeout: float, only: int | None = None) -> bool:
+def _gone(data: Path, timeout: float, off: Event, only: int | None = None) -> bool:
     until = time.monotonic() + timeout
     while True:
         present = members(data)
@@ -101,7 +106,9 @@ def _gone(data: Path, timeout: float, only: int | None = None) -> bool:
             return True
         if time.monotonic() > until:
             return False
-        time.sleep(0.01)
+        if off.wait(0.01):
+            words = f"called off while PostgreSQL ends in {data}"
+            raise Fault(Code.CANCELLED, words, origin="postgres")
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
