@@ -84,6 +84,10 @@ class Database:
         """Say whether the embedded server runs; an external one is watched by those who use it."""
         return self._embedded is None or self._embedded.alive()
 
+    def trouble(self) -> str:
+        """Say of the embedded server that its disk is full; an external one's disk is not ours."""
+        return "" if self._embedded is None else self._embedded.trouble()
+
     def offers(self) -> Mapping[str, str]:
         """Return the addresses of the database, by the role that it is to be used as."""
         if self._roles is None:

@@ -104,10 +104,19 @@ class Host:
     def _beat(self, loop: asyncio.AbstractEventLoop, probe: LagProbe) -> None:
         if self._ended:
             return
+        self._look_after_log()
         self._line.send(
             Beat(resident_bytes(), time.process_time(), self.context.requests(), probe.take_worst())
         )
         loop.call_later(self.context.settings.supervisor.beat, self._beat, loop, probe)
+
+    def _look_after_log(self) -> None:
+        """Tell of a log that cannot be written, and try again: nothing else may want a line."""
+        log = self.context.log
+        why = log.writer.trouble()
+        if why:
+            log.warning("lines of the log were lost", lost=log.writer.dropped)
+        self.context.degraded("log", why or None)
 
     def _orphaned(self) -> None:
         """End at once when the supervisor has gone: whoever comes next starts its own roles."""

@@ -24,11 +24,16 @@ class Kept:
         self._since = keeper.now()
         self._again: asyncio.Task[None] | None = None
         self._stopping = False
+        self._why = ""  # it is down
 
     @property
     def alive(self) -> bool:
         """Whether it runs now."""
         return self.up and self._auxiliary.alive()
+
+    def trouble(self) -> str:
+        """Return why it is down, or what is wrong with it though it runs."""
+        return self._why or self._auxiliary.trouble()
 
     def offers(self) -> Mapping[str, str]:
         """Return what roles need to reach it."""
@@ -39,6 +44,7 @@ class Kept:
         began = self._keeper.now()
         await self._auxiliary.start()
         self.up = True
+        self._why = ""
         self._since = self._keeper.now()
         self._keeper.observe(events.AuxiliaryUp(self.name, self._since - began))
 
@@ -62,6 +68,7 @@ class Kept:
         try:
             while True:
                 uptime = self._keeper.now() - self._since
+                self._why = why
                 delay = self._restarts.delay(uptime, self._keeper.chance())
                 self._keeper.observe(events.AuxiliaryDown(self.name, why, delay))
                 await asyncio.sleep(delay)

@@ -39,6 +39,7 @@ class Auxiliary(Protocol):
     It is started before the roles run and stopped after the last of them. `start` recovers what a
     killed run left behind, and is called again when `alive` turns false; `alive` is asked
     several times a second and must be cheap. `stop` may come while `start` is still running.
+    `trouble` says what is wrong with one that is alive, or nothing.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Auxiliary(Protocol):
     async def stop(self) -> None: ...
 
     def alive(self) -> bool: ...
+
+    def trouble(self) -> str: ...
 
     def offers(self) -> Mapping[str, str]:
         """Return what roles need to reach it, by name; a role gets what its spec names."""

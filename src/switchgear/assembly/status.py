@@ -32,7 +32,11 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole system at one instant. `auxiliaries` maps each to whether it is alive."""
+    """The whole system at one instant. `auxiliaries` maps each to whether it is alive.
+
+    `troubles` says what is wrong with one of them, or with the supervisor itself, that runs all the
+    same: a log that cannot be written, a disk that is full.
+    """
 
     pid: int
     url: str
@@ -42,3 +46,4 @@ class Status(msgspec.Struct, frozen=True):
     uptime: float
     rows: list[Row]
     auxiliaries: dict[str, bool]
+    troubles: dict[str, str] = {}

@@ -39,11 +39,15 @@ __all__ = ["Outlet", "Site", "Supervisor"]
 
 
 class Outlet(NamedTuple):
-    """Where roles log: to a descriptor above 2, or in `folder`; `capture` what they print."""
+    """Where roles log: to a descriptor above 2, or in `folder`; `capture` what they print.
+
+    `trouble` says what keeps the supervisor's own log from being written, if anything does.
+    """
 
     log: int
     folder: str = ""
     capture: bool = False
+    trouble: Callable[[], str] = str
 
 
 class Site(NamedTuple):
@@ -156,7 +160,13 @@ class Supervisor:
             self.now() - self._began,
             [member.row() for member in self.members],
             {one.name: one.alive for one in self.kept},
+            self._troubles(),
         )
+
+    def _troubles(self) -> dict[str, str]:
+        found = {one.name: one.trouble() for one in self.kept}
+        found["supervisor"] = self.site.outlet.trouble()
+        return {name: words for name, words in found.items() if words}
 
     def sockets(self) -> dict[str, Path]:
         """Return the control sockets of all processes that live."""

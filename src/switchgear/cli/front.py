@@ -29,6 +29,15 @@ class Front:
         """Take note of an event."""
         self._log.write(event.level, event.name, **event.fields())
 
+    def trouble(self) -> str:
+        """Say what keeps the log from being written, and try again to write it."""
+        writer = self._log.writer
+        why = writer.trouble()
+        if not why:
+            return ""
+        self._log.warning("lines of the log were lost", lost=writer.dropped)
+        return f"log: {why}"
+
     @contextmanager
     def showing(self, status: Callable[[], Status]) -> Iterator[None]:
         """Show what there is to see while the system runs."""

@@ -90,7 +90,7 @@ def _supervisor(given: Stand, runtime: Runtime, held: ExitStack) -> Supervisor:
     held.callback(os.close, log)
     site = Site(
         runtime,
-        Outlet(log, str(front.folder or ""), capture=front.screen),
+        Outlet(log, str(front.folder or ""), capture=front.screen, trouble=front.trouble),
         (listener,),
         given.target,
         _url(listener),

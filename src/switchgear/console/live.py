@@ -129,7 +129,9 @@ def table(status: Status, hint: str = "") -> Group:
         drawn.add_row(*_cells(row))
     for name, alive in status.auxiliaries.items():
         state = Text("up", "green") if alive else Text("down", "red")
-        drawn.add_row(name, state, "", "", "", "", "", "")
+        drawn.add_row(name, state, "", "", "", "", "", _note(status.troubles.get(name, "")))
+    if own := status.troubles.get("supervisor"):
+        drawn.add_row("supervisor", Text("up", "green"), "", "", "", "", "", _note(own))
     word = "draining" if status.draining else "ready" if status.ready else "starting"
     where = f"  {status.url}" if status.url else ""
     admin = f"  admin {status.admin}" if status.admin else ""
@@ -147,13 +149,12 @@ def _cells(row: Row) -> tuple[str | Text, ...]:
         f"{figures.rate:,.0f}" if figures.rate else "",
         f"{figures.resident_bytes / 1_048_576:.0f} MB" if figures.resident_bytes else "",
         _span(row.uptime) if row.pid else "",
-        Text(
-            note.translate(_TAMED),
-            "yellow" if row.degraded else "dim",
-            no_wrap=True,
-            overflow="ellipsis",
-        ),
+        _note(note, "yellow" if row.degraded else "dim"),
     )
+
+
+def _note(words: str, style: str = "yellow") -> Text:
+    return Text(words.translate(_TAMED), style, no_wrap=True, overflow="ellipsis")
 
 
 def _span(seconds: float) -> str:

@@ -147,6 +147,11 @@ class LogWriter:
             self._release()
         return True
 
+    def trouble(self) -> str:
+        """Say what kept the last batch from being written; nothing where it was."""
+        failure = self.failure
+        return "" if failure is None else f"cannot be written: {failure.strerror or failure}"
+
     def flush(self, timeout: float) -> bool:
         """Wait until all that was put is written; False when `timeout` ran out first."""
         self._hurry.set()

@@ -22,6 +22,7 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
 from switchgear.engines.postgres.postmaster import members
 from switchgear.policy.fault import Code, Fault
+from tests.support.disk import fill, mounted
 from tests.support.postgres import run
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -358,15 +359,8 @@ async def test_a_wrong_option_is_told_in_the_servers_words(data_folder: Path) ->
 
 @pytest.fixture
 def small_disk(data_folder: Path) -> Iterator[Path]:
-    if not ROOT or sys.platform != "linux":
-        pytest.skip("platform: needs to mount a small disk")
-    place = data_folder.parent / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=70m,mode=0755", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("platform: cannot mount here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(data_folder.parent / "disk", "70m") as place:
+        yield place
 
 
 async def test_a_full_disk_is_told_at_first_start_and_at_a_later_one(small_disk: Path) -> None:
@@ -378,10 +372,7 @@ async def test_a_full_disk_is_told_at_first_start_and_at_a_later_one(small_disk:
     filler.unlink()
     async with running(small_disk / "data") as dsn:  # what was half made is made anew
         await run(dsn, "CREATE TABLE kept (n int)")
-    with pytest.raises(OSError), filler.open("wb") as file:
-        while True:
-            file.write(b"x" * 65536)
-            file.flush()
+    fill(filler)
     with pytest.raises(Fault, match="full") as refused:
         await EmbeddedPostgres(small_disk / "data").start()
     assert refused.value.code is Code.RESOURCE_EXHAUSTED

@@ -168,9 +168,21 @@ def test_an_auxiliary_that_dies_is_started_again(system: System) -> None:
     assert system.wait("auxiliary down", seen)["why"] == "it died"
     system.wait("auxiliary down", seen, why="the toybase has no room")
     assert system.status()["auxiliaries"] == {"toybase": False}
+    assert system.status()["troubles"] == {"toybase": "the toybase has no room"}
     (system.data / "aux-fails").unlink()
     system.wait("auxiliary up", seen)
     assert system.status()["auxiliaries"] == {"toybase": True}
+    assert system.status()["troubles"] == {}
+
+
+def test_what_is_wrong_with_an_auxiliary_that_runs_is_told(system: System) -> None:
+    (system.data / "aux-full").touch()
+    assert system.status()["troubles"] == {"toybase": "no room"}
+    shown = switchgear("status", "--data=data", cwd=system.folder).stdout
+    assert [line.split() for line in shown.splitlines() if "toybase" in line] == [
+        ["toybase", "up", "no", "room"]
+    ]
+    (system.data / "aux-full").unlink()
 
 
 def test_metrics_of_all_processes_are_one_page(system: System) -> None:

@@ -194,6 +194,9 @@ class Aux:
         with open(self.data / "notes", "a") as notes:
             notes.write(f"{time.monotonic()} toybase stopped\n")
 
+    def trouble(self) -> str:
+        return "no room" if (self.data / "aux-full").exists() else ""
+
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 

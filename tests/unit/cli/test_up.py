@@ -37,6 +37,9 @@ class Refusing:
     async def stop(self) -> None:
         """It never ran."""
 
+    def trouble(self) -> str:
+        return ""
+
     def alive(self) -> bool:
         return False
 

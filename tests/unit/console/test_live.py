@@ -54,3 +54,11 @@ def test_a_long_note_takes_no_room_from_what_is_told_of_each_process() -> None:
     assert "  database: " in service
     assert service.rstrip().endswith("\u2026")
     assert database.split() == ["database", "up"]
+
+
+def test_what_is_wrong_with_what_runs_is_noted_beside_it() -> None:
+    troubles = {"database": "its disk is full", "supervisor": "log: cannot be written: \x1bc"}
+    said = shown(table(Status(1, "", "", True, False, 1.0, [], {"database": True}, troubles)))
+    database, supervisor = said.splitlines()[2:]
+    assert database.split() == ["database", "up", "its", "disk", "is", "full"]
+    assert supervisor.split() == ["supervisor", "up", "log:", "cannot", "be", "written:", "\ufffdc"]

@@ -36,6 +36,7 @@ from switchgear.engines.postgres.passwords import Passwords
 from switchgear.engines.postgres.places import (
     Home,
     home_of,
+    no_room,
     open_folder,
     open_plain,
     owner_of,
@@ -98,6 +99,10 @@ class EmbeddedPostgres:
     def alive(self) -> bool:
         """Whether the postmaster runs (ready or not)."""
         return self._process is not None and self._process.poll() is None
+
+    def trouble(self) -> str:
+        """Say that the server's disk is full, which it says of itself only to who writes."""
+        return "" if self.home is None else no_room(self.home.path)
 
     def passwords(self) -> Passwords:
         """Return the store of the roles' passwords, in the server's home."""

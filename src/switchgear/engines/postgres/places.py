@@ -12,12 +12,14 @@ from typing import Final
 from switchgear.engines.postgres.account import Account
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["Home", "home_of", "open_folder", "open_plain", "owner_of", "socket_folder"]
+__all__ = ["Home", "home_of", "no_room", "open_folder", "open_plain", "owner_of", "socket_folder"]
 
 SOCKET: Final = ".s.PGSQL.5432"
 # Bytes of a Unix socket's path (sun_path).
 LONGEST: Final = 107 if sys.platform == "linux" else 103
 POINTER: Final = "postgres.path"
+# Bytes that a server needs at a time: a segment of its write-ahead log.
+SEGMENT: Final = 16 * 2**20
 
 
 class Home:
@@ -63,6 +65,20 @@ def home_of(data: Path, account: Account, elsewhere: Path) -> Home:
     if account.drop and not account.reaches(path):
         raise PermissionError(f"the account {account.name!r} cannot enter {path}")
     return Home(path)
+
+
+def no_room(path: Path) -> str:
+    """Say that a server could not go on in a folder for want of room; nothing where it can."""
+    try:
+        disk = os.statvfs(path)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    free = disk.f_bavail * disk.f_frsize
+    if free < SEGMENT:
+        return f"its disk is full: {free // 2**20} MiB are free for {path}"
+    if disk.f_files and not disk.f_favail:  # some file systems count none
+        return f"its disk is full: no file can be made in {path}"
+    return ""
 
 
 def open_folder(path: Path) -> None:
