@@ -5,8 +5,9 @@ or when its answer streams on. What every call does stands in `frames.py`.
 """
 
 from asyncio import CancelledError
+from copy import copy
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from switchgear.core.ambient import due
 from switchgear.core.cut import Cut
@@ -23,6 +24,7 @@ from switchgear.core.threads import Lingering, lingering
 from switchgear.core.timeout import overdue
 from switchgear.core.zombies import bring_home
 from switchgear.policy.call import Call
+from switchgear.policy.crossing import TRIED
 from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
 from switchgear.policy.verdict import (
     GOOD,
@@ -43,7 +45,6 @@ __all__ = ["Attempt", "code_of", "meaning", "passed_on", "translated"]
 
 Mark = tuple[str, float, float]
 """On an exception: what policy gave up on it first, and when; the deadline around the latest."""
-_TRIED: Final = "_switchgear_tried_by"
 
 
 class Attempt:
@@ -314,7 +315,7 @@ def passed_on(
     if not isinstance(failure, Fault):
         if isinstance(failure, Exception):
             by, at, _ = _tried(failure, begun, limit) or mark
-            marks_of(failure)[_TRIED] = by, at, mark[2]
+            marks_of(failure)[TRIED] = by, at, mark[2]
         return failure
     other = failure.passed_on(mark[0])
     other.__cause__ = failure.__cause__
@@ -334,9 +335,25 @@ def translated(translate: Translate | None, error: BaseException) -> BaseExcepti
         made: object = translate(error) or error
         if not isinstance(made, Exception):
             raise TypeError(f"translate returned {made!r}: a Fault(...) or None would be right")
-        return made
+        return made if made is error else _as_tried(made, error)
     except Exception as defect:  # noqa: BLE001 - see above
         return defect
+
+
+def _as_tried(made: Exception, error: BaseException) -> Exception:
+    """Keep the mark of what another exception was made of: that is the failure which was tried.
+
+    A fault is copied for it: the same one may be made of every failure.
+    """
+    mark = marks_of(error).get(TRIED)
+    if mark is None or TRIED in marks_of(made):
+        return made
+    if isinstance(made, Fault):
+        cause = made.__cause__
+        made = copy(made)
+        made.__cause__ = cause
+    marks_of(made)[TRIED] = mark
+    return made
 
 
 def meaning(error: BaseException, name: str, since: float, limit: float, around: float) -> Verdict:
@@ -360,7 +377,7 @@ def meaning(error: BaseException, name: str, since: float, limit: float, around:
 
 def _tried(error: BaseException, since: float, limit: float) -> Mark | None:
     """Return the mark of a policy that has given up on an error since then, within that time."""
-    mark: Mark = marks_of(error).get(_TRIED, ("", -inf, inf))
+    mark: Mark = marks_of(error).get(TRIED, ("", -inf, inf))
     return mark if mark[1] >= since and mark[2] <= limit else None
 
 

@@ -8,13 +8,16 @@ none. What may be concluded is what holds for every one.
 
 from collections.abc import Sequence
 from enum import IntEnum, auto
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from switchgear.policy.fault import Code, Effect, Fault, leaves
 from switchgear.policy.foreign import meaning
 from switchgear.policy.verdict import Health, joined_effect, judge
 
-__all__ = ["as_fault", "declared", "worded"]
+__all__ = ["TRIED", "as_fault", "declared", "worded"]
+
+TRIED: Final = "_switchgear_tried_by"
+"""On an exception: the mark of the policy that has given up on it: no other one tries again."""
 
 _TOLD: Final = 8  # failures whose words stand in the detail of one
 _ORDER: Final = (Health.GOOD, Health.NEUTRAL, Health.BAD)
@@ -39,15 +42,17 @@ def as_fault(error: BaseException, origin: str = "") -> Fault:
     A fault is itself. Of a group: the worst one's code, words and hops; effect DONE if it is so
     for any, else unknown, because what succeeded beside is not in it; the longest `retry_after`.
     What is known of the exceptions of others (`foreign.py`) is kept, what ended the work from
-    outside is `cancelled`, anything else a defect: `internal`.
+    outside is `cancelled`, anything else a defect: `internal`. What a policy has tried again
+    already, no policy around it does.
     """
     first, *others = told = [_alone(leaf, origin) for leaf in leaves(error)]
     grouped = isinstance(error, BaseExceptionGroup)
-    if not others and not (grouped and first.fault.effect is Effect.NONE):
+    kept = grouped and (first.fault.effect is Effect.NONE or _mark_of(error) is not None)
+    if not others and not kept:
         return first.fault
     worst = max(told, key=_weight).fault  # the first among equals
     waits = [one.fault.retry_after for one in told if one.fault.retry_after is not None]
-    return Fault(
+    joined = Fault(
         worst.code,
         _words(worst, told),
         effect=joined_effect(one.fault.effect for one in told),
@@ -58,6 +63,7 @@ def as_fault(error: BaseException, origin: str = "") -> Fault:
         public=worst.public,
         extra=worst.extra,
     )
+    return _marked(joined, error, worst, *(one.fault for one in told))
 
 
 def declared(error: BaseException) -> Fault | None:
@@ -94,7 +100,8 @@ def _alone(leaf: BaseException, origin: str) -> _Told:
         return _Told(_Kind.CALLED_OFF, called_off)
     known = meaning(leaf)
     if known is None:
-        return _Told(_Kind.DEFECT, Fault(Code.INTERNAL, words, origin=origin))
+        defect = Fault(Code.INTERNAL, words, origin=origin)
+        return _Told(_Kind.DEFECT, _marked(defect, leaf))
     fault = Fault(
         known.code,
         words,
@@ -103,7 +110,22 @@ def _alone(leaf: BaseException, origin: str) -> _Told:
         retry_after=known.verdict.after,
         origin=origin,
     )
-    return _Told(_Kind.FAULT, fault)
+    return _Told(_Kind.FAULT, _marked(fault, leaf))
+
+
+def _marked(fault: Fault, *made_of: BaseException) -> Fault:
+    """Keep the first mark that a policy has left on what a fault is made of: it is that failure."""
+    for one in made_of:
+        mark = _mark_of(one)
+        if mark is not None:
+            fault.__dict__[TRIED] = mark
+            break
+    return fault
+
+
+def _mark_of(error: BaseException) -> Any:
+    # Past what its class makes of attributes: see `core/marks.py`.
+    return object.__getattribute__(error, "__dict__").get(TRIED)
 
 
 def _weight(told: _Told) -> tuple[int, int, bool]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from switchgear import Code, Fault, Policy, within
+from switchgear import BackoffSettings, Code, Fault, Policy, as_fault, within
 from switchgear.policy.breaker import BreakerSettings
 from switchgear.policy.fault import Effect, Refusal
 from switchgear.testing.virtual import clock
@@ -241,3 +241,65 @@ async def test_a_timeout_keeps_what_the_work_made_of_it_as_its_cause() -> None:
     cause = caught.value.__cause__
     assert isinstance(cause, asyncio.CancelledError), "whose traceback tells where it hung"
     assert cause.__traceback__ is not None
+
+
+SHARED = Fault(Code.UNAVAILABLE, "the store is down", effect=Effect.NONE)
+
+
+@pytest.mark.parametrize("raises", [ConnectionResetError, lambda: ValueError("a defect")])
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_nor_does_one_around_a_fault_that_is_made_of_what_was_tried(
+    grouped: bool, raises: Any
+) -> None:
+    broken = Broken(raises)
+    options: dict[str, Any] = {"breaker": BreakerSettings(consecutive=99)}
+    inner, outer, outermost = (make(name, **options) for name in ("inner", "outer", "outermost"))
+
+    async def between() -> None:
+        try:
+            if not grouped:
+                await inner.call(broken)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(inner.call(broken))
+        except Exception as error:
+            raise as_fault(error) from error
+
+    with pytest.raises(Fault) as raised:
+        await outermost.call(outer.call, between)
+    tries = 3 if raises is ConnectionResetError else 1
+    assert broken.calls == tries, "not 27"
+    for one in (outer, outermost):
+        assert one.statistics()["calls"]["neutral"] == 1, "who passed it on is well"
+    assert raised.value.code is (Code.UNAVAILABLE if tries == 3 else Code.INTERNAL)
+
+
+@pytest.mark.parametrize(
+    "translate",
+    [
+        as_fault,
+        lambda _: SHARED,
+        lambda _: Fault(Code.UNAVAILABLE),
+        lambda _: ConnectionResetError("down"),
+    ],
+    ids=["as_fault", "one for all", "its own", "no fault"],
+)
+@pytest.mark.parametrize("retry", [BackoffSettings(), None])
+async def test_nor_does_one_around_what_another_has_made_of_it(
+    translate: Any, retry: BackoffSettings | None
+) -> None:
+    broken = Broken(ConnectionResetError)
+    options: dict[str, Any] = {"breaker": BreakerSettings(consecutive=99)}
+    inner, outermost = (make(name, **options) for name in ("inner", "outermost"))
+    outer = make("outer", translate=translate, retry=retry, **options)
+    for number in range(1, 3):
+        with pytest.raises((Fault, OSError)) as raised:
+            await outermost.call(outer.call, inner.call, broken)  # type: ignore[arg-type]  # too generic for mypy
+        assert broken.calls == 3 * number, "not 9, nor 27"
+        assert isinstance(raised.value.__cause__, ConnectionResetError)
+    for one in (outer, outermost):
+        assert one.statistics()["calls"]["neutral"] == 2, "who passed it on is well"
+    assert "tried" not in repr(SHARED.__dict__), "it may be raised by others, too"
+    own = Broken(ConnectionResetError)
+    with pytest.raises((Fault, OSError)):
+        await outer.call(own)
+    assert own.calls == (1 if retry is None else 3), "and nobody has tried this one"
