@@ -100,7 +100,10 @@ class Exchange:
         connection = self._connection
         try:
             await self._flowing(response)
-        except CancelledError:
+        except CancelledError as error:
+            if not self.status and not connection.lost:  # called off by us, and nothing was sent
+                self._fail(error)
+                raise
             if not connection.lost:
                 self._cut = True
                 connection.cut()

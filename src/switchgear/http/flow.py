@@ -1,7 +1,7 @@
 """Flows: an answer's body on its way to a client, framed as its head has announced."""
 
 from asyncio import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from switchgear.http.bodies import chunk
 from switchgear.http.heads import CHUNKED
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flow"]
 
+_PATIENCE: Final = 1.0  # seconds that a head waits for what a handler makes
 
 class Flow:
     """The body of one answer that is not whole. It is the sink of a piped stream.
@@ -71,14 +72,33 @@ class Flow:
             self._connection.send(head)
 
     async def _pump(self, body: Body) -> None:
-        connection = self._connection
+        """Send what a handler makes. Its head waits for the first piece, but not for long.
+
+        What fails before that can still be answered honestly; but an answer that begins with
+        silence, as of a stream of events, has to begin, before its deadline and for who listens.
+        """
+        connection, exchange = self._connection, self._exchange
+        left = exchange.call.deadline - connection.server.clock()
+        wait = min(_PATIENCE, max(0.0, left / 2))
+        alarm = connection.loop.call_later(wait, self._open, context=connection.server.place.bare)
+        try:
+            while data := await body.chunk():
+                self.write(data)
+                if connection.blocked:
+                    await connection.drained()
+            self._complete()
+        except BaseException:
+            if self.head:
+                exchange.status = 0  # as above
+            raise
+        finally:
+            alarm.cancel()
+
+    def _open(self) -> None:
+        """Send the head alone."""
         head, self.head = self.head, b""
-        connection.send(head)
-        while data := await body.chunk():
-            self.write(data)
-            if connection.blocked:
-                await connection.drained()
-        self._complete()
+        if head:
+            self._connection.send(head)
 
     # The sink of a piped stream
 
