@@ -84,7 +84,8 @@ class App:
         the success status: by default 201 for POST, 204 for None, else 200.
 
         A call that may be repeated (GET, PUT, DELETE) is tried again elsewhere when it takes longer
-        than `attempt_timeout`: by default a third of the deadline, at least 1 s.
+        than `attempt_timeout`: by default a third of the deadline, at least 1 s. At a POST or PATCH
+        one attempt is made, and there is no such option.
         """
         if not isinstance(path, str):
             raise TypeError(f'write @app.{method.lower()}("/path"), with the route\'s path')

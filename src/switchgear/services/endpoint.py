@@ -42,6 +42,12 @@ class Endpoint(msgspec.Struct, frozen=True):
         _check_figures(self)
         if self.public and self.scope:
             raise ValueError(f"{self.name}: public and scope={self.scope!r} contradict each other")
+        if self.attempt_timeout and not self.repeatable:
+            raise ValueError(
+                f"{self.name}: attempt_timeout={self.attempt_timeout:g} s is for what may be done"
+                f" twice ({', '.join(one for one in METHODS if one in REPEATABLE)}). One attempt is"
+                f" made at a {self.method}, and its time is the deadline: set that"
+            )
         if self.status and not 200 <= self.status <= 399:
             raise ValueError(f"{self.name}: status={self.status} is no status of a success")
 

@@ -57,6 +57,8 @@ def test_a_path_as_others_write_it_is_told_what_would_be_right(path: str, words:
         ({"priority": -1}, "priority=-1"),
         ({"deadline": 0.0}, "deadline of 0 s"),
         ({"attempt_timeout": 4.0}, "attempt_timeout=4 s must lie within the deadline of 3 s"),
+        ({"method": "POST", "attempt_timeout": 1.0}, "POST /a: attempt_timeout=1 s is for what"),
+        ({"method": "PATCH", "attempt_timeout": 1.0}, r"twice \(GET, HEAD, PUT, DELETE, OPTIONS\)"),
         ({"status": 404}, "status=404 is no status of a success"),
         ({"status": 101}, "status=101"),
         ({"scope": "a b"}, "scope='a b' must be one name without blanks"),
