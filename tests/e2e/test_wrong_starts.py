@@ -50,6 +50,27 @@ def test_a_typo_in_the_configuration(tmp_path: Path) -> None:
     assert "SWITCHGEAR_LISTEN__PROT" in said[2]
 
 
+@pytest.mark.parametrize(
+    ("source", "roles"),
+    [
+        (None, "gateway, service, worker, accounts"),
+        ("from switchgear import App\n\napp = App('x')\n", "gateway, service, accounts"),
+        ("async def app(scope, receive, send): ...\n", "gateway, service"),
+    ],
+)
+def test_a_typo_in_the_name_of_a_role_that_peers_are_of(
+    tmp_path: Path, source: str | None, roles: str
+) -> None:
+    app = [] if source is None else [app_at(tmp_path, source)]
+    (tmp_path / "switchgear.toml").write_text('[peers]\nservce = ["tcp:10.0.0.7:81"]\n')
+    done = run("check", *app, cwd=tmp_path)
+    wrong = f"peers.servce: there is no such role; there are: {roles}"
+    where = f"(from {tmp_path}/switchgear.toml)"
+    assert (done.returncode, done.stderr) == (2, f"switchgear: configuration: {wrong} {where}\n")
+    (tmp_path / "switchgear.toml").write_text('[peers]\nservice = ["tcp:10.0.0.7:81"]\n')
+    assert run("check", *app, cwd=tmp_path).returncode == 0
+
+
 def test_an_app_that_fails_to_import_shows_its_own_frames_only(tmp_path: Path) -> None:
     app = app_at(tmp_path, "from switchgear import App\n\napp = App('x')\nlimit = 1 / 0\n")
     said = told(tmp_path, app, *ANYWHERE)

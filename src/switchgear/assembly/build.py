@@ -6,14 +6,14 @@ from typing import Final
 
 from switchgear.assembly.admin import Admin
 from switchgear.assembly.database import Database, check_url, run_as
-from switchgear.assembly.messages import RoleSpec
+from switchgear.assembly.messages import RoleSpec, RunAs
 from switchgear.assembly.roles import Plan
 from switchgear.assembly.routes import ACCOUNTS, SERVICE
 from switchgear.assembly.settings import Settings
-from switchgear.assembly.survey import survey
+from switchgear.assembly.survey import Survey, survey
 from switchgear.assembly.target import Target
 
-__all__ = ["plan"]
+__all__ = ["plan", "roles_of"]
 
 _BODIES: Final = "switchgear.assembly.bodies"
 
@@ -28,6 +28,15 @@ def plan(settings: Settings, target: Target) -> Plan:
     """
     account = run_as(settings, Path(target.root))
     found = survey(target, account)
+    roles = tuple(roles_of(settings, found, account))
+    if not found.native:
+        return Plan(roles, admin=partial(Admin, settings))
+    check_url(settings)
+    return Plan(roles, (Database(settings, found.folder),), partial(Admin, settings))
+
+
+def roles_of(settings: Settings, found: Survey, account: RunAs | None = None) -> list[RoleSpec]:
+    """Return the roles of a system for an app, each to run as `account`."""
     counts = settings.processes
     roles = [
         RoleSpec(
@@ -50,8 +59,7 @@ def plan(settings: Settings, target: Target) -> Plan:
         ),
     ]
     if not found.native:
-        return Plan(tuple(roles), admin=partial(Admin, settings))
-    check_url(settings)
+        return roles
     if found.consumers and counts.workers:
         roles.append(
             RoleSpec(
@@ -74,4 +82,4 @@ def plan(settings: Settings, target: Target) -> Plan:
             run_as=account,
         )
     )
-    return Plan(tuple(roles), (Database(settings, found.folder),), partial(Admin, settings))
+    return roles

@@ -17,6 +17,7 @@ from switchgear.assembly.failures import StartError
 from switchgear.assembly.kernel import allow_descriptors
 from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
+from switchgear.assembly.peers import check_peers
 from switchgear.assembly.roles import Plan, Post, Role, RoleContext
 from switchgear.assembly.running import equip, freeze, loop_factory, run_body
 from switchgear.assembly.settings import Settings
@@ -55,6 +56,7 @@ def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, lo
 
     Raises:
         StartError: something outside must change before it can start.
+        SettingsError: peers are named of a role that there is not.
     """
     allow_descriptors()
     tune(os.environ)
@@ -138,10 +140,7 @@ def _key(settings: Settings, log: Log) -> bytes:
 
 
 def _peers(settings: Settings, plan: Plan) -> Topology:
-    known = [spec.name for spec in plan.roles]
-    for role in settings.peers:
-        if role not in known:  # nobody would ever look for it, and what it means be missing
-            raise StartError(f"peers.{role}: there is no such role; there are: {', '.join(known)}")
+    check_peers(settings.peers, (spec.name for spec in plan.roles), {})
     return Topology(
         1,
         tuple(

@@ -1,13 +1,19 @@
 """`switchgear check`: validate the configuration, import and bind the app, read its migrations."""
 
+from typing import Final
+
+from switchgear.assembly.build import roles_of
 from switchgear.assembly.database import check_migrations, check_url
 from switchgear.assembly.load import describe
-from switchgear.assembly.survey import survey
+from switchgear.assembly.peers import check_peers
+from switchgear.assembly.survey import Survey, survey
 from switchgear.cli.request import Request, configured
 from switchgear.gateway.patience import plan_of
 from switchgear.policy.lint import lint
 
 __all__ = ["check"]
+
+_WHOLE: Final = Survey(native=True, consumers=True)  # an app with everything, where none is given
 
 
 def check(request: Request, *, every: bool) -> int:
@@ -29,8 +35,10 @@ def check(request: Request, *, every: bool) -> int:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
     check_url(loaded.settings)
     doubts: list[str] = []
+    found = _WHOLE if target is None else survey(target)
+    roles = [spec.name for spec in roles_of(loaded.settings, found)]
+    check_peers(loaded.settings.peers, roles, loaded.sources)
     if target is not None:
-        found = survey(target)
         check_migrations(found.folder)
         for route in found.routes:
             plan = plan_of(route, loaded.settings.gateway)
