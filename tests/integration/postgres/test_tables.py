@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -408,3 +409,18 @@ async def test_a_closed_pool_refuses_and_closing_waits_for_its_users(database: D
             assert refused.value.code is Code.UNAVAILABLE
             await tx.execute("SELECT 1")
         await closing
+
+
+@pytest.mark.parametrize("sql", ["", " \n", " ; ", "-- nothing", "/* nothing * at all */ ;\n--"])
+@pytest.mark.parametrize("how", ["execute", "fetch_all", "fetch_first", "fetch_one"])
+async def test_no_statement_is_a_defect_and_no_row_that_is_missing(
+    database: Dsn, sql: str, how: str
+) -> None:
+    tables = PostgresTables(database)
+    async with tables.transaction(soon()) as tx:
+        call = tx.execute if how == "execute" else partial(getattr(tx, how), int)
+        with pytest.raises(ValueError, match="there is no statement in "):
+            await call(sql)
+        assert await tx.fetch_one(int, "/* a */ -- b\n; select 1") == 1
+        assert await tx.fetch_one(int, "(select 2)") == 2
+    await tables.close()

@@ -1,5 +1,6 @@
 """One transaction on one connection: typed rows, a deadline that reaches SQL, an honest end."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
@@ -21,6 +22,9 @@ T = TypeVar("T")
 LONGEST: Final = 86400.0  # seconds: what a timer and the server's milliseconds can hold
 FARTHEST: Final = 3.2e9  # seconds: a century, which the server's time can hold
 _TOO_LATE: Final = "await in its block whatever uses it"
+# Nothing but blanks, comments and semicolons; a statement that begins otherwise is not looked at.
+_EMPTY: Final = re.compile(r"(?>\s++|;|--[^\n]*+|/\*(?>[^*]|\*(?!/))*+\*/)*+")
+_ITS_BEGIN: Final = ("", ";", "-", "/")
 
 
 class Outbox(Protocol):
@@ -142,6 +146,8 @@ class PostgresTransaction:
     async def _run(self, method: Any, sql: str, arguments: tuple[object, ...]) -> Any:
         if self._over:
             raise RuntimeError(f"a statement after the transaction's end: {_TOO_LATE}")
+        if sql.lstrip()[:1] in _ITS_BEGIN and _EMPTY.fullmatch(sql):
+            raise ValueError(f"there is no statement in {sql[:60]!r}")
         left = self.remaining()
         try:
             result = await method(sql, *arguments, timeout=left)
