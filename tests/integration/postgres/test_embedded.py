@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +22,6 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
 from switchgear.engines.postgres.postmaster import members
 from switchgear.policy.fault import Code, Fault
-from tests.support.disk import fill, mounted
 from tests.support.postgres import run
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -355,30 +354,6 @@ async def test_a_wrong_option_is_told_in_the_servers_words(data_folder: Path) ->
         await EmbeddedPostgres(data_folder, settings).start()
     async with running(data_folder) as dsn:
         assert await value(dsn, "SELECT 1") == 1
-
-
-@pytest.fixture
-def small_disk(data_folder: Path) -> Iterator[Path]:
-    with mounted(data_folder.parent / "disk", "70m") as place:
-        yield place
-
-
-async def test_a_full_disk_is_told_at_first_start_and_at_a_later_one(small_disk: Path) -> None:
-    filler = small_disk / "filler"
-    filler.write_bytes(b"x" * 60 * 2**20)
-    with pytest.raises(Fault, match="full") as refused:
-        await EmbeddedPostgres(small_disk / "data").start()
-    assert refused.value.code is Code.RESOURCE_EXHAUSTED
-    filler.unlink()
-    async with running(small_disk / "data") as dsn:  # what was half made is made anew
-        await run(dsn, "CREATE TABLE kept (n int)")
-    fill(filler)
-    with pytest.raises(Fault, match="full") as refused:
-        await EmbeddedPostgres(small_disk / "data").start()
-    assert refused.value.code is Code.RESOURCE_EXHAUSTED
-    filler.unlink()
-    async with running(small_disk / "data") as dsn:
-        assert await value(dsn, "SELECT count(*) FROM kept") == 0
 
 
 async def test_a_cancelled_start_leaves_nothing(data_folder: Path) -> None:

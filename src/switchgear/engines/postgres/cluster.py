@@ -135,13 +135,13 @@ def _run(command: Sequence[str], account: Account, home: Home, what: str) -> Non
 def explained(what: str, output: str, home: Home) -> Fault:
     """Turn what a failed server program wrote into a Fault in words for the operator."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if any(mark in line for mark in MARKS)] or lines[-3:]
-    said = " | ".join(telling[-4:])
+    said = " | ".join((_telling(lines) or lines[-3:])[-4:])
     code = Code.FAILED_PRECONDITION
-    if "No space left on device" in output:
+    free = shutil.disk_usage(home.path).free
+    # Its log is on that disk, too: where it is full, the line that would say so may be missing.
+    if "No space left on device" in output or free < FULL:
         code = Code.RESOURCE_EXHAUSTED
-        free = shutil.disk_usage(home.path).free // 2**20
-        what = f"{what}: the disk of {home.path} is full ({free} MiB free)"
+        what = f"{what}: the disk of {home.path} is full ({free // 2**20} MiB free)"
     elif "Permission denied" in output or "Read-only file system" in output:
         what = f"{what}: {home.path} cannot be written"
     elif "not compatible with this version" in output or "incompatible with server" in output:
@@ -155,4 +155,22 @@ def explained(what: str, output: str, home: Home) -> Fault:
     return Fault(code, f"{what}: {said}", effect=Effect.NONE, origin="postgres")
 
 
-MARKS: Final = ("FATAL:", "PANIC:", "ERROR:", "DETAIL:", "HINT:", "error:", "could not")
+def _telling(lines: Sequence[str]) -> list[str]:
+    """Return the errors, each with what the server adds to it.
+
+    What it adds to anything else is not told: "you will have to use the last backup" is a hint to
+    each start after one that was interrupted, and no reason why this one failed.
+    """
+    telling: list[str] = []
+    wrong = False
+    for line in lines:
+        if not any(mark in line for mark in ADDED):
+            wrong = any(mark in line for mark in MARKS)
+        if wrong:
+            telling.append(line)
+    return telling
+
+
+FULL: Final = 2**20  # bytes: of less, no server makes anything
+MARKS: Final = ("FATAL:", "PANIC:", "ERROR:", "error:", "could not")
+ADDED: Final = ("DETAIL:", "HINT:")

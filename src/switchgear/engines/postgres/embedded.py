@@ -243,9 +243,9 @@ class EmbeddedPostgres:
                 effect=Effect.NONE,
                 origin="postgres",
             ) from None
+        self._lock = lock  # before it is written to: on a full disk that fails, and it is let go
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
-        self._lock = lock
 
     def _release(self) -> None:
         lock, self._lock = self._lock, None

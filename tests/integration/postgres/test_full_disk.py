@@ -1,0 +1,97 @@
+"""The embedded server on a full disk: what is told, and that it starts when there is room again."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from switchgear.engines.postgres.cluster import explained
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.embedded import EmbeddedPostgres
+from switchgear.engines.postgres.places import Home
+from switchgear.policy.fault import Code, Fault
+from tests.support.disk import fill, mounted
+from tests.support.postgres import run
+
+
+@asynccontextmanager
+async def running(data: Path) -> AsyncIterator[Dsn]:
+    server = EmbeddedPostgres(data)
+    try:
+        yield await server.start()
+    finally:
+        await server.stop()
+
+
+async def value(dsn: Dsn, query: str) -> object:
+    connection = await asyncpg.connect(**dsn.arguments())
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def small_disk(data_folder: Path) -> Iterator[Path]:
+    with mounted(data_folder.parent / "disk", "70m") as place:
+        yield place
+
+
+async def test_a_full_disk_is_told_at_first_start_and_at_a_later_one(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * 60 * 2**20)
+    with pytest.raises(Fault, match="full") as refused:
+        await EmbeddedPostgres(small_disk / "data").start()
+    assert refused.value.code is Code.RESOURCE_EXHAUSTED
+    filler.unlink()
+    async with running(small_disk / "data") as dsn:  # what was half made is made anew
+        await run(dsn, "CREATE TABLE kept (n int)")
+    fill(filler)
+    with pytest.raises(Fault, match="full") as refused:
+        await EmbeddedPostgres(small_disk / "data").start()
+    assert refused.value.code is Code.RESOURCE_EXHAUSTED
+    filler.unlink()
+    async with running(small_disk / "data") as dsn:
+        assert await value(dsn, "SELECT count(*) FROM kept") == 0
+
+
+async def test_a_start_that_a_full_disk_has_ended_can_be_tried_again(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    fill(filler)
+    server = EmbeddedPostgres(small_disk / "data")  # as its supervisor has it, over many starts
+    for _ in range(2):  # the lock that it could not write its pid into is held no longer
+        with pytest.raises(Fault, match="is full") as refused:
+            await server.start()
+        assert refused.value.code is Code.RESOURCE_EXHAUSTED
+    filler.unlink()
+    dsn = await server.start()
+    try:
+        assert await value(dsn, "SELECT 1") == 1
+    finally:
+        await server.stop()
+
+
+async def test_a_full_disk_is_told_where_the_server_could_not_write_so(small_disk: Path) -> None:
+    assert explained("did not start", "x", Home(small_disk)).code is Code.FAILED_PRECONDITION
+    fill(small_disk / "filler")
+    told = explained("did not start", "[7] LOG:  interrupted", Home(small_disk))
+    assert told.code is Code.RESOURCE_EXHAUSTED
+    assert told.detail.startswith(f"did not start: the disk of {small_disk} is full (0 MiB free)")
+
+
+def test_what_the_server_adds_to_no_error_is_no_reason(tmp_path: Path) -> None:
+    output = """
+        [7] LOG:  database system was interrupted while in recovery
+        [7] HINT:  This probably means that some data is corrupted
+        [7] FATAL:  lock file "postmaster.pid" already exists
+        [7] HINT:  Is another postmaster running in data directory?
+        [7] LOG:  database system is shut down
+    """
+    told = explained("did not start", output, Home(tmp_path)).detail
+    assert "corrupted" not in told
+    assert told == (
+        'did not start: [7] FATAL:  lock file "postmaster.pid" already exists'
+        " | [7] HINT:  Is another postmaster running in data directory?"
+    )
