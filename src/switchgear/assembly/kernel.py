@@ -1,15 +1,19 @@
-"""What our processes ask of the kernel: to die with the supervisor, to be less, to hold more."""
+"""What our processes ask of the kernel: to die with the supervisor, to be less, to hold more.
+
+And a file that is nobody else's.
+"""
 
 import ctypes
 import os
 import resource
 import signal
 import sys
+import tempfile
 from typing import Final
 
 from switchgear.assembly.messages import RunAs
 
-__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to", "seats"]
+__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to", "scratch", "seats"]
 
 DUMP_SIGNAL: Final = signal.SIGUSR2
 """On it, a role writes the stacks of all its threads into its dump file."""
@@ -59,6 +63,17 @@ def allow_descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
     return soft
+
+
+def scratch(name: str) -> int:
+    """Open a file without a path, for two processes to share; return its descriptor.
+
+    In memory where the kernel can: a container's disk may be read-only, and any disk full.
+    """
+    if sys.platform == "linux":
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def seats(wanted: int, onward: int) -> int:

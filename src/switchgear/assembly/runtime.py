@@ -31,6 +31,7 @@ MARK: Final = "_SWITCHGEAR_BOOT"
 
 _PREFIX: Final = "switchgear-"
 _LONGEST: Final = 60  # bytes of the folder's path, so that a socket's path stays below 104
+_BASE: Final = _LONGEST - len(_PREFIX) - 9  # bytes of the path of what it is made in
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -56,7 +57,11 @@ class Runtime:
         self.folder = _short_folder()
         self._lock = lock
         self._record = Record(self.boot, os.getpid(), str(self.folder))
-        _write(data / "run.json", msgspec.json.encode(self._record))
+        try:
+            _write(data / "run.json", msgspec.json.encode(self._record))
+        except OSError:
+            _remove(self.folder)
+            raise
 
     def socket(self, label: str) -> Path:
         """Return where a process's control socket is."""
@@ -113,6 +118,9 @@ def claim(data: Path) -> Runtime:
     except OSError as error:
         os.close(lock)
         raise StartError(f"cannot write to the data folder {data}: {told(error)}") from None
+    except StartError:
+        os.close(lock)
+        raise
 
 
 def read_record(data: Path) -> Record | None:
@@ -140,10 +148,17 @@ def _make(data: Path) -> None:
 
 
 def _short_folder() -> Path:
-    base = tempfile.gettempdir()
-    if len(os.fsencode(base)) > _LONGEST - len(_PREFIX) - 9:
-        base = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    try:
+        base = tempfile.gettempdir()
+        if len(os.fsencode(base)) > _BASE:
+            base = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    except OSError as error:
+        where = f" in {os.path.dirname(error.filename)}" if error.filename else ""
+        raise StartError(
+            f"cannot make a folder for sockets{where}: {told(error)}; set TMPDIR to a folder that"
+            f" can be written, with a path of {_BASE} bytes at the most"
+        ) from None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,13 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from switchgear.assembly.allocator import MALLOC
+from switchgear.assembly.kernel import scratch
 from switchgear.assembly.line import frame
 from switchgear.assembly.messages import Boot
 
@@ -50,7 +50,7 @@ def spawn(
         OSError: the process cannot be started.
     """
     ours, theirs = socket.socketpair()
-    dump = _dump_file()
+    dump = scratch("stacks")
     reader = writer = None
     try:
         if capture:
@@ -108,10 +108,3 @@ def reap(process: subprocess.Popen[bytes]) -> int | None:
 def read_dump(dump: int) -> str:
     """Return what faulthandler wrote into a dump file."""
     return os.pread(dump, 256 * 1024, 0).decode("utf-8", "replace").strip()
-
-
-def _dump_file() -> int:
-    if sys.platform == "linux":
-        return os.memfd_create("stacks")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

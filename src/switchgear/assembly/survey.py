@@ -7,14 +7,13 @@ touch what keeps everything else alive. A wrong app is found here, before anythi
 import os
 import subprocess
 import sys
-import tempfile
 from typing import Final
 
 import msgspec
 
 from switchgear.assembly.bound import bind_all
 from switchgear.assembly.failures import StartError, ended
-from switchgear.assembly.kernel import die_with, drop_to
+from switchgear.assembly.kernel import die_with, drop_to, scratch
 from switchgear.assembly.messages import RunAs
 from switchgear.assembly.routes import app_of, is_native, routes_of
 from switchgear.assembly.target import Target, load_target
@@ -51,7 +50,7 @@ def survey(target: Target, account: RunAs | None = None) -> Survey:
     Raises StartError for an app that cannot be imported or bound, in words of its own.
     """
     # A file, not a pipe: nobody reads before the process has ended, and a pipe holds only so much.
-    with tempfile.TemporaryFile() as answer:
+    with open(scratch("survey"), "r+b") as answer:
         asked = msgspec.json.encode(
             _Question(answer.fileno(), target, account, os.getpid())
         ).decode()

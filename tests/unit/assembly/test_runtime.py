@@ -1,6 +1,7 @@
 """The claim on a data folder, and what a listener says that cannot be."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,28 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     assert record.boot == first.boot  # the refused one changed nothing
     first.release()
     claim(tmp_path).release()
+
+
+def test_a_place_for_sockets_that_cannot_be_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    for _ in range(2):  # and the data folder, which could be used, is not held
+        with pytest.raises(StartError, match=r"in /nowhere/at/all: No such .* TMPDIR"):
+            claim(tmp_path)
+    monkeypatch.undo()
+    claim(tmp_path).release()
+
+
+def test_a_claim_that_cannot_be_written_down_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.json.new").mkdir()  # it takes nothing, as a file on a full disk
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        with pytest.raises(StartError, match="cannot write to the data folder"):
+            claim(tmp_path)
+        assert os.listdir(short) == []
 
 
 def killed(runtime: Runtime) -> None:

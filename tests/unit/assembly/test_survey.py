@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,15 @@ def test_an_app_of_many_routes_is_told_whole(tmp_path: Path) -> None:
     many = 'for n in range(1500):\n    app.get(f"/things/{n}/of/many", public=True)(a)\n'
     found = survey(app_at(tmp_path, NATIVE + many))
     assert sum(route.path.startswith("/things/") for route in found.routes) == 1500
+
+
+def test_an_app_is_found_out_where_no_temporary_file_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("platform: only Linux has files in memory")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "read-only"))
+    assert survey(app_at(tmp_path, NATIVE)).native
 
 
 def test_what_an_import_prints_starts_and_leaves_behind_is_its_own_affair(tmp_path: Path) -> None:
