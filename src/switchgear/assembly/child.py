@@ -22,12 +22,13 @@ from switchgear.assembly.kernel import DUMP_SIGNAL, die_with, drop_to
 from switchgear.assembly.line import frame, receive_frame
 from switchgear.assembly.messages import Boot, Failed, Upward
 from switchgear.assembly.roles import Role
-from switchgear.assembly.running import UNSTARTABLE, loop_factory, print_by_line
+from switchgear.assembly.running import UNSTARTABLE, loop_factory
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import load_object, load_target
 from switchgear.telemetry.bridge import bridge, bridge_structlog
 from switchgear.telemetry.logs import Log
 from switchgear.telemetry.opening import open_log
+from switchgear.telemetry.printed import Printed
 
 __all__ = ["main"]
 
@@ -47,11 +48,13 @@ def main() -> None:
     line.set_inheritable(False)
     settings = msgspec.json.decode(boot.settings, type=Settings)
     log = _open_log(boot, settings)
+    printed = Printed()
     try:
         code = _run(boot, settings, line, log)
     finally:
-        # Whoever has closed its line is killed after `dump`, and a log may have no reader.
+        # Whoever has closed its line is killed after `dump`, and neither may have a reader.
         log.writer.close(settings.supervisor.dump / 2)
+        printed.close(settings.supervisor.dump / 4)
     sys.exit(code)
 
 
@@ -94,7 +97,6 @@ def _open_log(boot: Boot, settings: Settings) -> Log:
     folder = Path(boot.logs) if boot.logs else None
     log = open_log(settings.log, label, descriptor=boot.log, folder=folder)
     bridge(log)
-    print_by_line()
     return log
 
 

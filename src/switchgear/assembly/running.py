@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from switchgear.assembly.roles import Role, RoleContext
 from switchgear.telemetry.logs import Log
 from switchgear.telemetry.process import LagProbe, register_process
 
-__all__ = ["UNSTARTABLE", "equip", "freeze", "loop_factory", "print_by_line", "run_body"]
+__all__ = ["UNSTARTABLE", "equip", "freeze", "loop_factory", "run_body"]
 
 UNSTARTABLE = 78  # EX_CONFIG: starting it again would not help
 
@@ -93,11 +92,3 @@ def _where(task: asyncio.Task[Any]) -> str:
     frames = task.get_stack(limit=1)
     place = f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else "done"
     return f"{task.get_name()} {task.get_coro()!r:.120} at {place}"
-
-
-def print_by_line() -> None:
-    """Make what is printed leave the process line by line, although no terminal reads it."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(line_buffering=True)

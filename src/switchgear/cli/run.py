@@ -5,6 +5,7 @@ from switchgear.cli.request import Request, configured
 from switchgear.cli.up import planned
 from switchgear.telemetry.bridge import bridge
 from switchgear.telemetry.opening import open_log
+from switchgear.telemetry.printed import Printed
 
 __all__ = ["run"]
 
@@ -22,7 +23,9 @@ def run(role: str, request: Request) -> int:
     spec = choose_role(plan, role)
     log = open_log(settings.log, role, descriptor=1, folder=None)
     bridge(log)
+    printed = Printed()
     try:
         return run_alone(plan, spec, settings, target, log)
     finally:
         log.writer.close()
+        printed.close()

@@ -127,7 +127,7 @@ class LogWriter:
 
     def put(self, line: bytes) -> bool:
         """Take one line, without its newline; False when it had to be dropped."""
-        size = len(line)
+        size = len(line) + 1
         # As `with` would: it looks both of them up, in every request.
         self._acquire()
         try:
@@ -200,7 +200,7 @@ class LogWriter:
         except OSError as error:
             failure = error
         with self._lock:
-            self._held -= sum(map(len, lines))
+            self._held -= sum(map(len, lines)) + len(lines)
             self.failure = failure
             if failure is None:
                 self.written += len(lines)

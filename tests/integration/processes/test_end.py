@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.integration.processes.harness import (
     PATIENCE,
     System,
@@ -91,8 +93,14 @@ def test_ctrl_c_while_starting_ends_cleanly(start: Start) -> None:
     assert left(system.folder) == []
 
 
-def test_a_log_that_nobody_reads_makes_no_clean_end_an_unclean_one(tmp_path: Path) -> None:
-    """Whoever reads our output may stand still; a role that had lines to write was killed."""
+@pytest.mark.parametrize(("stream", "role"), [("stdout", "logging"), ("stderr", "flooding")])
+def test_what_nobody_reads_makes_no_clean_end_an_unclean_one(
+    tmp_path: Path, stream: str, role: str
+) -> None:
+    """Whoever reads our output may stand still; a role that logged was killed at its end.
+
+    One that printed stood still as well, with all that it served.
+    """
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
     reading, writing = os.pipe()
@@ -103,7 +111,11 @@ def test_a_log_that_nobody_reads_makes_no_clean_end_an_unclean_one(tmp_path: Pat
     os.set_blocking(writing, True)
     words = ("up", "app", "--port=0", "--admin=0", "--data=data", "--set=supervisor.dump=0.5")
     process = subprocess.Popen(
-        command(*words), cwd=tmp_path, env=environment(TOY_EXTRA="logging"), stdout=writing
+        command(*words),
+        cwd=tmp_path,
+        env=environment(TOY_EXTRA=role),
+        stdout=writing if stream == "stdout" else subprocess.DEVNULL,
+        stderr=writing if stream == "stderr" else None,
     )
     os.close(writing)
     try:

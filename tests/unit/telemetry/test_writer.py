@@ -57,10 +57,10 @@ def test_lines_come_out_whole_and_in_order(tmp_path: Path) -> None:
 def test_a_blocked_sink_costs_lines_and_never_the_caller() -> None:
     sink = Held()
     writer = LogWriter(sink, bound_bytes=1000)
-    writer.put(b"x" * 100)
+    writer.put(b"x" * 99)  # and its end
     writer.flush(0)
     assert sink.entered.wait(PATIENCE)
-    taken = sum(writer.put(b"y" * 100) for _ in range(50))
+    taken = sum(writer.put(b"y" * 99) for _ in range(50))
     assert (taken, writer.dropped) == (9, 41)
     sink.release.set()
     writer.close(PATIENCE)
