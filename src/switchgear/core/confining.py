@@ -31,10 +31,13 @@ def confined(error: BaseException) -> Exception | None:
     """Return the defect, or the declared fault, that `error` amounts to; None where it goes on.
 
     It has its cause with it: `raise ... from` says none in compiled code. An ordinary error goes
-    on, and whatever comes of work that was called off; so do an interrupt that may be one from the
-    keyboard, and the end of a coroutine that was thrown away.
+    on, and what comes of work that was called off, but for an exit; so do an interrupt that may be
+    one from the keyboard, and the end of a coroutine that was thrown away.
     """
-    if isinstance(error, (Exception, GeneratorExit)) or working().cancelling():
+    if isinstance(error, (Exception, GeneratorExit)):
+        return None
+    exits = isinstance(error, (SystemExit, KeyboardInterrupt))
+    if not exits and working().cancelling():
         return None
     if isinstance(error, KeyboardInterrupt) and _interruptible():
         return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE
+from switchgear.core.confining import confine
 from switchgear.core.parked import Parked
 from switchgear.core.sweep import Alarm, sweep_of
 from switchgear.http.asgi_file import send_file
@@ -97,8 +98,9 @@ class Run:
     async def run(self) -> None:
         """Call the app.
 
-        Raises RuntimeError where it is cancelled by nothing but its own doing, as by a task of its
-        own that was: its client is there, and waits for an answer.
+        Raises RuntimeError where it exits, for the process is not its own, and where it is
+        cancelled by nothing but its own doing, as by a task of its own that was: its client is
+        there, and waits for an answer.
         """
         try:
             await self.host.app(self.host.scope(self.call), self.receive, self.send)
@@ -106,6 +108,9 @@ class Run:
             if self._off or self._task is None or self._task.cancelling():
                 raise
             raise RuntimeError("the app was cancelled, and nobody has called it off") from error
+        except BaseException as error:
+            confine(error)
+            raise
 
     # The end
 

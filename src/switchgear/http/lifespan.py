@@ -15,6 +15,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Context
 from typing import Any, Final
 
+from switchgear.core.confining import confined
+from switchgear.policy.crossing import worded
+
 __all__ = ["App", "Lifespan", "Message", "Scope"]
 
 Message = MutableMapping[str, Any]
@@ -31,8 +34,8 @@ _log: Final = logging.getLogger("switchgear.http")
 class Lifespan:
     """Runs an app's lifespan in a task and an empty Context of its own.
 
-    An app that raises on the scope does not have one: that is allowed, and the app is served.
-    What it raises later is its failure, told by `shutdown`.
+    An app that raises on the scope does not have one: that is allowed, and the app is served; one
+    that exits is not. What it raises later is its failure, told by `shutdown`.
     """
 
     def __init__(self, app: App) -> None:
@@ -107,6 +110,14 @@ class Lifespan:
             await self._app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - told below, as what it is
             self._raised(error)
+        except BaseException as error:
+            defect = confined(error)
+            if defect is None:
+                raise
+            if isinstance(error, SystemExit) and self._phase == "startup":
+                self._settle(worded(error))  # it asks not to be served, as no error does
+            else:
+                self._raised(defect)
         finally:
             self._settle("")
 

@@ -21,7 +21,7 @@ def living(*steps: Any) -> Any:
         for step in steps:
             if step is None:
                 await receive()
-            elif isinstance(step, Exception):
+            elif isinstance(step, BaseException):
                 raise step
             elif isinstance(step, dict):
                 await send(step)
@@ -59,6 +59,17 @@ FAILING = {
     "failed to start: it gave no reason": living(None, {"type": "lifespan.startup.failed"}, 60),
     "failed to start: and so": living(
         None, {"type": "lifespan.startup.failed", "message": "and so"}, ZeroDivisionError()
+    ),
+    "failed to start: SystemExit: DATABASE_URL is not set": living(
+        None, SystemExit("DATABASE_URL is not set")
+    ),
+    "failed to start: Traceback, and so on": living(
+        None,
+        {"type": "lifespan.startup.failed", "message": "Traceback, and so on"},
+        SystemExit("as frameworks have it"),
+    ),
+    "failed to shut down: RuntimeError: it raised what is no ordinary error: SystemExit: 2": living(
+        None, UP, None, SystemExit(2)
     ),
     "failed to shut down: stuck": living(
         None, UP, None, {"type": "lifespan.shutdown.failed", "message": "stuck"}
@@ -112,7 +123,8 @@ async def test_what_it_raises_while_it_starts_is_told_and_it_is_served(
     with caplog.at_level(logging.INFO, "switchgear.http"):
         await life(living(ZeroDivisionError()))
         await life(living(None, ZeroDivisionError()))
-    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
+        await life(living(None, asyncio.CancelledError()))  # of something that it awaited
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR", "ERROR"]
 
 
 async def test_a_start_that_is_called_off_leaves_nothing(loop_factory: Any) -> None:

@@ -226,6 +226,51 @@ async def test_an_app_that_is_cancelled_by_its_own_doing_has_failed(
         assert isinstance(told.__cause__, asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_app_that_exits_ends_its_own_request_alone(loop_factory: Any, begun: bool) -> None:
+    """As a function does that was written for the command line."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/well":
+            await answer(send, b"well")
+            return
+        if begun:
+            await send(START)
+            await send(MORE)
+            await asyncio.sleep(0.02)
+        raise SystemExit(2)
+
+    async with hosted(app) as at:
+        got = await at.said("GET / HTTP/1.1", "Host: a")
+        assert got.startswith(b"HTTP/1.1 200 " if begun else b"HTTP/1.1 500 ")
+        assert not begun or (b"more" in got and not got.endswith(b"0\r\n\r\n"))
+        (told,) = at.defects
+        assert isinstance(told.__cause__, SystemExit)
+        assert (await at.ask("/well")).body == b"well"
+
+
+async def test_an_app_that_exits_when_it_is_called_off_ends_nobody_elses(loop_factory: Any) -> None:
+    begun = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/well":
+            await answer(send, b"well")
+            return
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise SystemExit(2) from None
+
+    async with hosted(app) as at:
+        client = await at.raw("GET / HTTP/1.1", "Host: a")
+        await begun.wait()
+        await client.close()
+        await until(lambda: at.host.running == 0)
+        assert (await at.ask("/well")).body == b"well"
+        assert at.defects == []
+
+
 async def test_an_apps_own_page_for_its_error_is_sent_and_the_error_told(loop_factory: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"so sorry", 500)

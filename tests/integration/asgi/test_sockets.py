@@ -203,21 +203,21 @@ async def test_an_app_that_does_not_answer_the_handshake_is_a_500(
         assert len(at.defects) == 1
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["an error", "its own cancellation"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError, SystemExit])
 async def test_what_an_app_raises_in_a_session_closes_it_by_1011(
-    loop_factory: Any, own: bool
+    loop_factory: Any, error: type[BaseException]
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send(ACCEPT)
-        raise asyncio.CancelledError if own else ZeroDivisionError
+        raise error
 
     async with hosted(app) as at, connect(at.ws) as socket:
         with pytest.raises(websockets.ConnectionClosed) as closed:
             await socket.recv()
         assert closing(closed.value)[0] == 1011
-        kind = RuntimeError if own else ZeroDivisionError
-        await until(lambda: [type(error) for error in at.defects] == [kind])
+        kind = error if issubclass(error, Exception) else RuntimeError
+        await until(lambda: [type(told) for told in at.defects] == [kind])
 
 
 async def test_a_subprotocol_that_nobody_offered_is_refused(loop_factory: Any) -> None:

@@ -79,8 +79,9 @@ async def test_a_group_that_declares_a_fault_is_that_fault() -> None:
     assert (fault.code, fault.detail) == (Code.NOT_FOUND, "no row")
 
 
-@pytest.mark.parametrize("error", [CancelledError(), SystemExit(2), Panic()], ids=repr)
-async def test_what_comes_of_work_that_was_called_off_goes_on(error: BaseException) -> None:
+async def called_off(error: BaseException) -> Exception | None:
+    """Have work that is called off raise `error`, and return what that amounts to."""
+
     async def work() -> Exception | None:
         try:
             await asyncio.sleep(10)
@@ -91,7 +92,16 @@ async def test_what_comes_of_work_that_was_called_off_goes_on(error: BaseExcepti
     task = asyncio.ensure_future(work())
     await asyncio.sleep(0)
     task.cancel()
-    assert await task is None
+    return await task
+
+
+@pytest.mark.parametrize("error", [CancelledError(), Panic()], ids=repr)
+async def test_what_comes_of_work_that_was_called_off_goes_on(error: BaseException) -> None:
+    assert await called_off(error) is None
+
+
+async def test_an_exit_goes_on_nowhere_for_it_would_end_the_loop() -> None:
+    assert isinstance(await called_off(SystemExit(2)), RuntimeError)
 
 
 async def test_confining_raises_the_defect_and_leaves_what_goes_on_to_its_catcher() -> None:
