@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from switchgear.binding.foreign import theirs, unread
 from switchgear.binding.given import Body, Cookie, Header, Offer, Provider, Query
 from switchgear.binding.models import holds_model
 from switchgear.binding.scalars import is_many, is_scalar
@@ -153,11 +154,18 @@ class _Reader:
             right = f"Annotated[{_spelt(annotation)}, {kind}(...)]"
             why = f"`{kind}` stands in the default: write {right}"
             raise self._refused(name, annotation, why)
+        if default is ...:  # as pydantic has it: it would be the value
+            why = "`...` stands in the default: leave the default out where it is required"
+            raise self._refused(name, annotation, why)
+        if theirs(default):
+            raise self._refused(name, annotation, unread(default))
         for extra in bare(annotation)[1]:
             if any(extra is one for one in _MARKS):  # it would mark nothing, and be the query's
                 missed = "parentheses" if extra is Body else "name"
                 why = f"stands there without its {missed}: write {extra.__name__}(...)"
                 raise self._refused(name, annotation, f"`{extra.__name__}` {why}")
+            if theirs(extra) and not (holds_model(annotation) and theirs(extra) in _OF_MODELS):
+                raise self._refused(name, annotation, unread(extra))
         mark = next((extra for extra in bare(annotation)[1] if isinstance(extra, _MARKS)), None)
         if name in self.names:
             return Parameter(name, Place.PATH, name, self._scalar(name, annotation), default)
@@ -201,7 +209,9 @@ class _Reader:
         if self.offer.query:
             choices.append("a query parameter (str, int, float, bool, Enum, UUID, date, list[...])")
         if self.offer.body:
-            choices.append("the body (a Struct, dataclass, pydantic model, or a list of them)")
+            choices.append(
+                "the body (a Struct, dataclass, attrs class, pydantic model, or a list of them)"
+            )
         if self.offer.headers:
             choices.append('Annotated[str, Header("x-name")] or Cookie("name")')
         if self.injectors:
@@ -216,6 +226,7 @@ class _Reader:
 
 _OF_CALLS: Final = (Principal, Call)
 _MARKS: Final = (Header, Cookie, Query, Body)
+_OF_MODELS: Final = ("pydantic", "annotated_types")  # whose marks pydantic reads with its models
 
 
 def _keys(annotation: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ Source: https://spec.openapis.org/oas/v3.1.1.html, RFC 9457 for the problem docu
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
@@ -122,7 +123,8 @@ def _operation(operation: Operation, book: "_Book") -> dict[str, Any]:
 def _parameter(parameter: Parameter, book: "_Book") -> dict[str, Any]:
     schema = dict(book.schema(parameter.annotation, "validation"))
     if parameter.default is not ABSENT and parameter.default is not None:
-        schema["default"] = msgspec.to_builtins(parameter.default)
+        with suppress(TypeError):  # of a class of its own, which says that there was none
+            schema["default"] = msgspec.to_builtins(parameter.default)
     return {
         "name": parameter.wire,
         "in": parameter.place.value,

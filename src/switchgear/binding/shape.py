@@ -5,7 +5,6 @@ otherwise, passes over unknown names. To list everything that is wrong, and to r
 unknown names for every type, the tree names each object's fields and which of them must be there.
 """
 
-import dataclasses
 import types
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,11 +19,13 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 import msgspec
 from msgspec import inspect, structs
+
+from switchgear.binding.foreign import theirs, unread
+from switchgear.binding.records import is_record, members_of
 
 __all__ = [
     "Array",
@@ -191,10 +192,13 @@ def bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
     """Build the shape of `annotation`, a type that msgspec can decode.
 
-    Raises TypeError where msgspec cannot.
+    Raises TypeError where msgspec cannot, and for what another framework would read of it.
     """
     known = {} if known is None else known
     stripped, extras = bare(annotation)
+    for extra in extras:
+        if theirs(extra):
+            raise TypeError(unread(extra))
     try:
         seen = known.get(stripped) if not extras else None
     except TypeError:  # an unhashable annotation (a Literal of lists, say) is never shared
@@ -216,7 +220,7 @@ def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
     if isinstance(origin, type):
         if issubclass(origin, msgspec.Struct):
             return _struct(stripped, origin, known)
-        if dataclasses.is_dataclass(origin) or is_typeddict(origin):
+        if is_record(origin):
             return _record(stripped, origin, known)
         if issubclass(origin, tuple) and hasattr(origin, "_fields"):
             return _named_tuple(annotation, stripped, origin, known)
@@ -254,33 +258,35 @@ def _struct(annotation: Any, origin: type[msgspec.Struct], known: dict[Any, Node
     if config.tag is not None and config.tag_field is not None:
         node.tag = (config.tag_field, config.tag)
     for field in structs.fields(annotation):
-        child = shape_of(_present(field.type), known)
+        hint = _present(field.type)
+        child = _member(origin, field.name, hint, field.default, known)
         name = field.encode_name
         node.fields[name] = Field(name, field.name, child, field.required)
     return node
 
 
 def _record(annotation: Any, origin: type, known: dict[Any, Node]) -> Object:
-    """Build the shape of a dataclass or a TypedDict, also of a generic one."""
+    """Build the shape of a record, also of a generic one."""
     node = known[annotation] = Object(annotation)
     filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(annotation), strict=False))
     hints = {
         name: _filled_in(_unmarked(hint), filled)
         for name, hint in get_type_hints(origin, include_extras=True).items()
     }
-    if is_typeddict(origin):
-        always: frozenset[str] = vars(origin)["__required_keys__"]
-        required = {name: name in always for name in hints}
-    else:
-        missing = dataclasses.MISSING
-        required = {
-            field.name: field.default is missing and field.default_factory is missing
-            for field in dataclasses.fields(origin)
-            if field.init
-        }
-    for name, must in required.items():
-        node.fields[name] = Field(name, name, shape_of(hints[name], known), must)
+    for name, member in members_of(origin, hints).items():
+        child = _member(origin, name, hints.get(name, Any), member.default, known)
+        node.fields[name] = Field(name, name, child, member.required)
     return node
+
+
+def _member(owner: type, name: str, hint: Any, default: Any, known: dict[Any, Node]) -> Node:
+    """Build the shape of one member, if neither it nor its default is for another framework."""
+    for mark in (*bare(hint)[1], default):
+        if theirs(mark):
+            raise TypeError(unread(mark, f"`{owner.__name__}.{name}`"))
+    if default is ...:
+        raise TypeError(f"`...` is the default of `{owner.__name__}.{name}`: leave it out")
+    return shape_of(hint, known)
 
 
 def _unmarked(hint: Any) -> Any:
