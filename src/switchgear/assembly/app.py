@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     priority: int
     status: int
     attempt_timeout: float | str | None
+    idempotency: str
 
 
 class App:
@@ -76,6 +77,7 @@ class App:
         priority: int = 5,
         status: int = 0,
         attempt_timeout: float | str | None = None,
+        idempotency: str = "",
     ) -> Callable[[Function], Function]:
         """Declare an HTTP handler.
 
@@ -85,7 +87,11 @@ class App:
 
         A call that may be repeated (GET, PUT, DELETE) is tried again elsewhere when it takes longer
         than `attempt_timeout`: by default a third of the deadline, at least 1 s. At a POST or PATCH
-        one attempt is made, and there is no such option.
+        there is no such option: one attempt is made, of a request without an Idempotency-Key.
+
+        A POST or PATCH that takes a `Transaction`, and is not public, is done once for each
+        Idempotency-Key, and a repeated request answered as the first was: `idempotency="required"`
+        asks for one, "off" heeds none.
         """
         if not isinstance(path, str):
             raise TypeError(f'write @app.{method.lower()}("/path"), with the route\'s path')
@@ -102,6 +108,7 @@ class App:
                 priority,
                 status,
                 0.0 if attempt_timeout is None else seconds(attempt_timeout),
+                idempotency,
             )
             if endpoint.name in self._declared:
                 raise ValueError(f"{endpoint.name} is declared twice")

@@ -12,6 +12,7 @@ from switchgear.assembly.foreign import misshapen
 from switchgear.gateway.table import RouteEntry
 from switchgear.policy.route import Route, Router
 from switchgear.services.endpoint import Endpoint, Mount
+from switchgear.services.honours import honours_unbound
 
 __all__ = ["ACCOUNTS", "ENDED", "HEALTH", "KEYS", "SERVICE", "app_of", "is_native", "routes_of"]
 
@@ -102,6 +103,7 @@ def _endpoint(one: Endpoint) -> RouteEntry:
         one.deadline,
         one.priority,
         attempt_timeout=one.attempt_timeout,
+        keyed=honours_unbound(one),
     )
 
 

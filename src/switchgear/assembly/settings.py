@@ -14,6 +14,7 @@ from switchgear.accounts.settings import AccountsSettings
 from switchgear.assembly.secret import Secret, SecretUrl
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.http.settings import ClientSettings, ServerSettings
+from switchgear.services.settings import IdempotencySettings
 from switchgear.telemetry.settings import LogSettings
 
 __all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
@@ -139,6 +140,7 @@ class Settings(msgspec.Struct, frozen=True):
     client: ClientSettings = ClientSettings()
     gateway: GatewaySettings = GatewaySettings()
     accounts: AccountsSettings = AccountsSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
     log: LogSettings = LogSettings()
     peers: dict[str, list[str]] = {}
 

@@ -5,7 +5,7 @@ Source: https://spec.openapis.org/oas/v3.1.1.html, RFC 9457 for the problem docu
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
@@ -22,6 +22,7 @@ __all__ = ["Operation", "Problem", "openapi"]
 
 _REFERENCE: Final = "#/components/schemas/"
 _NAME: Final = re.compile(r"\{([^}:]+)[^}]*\}")
+_KEY: Final = "idempotency-key"
 _HTTP_PLACES: Final = (Place.PATH, Place.QUERY, Place.HEADER, Place.COOKIE)
 
 
@@ -50,7 +51,8 @@ class Operation(msgspec.Struct, frozen=True):
     """One route of an app: what a client may do, and what comes back.
 
     `scopes` are what a token must grant; `secured` alone asks for any valid token. `problems` are
-    statuses of its own beside those that every operation has.
+    statuses of its own beside those that every operation has. An `idempotency` key is optional,
+    required or off.
     """
 
     method: str
@@ -61,6 +63,7 @@ class Operation(msgspec.Struct, frozen=True):
     secured: bool = False
     tags: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
+    idempotency: str = "off"
 
 
 def openapi(
@@ -106,6 +109,7 @@ def _operation(operation: Operation, book: "_Book") -> dict[str, Any]:
         for parameter in plan.parameters
         if parameter.place in _HTTP_PLACES
     ]
+    parameters += _key(operation)
     if parameters:
         described["parameters"] = parameters
     if plan.body is not None:
@@ -133,6 +137,19 @@ def _parameter(parameter: Parameter, book: "_Book") -> dict[str, Any]:
     }
 
 
+def _key(operation: Operation) -> Iterator[dict[str, Any]]:
+    """Yield the parameter of an idempotency key, if any, and the handler does not ask for it."""
+    asked = any(one.wire == _KEY for one in operation.plan.parameters)
+    if operation.idempotency != "off" and not asked:
+        yield {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "A name of this request: repeated with it, it is answered as before.",
+            "required": operation.idempotency == "required",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+
+
 def _responses(operation: Operation, book: "_Book", *, asks: bool) -> dict[str, Any]:
     result = operation.plan.result
     responses: dict[str, Any] = {}
@@ -147,6 +164,7 @@ def _responses(operation: Operation, book: "_Book", *, asks: bool) -> dict[str, 
     problems = set(operation.problems)
     problems |= {400, 422} if asks else set()
     problems |= {401, 403} if _is_secured(operation) else set()
+    problems |= {409, 422} if operation.idempotency != "off" else set()
     content = {"application/problem+json": {"schema": book.schema(Problem, "serialization")}}
     for status in sorted(problems):
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}

@@ -17,7 +17,8 @@ class RouteEntry(msgspec.Struct, frozen=True):
     `path` has `{name}` segments; a `prefix` route takes its path and everything below, by any
     method, and may speak WebSocket. `sign_in` routes take credentials and have the stricter limit.
     `deadline` is in seconds, like `attempt_timeout`: what one attempt at a repeatable call may
-    take of it (0: as the gateway is configured). Raises ValueError for what cannot be.
+    take of it (0: as the gateway is configured). A `keyed` route does what a request with an
+    idempotency key asks once, however often it is sent. Raises ValueError for what cannot be.
     """
 
     method: str
@@ -30,6 +31,7 @@ class RouteEntry(msgspec.Struct, frozen=True):
     prefix: bool = False
     sign_in: bool = False
     attempt_timeout: float = 0.0
+    keyed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.deadline <= LONGEST:

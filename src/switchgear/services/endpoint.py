@@ -12,6 +12,7 @@ from switchgear.identity.claims import SCOPE
 __all__ = ["Endpoint", "Mount"]
 
 _SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|(?!\.{1,2}\Z)[A-Za-z0-9._~!$&'()*+,=:@-]+")
+IDEMPOTENCY: Final = ("optional", "required", "off")
 _FIRST_SHED, _LAST_SHED = 0, 8  # 9 is for what is never shed, which no declaration can claim
 
 
@@ -20,7 +21,9 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     `path` has `{name}` segments; `scope` is what the caller's token must bear; `public` endpoints
     need none. `deadline` is in seconds, like `attempt_timeout`: what one attempt may take of
-    it where several may be made (0: as the gateway is configured). Raises ValueError for a
+    it where several may be made (0: as the gateway is configured). `idempotency` says what an
+    Idempotency-Key is: "optional", "required" or "off"; by default optional where it can be heeded
+    (a POST or PATCH that takes a Transaction and is not public), else off. Raises ValueError for a
     path or a pair that cannot be, TypeError for a value of another kind.
     """
 
@@ -33,12 +36,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     priority: int = 5
     status: int = 0  # 0: 201 for POST, 204 for None, else 200
     attempt_timeout: float = 0.0
+    idempotency: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}")
         _check_path(self.name, self.path)
         _check_kind(self.name, "status", self.status, int)
+        _check_kind(self.name, "idempotency", self.idempotency, str)
         _check_figures(self)
         if self.public and self.scope:
             raise ValueError(f"{self.name}: public and scope={self.scope!r} contradict each other")
@@ -50,6 +55,8 @@ class Endpoint(msgspec.Struct, frozen=True):
             )
         if self.status and not 200 <= self.status <= 399:
             raise ValueError(f"{self.name}: status={self.status} is no status of a success")
+        if self.idempotency:
+            self._check_idempotency()
 
     @property
     def name(self) -> str:
@@ -57,9 +64,34 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"{self.method} {self.path}"
 
     @property
+    def names(self) -> list[str]:
+        """The names in its path."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    @property
     def repeatable(self) -> bool:
         """Whether another attempt may follow one whose effect is unknown."""
         return self.method in REPEATABLE
+
+    @property
+    def keyable(self) -> bool:
+        """Whether a repeated key could be told from another's, and would change anything."""
+        return not self.repeatable and not self.public and self.idempotency != "off"
+
+    def _check_idempotency(self) -> None:
+        """Refuse what cannot be heeded, as far as it is seen without the function."""
+        said = f"{self.name}: idempotency={self.idempotency!r}"
+        if self.idempotency not in IDEMPOTENCY:
+            raise ValueError(f"{said} must be one of {', '.join(IDEMPOTENCY)}")
+        if self.idempotency == "off":
+            return
+        if self.repeatable:
+            raise ValueError(f"{said}: {self.method} does no more when it is done twice")
+        if self.public:
+            raise ValueError(
+                f"{said} and public contradict each other: nobody is asked who they are, and one"
+                " client's key could bring another its answer"
+            )
 
 
 class Mount(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from switchgear.binding.given import BODILESS, HTTP, Provider
 from switchgear.binding.parameters import Unbindable
-from switchgear.binding.plan import Plan, bind
+from switchgear.binding.plan import bind
 from switchgear.binding.schema import Operation, openapi
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
@@ -29,7 +29,9 @@ from switchgear.services.answers import answering, plain
 from switchgear.services.calling import calling
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
-from switchgear.services.transacting import transacting, unopened
+from switchgear.services.honours import asks, honours
+from switchgear.services.keyed import Keeping, keyed
+from switchgear.services.transacting import Work, transacting, unopened
 
 __all__ = ["Fair", "Host", "Mounted"]
 
@@ -68,7 +70,8 @@ class Host:
     values by type; a `Transaction` is this host's own affair: it is opened before the call and
     committed before the response is made. `title`, where there is one, has the endpoints
     described at /openapi.json. `fair` says when a timeout is the handler's own fault and not
-    its caller's hurry: by default when it had the whole deadline.
+    its caller's hurry: by default when it had the whole deadline. `keeping` is where outcomes of
+    requests with an idempotency key are recorded.
 
     Raises Unbindable at construction for a function that cannot be bound, ValueError for two
     routes that claim the same path.
@@ -86,10 +89,12 @@ class Host:
         title: str = "",
         body_bytes: int = 1 << 20,
         fair: Fair = lambda one, _: one.deadline,
+        keeping: Keeping | None = None,
         clock: Clock = FINE,
     ) -> None:
         self._name = name
         self._tables = tables
+        self._keeping = keeping
         self._clock = clock
         self._body_bytes = body_bytes
         self._fair = fair
@@ -127,16 +132,17 @@ class Host:
         """Compile one endpoint: its plan, its deadline, its transaction."""
         plan = bind(
             endpoint.function,
-            path=_names_of(endpoint.path),
+            path=endpoint.names,
             injectors=self._providers,
             offer=BODILESS if endpoint.method in _NO_BODY else HTTP,
         )
-        if endpoint.public and _asks(plan, self._providers.get(Principal)):
+        if endpoint.public and asks(plan.parameters, self._providers.get(Principal)):
             raise Unbindable(
                 f"{plan.where}: it asks for a Principal, and {endpoint.name} is public: whoever"
                 " calls it is not asked who they are. Drop the one or the other"
             )
         status = endpoint.status or (201 if endpoint.method == "POST" else 200)
+        idempotency = honours(endpoint, plan.parameters, plan.result)
         answer = answering(plan, status, endpoint.status or 204)
         self.operations.append(
             Operation(
@@ -146,13 +152,22 @@ class Host:
                 status,
                 scopes=(endpoint.scope,) if endpoint.scope else (),
                 secured=not endpoint.public,
+                idempotency=idempotency,
             )
         )
-        if _asks(plan, self._providers[Transaction]):
-            work = transacting(plan, answer, self._body_bytes, self._tables)
+        if not asks(plan.parameters, unopened):
+            answers = calling(plan, answer, self._body_bytes)
+        elif idempotency == "off":
+            answers = transacting(Work(plan, answer, self._body_bytes), self._tables)
         else:
-            work = calling(plan, answer, self._body_bytes)
-        run = self._within(endpoint, work, repeatable=endpoint.repeatable)
+            answers = keyed(
+                endpoint.name,
+                Work(plan, answer, self._body_bytes),
+                self._tables,
+                self._keeping,
+                required=idempotency == "required",
+            )
+        run = self._within(endpoint, answers, repeatable=endpoint.repeatable)
         latest, clock = endpoint.deadline, self._clock
 
         def bound(call: Call[Request], params: Mapping[str, str]) -> Coroutine[Any, Any, Response]:
@@ -217,15 +232,6 @@ async def _refuse(fault: Fault) -> Response:
 
 def _unquoted(params: Mapping[str, str]) -> Mapping[str, str]:
     return {name: unquote(value) for name, value in params.items()}
-
-
-def _asks(plan: Plan, provider: Provider | None) -> bool:
-    """Say whether a parameter is made by `provider`, however its annotation spells it."""
-    return provider is not None and any(one.provider is provider for one in plan.parameters)
-
-
-def _names_of(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
 def _missing(method: str, path: str, found: object) -> Fault:

@@ -422,7 +422,8 @@ async def test_a_suspect_runs_alone(roles: Roles) -> None:
 
 
 async def test_the_tables_are_made_once_and_are_the_apps_to_use_only(roles: Roles) -> None:
-    assert await install(roles.owner) == ["0001_queue.sql", "0002_lease.sql"]
+    names = ["0001_queue.sql", "0002_lease.sql", "0003_idempotency.sql"]
+    assert await install(roles.owner) == names
     assert await install(roles.owner) == []
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await run(roles.app, "DROP TABLE switchgear.ready")

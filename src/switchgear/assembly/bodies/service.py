@@ -11,8 +11,11 @@ from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import SERVICE, app_of, is_native
 from switchgear.binding.parameters import Unbindable
 from switchgear.engines.postgres.queue import PostgresQueue
+from switchgear.engines.postgres.records import PostgresRecords
 from switchgear.ports.tables import Tables
+from switchgear.services.forgetting import forgetting
 from switchgear.services.host import Host
+from switchgear.services.keyed import Keeping
 from switchgear.services.providers import http_providers
 
 __all__ = ["service"]
@@ -23,6 +26,7 @@ async def service(context: RoleContext) -> None:
     app, native = app_of(context.app), is_native(context.app)
     async with AsyncExitStack() as held:
         tables = await _tables(context, held) if native else None
+        keeping = None if tables is None else await _keeping(context, tables, held)
         mounts = Mounts(defects_to(context.log))
         try:
             host = Host(
@@ -35,11 +39,27 @@ async def service(context: RoleContext) -> None:
                 title=app.name if native else "",
                 body_bytes=context.settings.http.body_bytes,
                 fair=fair(context),
+                keeping=keeping,
             )
         except (Unbindable, ValueError) as error:
             raise unbound(error) from None
         await held.enter_async_context(mounts)
         await serve(context, SERVICE, host)
+
+
+async def _keeping(context: RoleContext, tables: Tables, held: AsyncExitStack) -> Keeping:
+    """Record outcomes of requests with keys, and forget those that have expired.
+
+    It is the services that do: they write them, and an app without consumers has no workers.
+    """
+    settings = context.settings.idempotency
+    records = PostgresRecords(settings.keep)
+
+    def defect(error: Exception) -> None:
+        context.log.failed("expired outcomes could not be removed", error)
+
+    await held.enter_async_context(forgetting(records, tables, defect))
+    return Keeping(records, settings.answer_bytes)
 
 
 async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:

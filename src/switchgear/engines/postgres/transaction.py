@@ -152,7 +152,9 @@ class PostgresTransaction:
         try:
             result = await method(sql, *arguments, timeout=left)
         except Exception as error:
-            self._broken = error
+            later = isinstance(error, asyncpg.InFailedSQLTransactionError)
+            if self._broken is None or not later:  # what broke it is told, not what came after
+                self._broken = error
             fault = translate(error)
             if fault is None or fault is error:
                 raise

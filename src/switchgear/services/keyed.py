@@ -1,0 +1,189 @@
+"""Keyed: an endpoint that answers a repeated idempotency key from the record of its first outcome.
+
+    key, body -> bound -> [ transaction: scope taken -> recorded? -> handler -> recorded ] -> answer
+
+The record is written in the handler's own transaction: effect and outcome commit together, or not
+at all, whatever is killed when. A failure that is final rolls the effect back, and is recorded
+after that. What says "not done, try again" is never recorded, nor what was wrong before the
+handler began.
+
+Source: draft-ietf-httpapi-idempotency-key-header. It is not compiled, as `transacting` is not.
+"""
+
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from switchgear.core.ambient import ambient
+from switchgear.http.headers import Headers
+from switchgear.http.message import Response, StreamResponse
+from switchgear.http.problem import problem
+from switchgear.http.stream import Whole
+from switchgear.policy.call import Call
+from switchgear.policy.crossing import declared
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.status import http_status, verdict_of_status
+from switchgear.policy.verdict import transient
+from switchgear.ports.records import Record, Records
+from switchgear.ports.tables import Tables
+from switchgear.services.calling import Answers, read_json
+from switchgear.services.given import HttpGiven
+from switchgear.services.keys import KEY, fingerprint_of, key_in, scope_of, wrong_key
+from switchgear.services.transacting import Work, transacting
+
+__all__ = ["REPLAYED", "Keeping", "keyed"]
+
+REPLAYED: Final = "idempotency-replayed"
+"""The header by which a repeated answer says that it is one."""
+
+
+class Keeping(NamedTuple):
+    """Where outcomes are recorded, and up to how many bytes of an answer's body."""
+
+    records: Records
+    answer_bytes: int
+
+
+class _Asked(NamedTuple):
+    """One request with a key: under what its outcome is recorded, and what it asks."""
+
+    scope: bytes
+    fingerprint: bytes
+    deadline: float
+
+
+def keyed(
+    route: str, work: Work, tables: Tables | None, keeping: Keeping | None, *, required: bool
+) -> Answers:
+    """Answer the calls of a route once for each key that they bear; those without, as ever.
+
+    A call without one is refused where it is `required`.
+    """
+    plain = transacting(work, tables)
+
+    def either(call: Call[HttpGiven]) -> Coroutine[Any, Any, Response]:
+        value = call.payload.header(KEY)
+        if value is None and not required:
+            return plain(call)
+        return once(call, value)
+
+    async def once(call: Call[HttpGiven], value: str | None) -> Response:
+        if value is None:
+            raise wrong_key(f"{route} asks for an idempotency key, and there is none")
+        key = key_in(value)
+        if tables is None or keeping is None:
+            raise Fault(Code.UNAVAILABLE, f"{route} has no database to record its outcomes in")
+        who = call.payload.call.principal
+        if who is None:
+            raise Fault(Code.UNAUTHENTICATED, "a key of nobody's", effect=Effect.NONE)
+        body = await _read(call.payload, work)
+        ambient.set(call.payload.call)
+        arguments = work.plan.arguments(call.payload)
+        asked = _Asked(
+            scope_of(who, route, key),
+            fingerprint_of(call.payload.call.payload, body),
+            call.deadline,
+        )
+        begun = False
+        try:
+            async with tables.transaction(asked.deadline) as tx:
+                known = await keeping.records.find(tx, asked.scope)
+                if known is not None:
+                    return _repeated(known, asked)
+                begun = True
+                answer = await work.run(tx, arguments)
+                if isinstance(answer, StreamResponse):
+                    raise TypeError(
+                        f"{work.plan.where}: it streams its answer to a request with an idempotency"
+                        " key, and only a whole one can be recorded: return a Response, or declare"
+                        ' idempotency="off"'
+                    )
+                answer.headers.wire()  # what cannot be sent must not be recorded
+                record = _record(answer, asked, keeping.answer_bytes)
+                await keeping.records.keep(tx, asked.scope, record)
+                return answer
+        except Exception as error:
+            known = await _failed(error, asked, tables, keeping) if begun else None
+            if known is None:
+                raise
+            return _repeated(known, asked)
+
+    return either
+
+
+async def _read(given: HttpGiven, work: Work) -> bytes:
+    """Read the body, whatever the handler takes of it: a repeated request is told by all of it."""
+    call = given.call
+    if work.plan.body is not None:
+        body = await read_json(call.payload, work.limit)
+    else:
+        body = await call.payload.body.read(work.limit)
+    # A handler that reads the request itself finds it as it was.
+    given.call = replace(call, payload=replace(call.payload, body=Whole(body)))
+    given.body = body
+    return body
+
+
+async def _failed(
+    error: Exception, asked: _Asked, tables: Tables, keeping: Keeping
+) -> Record | None:
+    """Record a failure that is final; return what was recorded before it, if anything was.
+
+    The effect is rolled back, and the scope free as soon as that is over. Somebody else may have
+    got in between, and done it: then that is the outcome.
+    """
+    fault = declared(error) or Fault(Code.INTERNAL)
+    if not _final(fault):
+        return None
+    record = _record(problem(fault), asked, keeping.answer_bytes)
+    try:
+        async with tables.transaction(asked.deadline) as tx:
+            known = await keeping.records.find(tx, asked.scope, wait=True)
+            if known is None:
+                await keeping.records.keep(tx, asked.scope, record)
+            return known
+    except Fault:
+        return None  # nothing was done: who asks again has it tried again
+
+
+def _final(fault: Fault) -> bool:
+    """Say whether a failure is an outcome: not one after which to try again may help."""
+    if transient(fault) or fault.code is Code.CANCELLED or fault.retry_after is not None:
+        return False
+    return not verdict_of_status(http_status(fault)).again
+
+
+def _record(answer: Response, asked: _Asked, most: int) -> Record:
+    body = bytes(answer.body)
+    return Record(
+        asked.fingerprint,
+        answer.status,
+        tuple(answer.headers),
+        body if len(body) <= most else None,
+    )
+
+
+def _repeated(record: Record, asked: _Asked) -> Response:
+    """Answer from the record.
+
+    Raises Fault: 422 where something else was asked with the key, 409 where the answer was too
+    large to be kept.
+    """
+    if record.fingerprint != asked.fingerprint:
+        raise Fault(
+            Code.INVALID_ARGUMENT,
+            "the idempotency key was used for another request",
+            effect=Effect.NONE,
+            public="This idempotency key was used for another request.",
+            extra={"status": 422},
+        )
+    if record.body is None:
+        raise Fault(
+            Code.FAILED_PRECONDITION,
+            "the recorded answer was too large to be kept",
+            effect=Effect.DONE,
+            public=f"This was done and answered {record.status}; its answer was too large to keep.",
+        )
+    headers = [pair for pair in record.headers if pair[0] != REPLAYED]
+    return Response(record.status, Headers([*headers, (REPLAYED, "true")]), record.body)
