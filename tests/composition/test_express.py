@@ -266,7 +266,7 @@ def test_whatever_is_asked_both_ways_are_the_same(what: str) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("what", ["open", "post", "mine"])
+@pytest.mark.parametrize("what", ["open", "post", "mine", "keyed"])
 def test_whatever_comes_of_it_both_ways_are_the_same(what: str, end: str) -> None:
     asked = [Ask(0, what, (end,)), Ask(4, what, (end, "well")), Ask(8, what, ("soon", end))]
     assert alike([*asked, Ask(12)]) > WARM
@@ -300,7 +300,7 @@ def test_a_defect_of_ours_is_answered_and_reported(express: bool) -> None:
 def test_what_may_not_be_sent_twice_goes_by_no_connection_that_has_ended() -> None:
     """Rule 27: what may, is sent again; for what may not, the kernel is asked first."""
     ended = [Ask(n, "open", ("unseen end",), n) for n in (0, 1)]
-    for what in ("open", "post", "mine", "write", "put"):
+    for what in ("open", "post", "mine", "write", "put", "keyed"):
         assert alike([*ended, *often(Ask(3, what), 3, 0)]) > WARM + 2
 
 

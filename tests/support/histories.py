@@ -9,6 +9,7 @@ from tests.support.wired import SEALS, WALL, token
 __all__ = ["ASKED", "ENDS", "PLAIN"]
 
 READER, WRITER, NOBODY = token("ada", "read"), token("bob", "read", "write"), token("cy")
+KEYED = "idempotency-key: 7"
 TRACED = "traceparent: 00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"
 
 
@@ -24,6 +25,14 @@ ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
     "put": ("PUT", "/open", ("content-type: text/plain",), b"whole"),
     "mine": ("GET", "/users/1", (bearing(READER),), b""),
     "write": ("POST", "/users", (bearing(WRITER),), b'{"name":1}'),
+    "keyed": ("POST", "/users", (bearing(WRITER), KEYED), b'{"name":1}'),
+    "keyed upload": (
+        "POST",
+        "/users",
+        (bearing(WRITER), KEYED, "content-length: 6"),
+        [b"abc", b"def"],
+    ),
+    "key of nobody's": ("POST", "/open", (KEYED,), b"{}"),
     "no token": ("GET", "/users/1", (), b""),
     "bad token": ("GET", "/users/1", (bearing(READER[:-4] + "AAAA"),), b""),
     "odd token": ("GET", "/users/1", ("authorization: Basic abc",), b""),
@@ -53,9 +62,9 @@ ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
     "old": ("GET", "/open", (), b""),
 }
 # What takes the express way where nothing is amiss.
-PLAIN = ("open", "post", "empty post", "put", "mine", "write", "shop", "continued", "named",
-         "badly named", "patient", "hurried",
-         "hurried post", "old", "nominating", "odd bytes", "closing")  # fmt: skip
+PLAIN = ("open", "post", "empty post", "put", "mine", "write", "keyed", "key of nobody's", "shop",
+         "continued", "named", "badly named", "patient", "hurried", "hurried post",
+         "old", "nominating", "odd bytes", "closing")  # fmt: skip
 
 
 def sealed(*given: Any, **more: Any) -> bytes:
@@ -89,6 +98,7 @@ ENDS: dict[str, tuple[bytes | float | str | Exception | None, ...]] = {
     "away": (0.0031, said(503, b"retry-after: 1", FAULT_HEADER.encode() + b": {}")),
     "sealed": (0.0031, sealed(Code.UNAVAILABLE, "no", effect=Effect.NONE, origin="service")),
     "shed": (0.0031, sealed(Code.UNAVAILABLE, "shed", refusal=Refusal.SHED, origin="far")),
+    "under way": (0.0031, sealed(Code.ABORTED, "under way", effect=Effect.NONE, retry_after=0.21)),
     "late": (0.9531, sealed(Code.DEADLINE_EXCEEDED, "late", origin="service")),
     "hurried": (
         0.0531,

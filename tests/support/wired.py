@@ -49,7 +49,7 @@ ROUTES = (
     RouteEntry("POST", "/open", "service", public=True),
     RouteEntry("PUT", "/open", "service", public=True, deadline=2.0, attempt_timeout=0.43),
     RouteEntry("GET", "/users/{id}", "service", scope="read"),
-    RouteEntry("POST", "/users", "service", scope="write", priority=2),
+    RouteEntry("POST", "/users", "service", scope="write", priority=2, keyed=True),
     RouteEntry("POST", "/sign-in", "service", public=True, sign_in=True),
     RouteEntry("*", "/shop", "service", public=True, prefix=True),
 )

@@ -20,6 +20,7 @@ from switchgear.core.handler import Handler, Judge
 from switchgear.core.observe import Observer
 from switchgear.core.permits import Held
 from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
+from switchgear.gateway.lasting import attempted, lasting
 from switchgear.gateway.passage import Passage, passage_of
 from switchgear.gateway.patience import attempts_of, breaker_of
 from switchgear.gateway.settings import GatewaySettings
@@ -138,6 +139,7 @@ class Lane:
     def __init__(self, shared: Shared, route: RouteEntry, *, unbroken: bool = False) -> None:
         self.route = route
         self._unbroken = unbroken
+        self._keyed = route.keyed
         self._shared = shared
         self._born = -inf  # since when it has any of its present processes
         self._ways: list[Way] = []
@@ -158,7 +160,7 @@ class Lane:
         """Answer a call by the service. Where there is no process at all, nobody waits for one."""
         if not self._usable:
             raise self._none([])
-        return await self._calls(call)
+        return await self._calls(lasting(call) if self._keyed else call)
 
     def follow(self, processes: Mapping[str, Process]) -> None:
         """Keep the ways to processes that are still there, and open those to new ones."""
@@ -202,6 +204,7 @@ class Lane:
     async def resume(self, call: Call[Request], sent: "Attempted") -> Response:
         """Go on with a call whose first attempt was made already, and is not simply well."""
         held: Held = (self.over, Permit(sent.at, sent.over), None)
+        call = lasting(call) if self._keyed else call
         attempt = Attempt(self.frame, sent.at, call.deadline, held, repeatable=call.repeatable)
         passage = passage_of(call)
         passage.sent, passage.begun = sent, sent.at
@@ -238,6 +241,7 @@ class Lane:
         A process whose own gates refuse (its breaker on the ramp, its bulkhead full) costs no
         attempt: the next is asked, until every one has refused.
         """
+        call = attempted(call) if self._keyed else call
         tried = call.trail.endpoints
         refused: list[Fault] = []
         early = _early(call)

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from switchgear.core.ambient import ambient
 from switchgear.http.headers import Headers
 from switchgear.http.message import Response, StreamResponse
+from switchgear.http.methods import IDEMPOTENCY_KEY
 from switchgear.http.problem import problem
 from switchgear.http.stream import Whole
 from switchgear.policy.call import Call
@@ -29,7 +30,7 @@ from switchgear.ports.records import Record, Records
 from switchgear.ports.tables import Tables
 from switchgear.services.calling import Answers, read_json
 from switchgear.services.given import HttpGiven
-from switchgear.services.keys import KEY, fingerprint_of, key_in, scope_of, wrong_key
+from switchgear.services.keys import fingerprint_of, key_in, scope_of, wrong_key
 from switchgear.services.transacting import Work, transacting
 
 __all__ = ["REPLAYED", "Keeping", "keyed"]
@@ -63,7 +64,7 @@ def keyed(
     plain = transacting(work, tables)
 
     def either(call: Call[HttpGiven]) -> Coroutine[Any, Any, Response]:
-        value = call.payload.header(KEY)
+        value = call.payload.header(IDEMPOTENCY_KEY)
         if value is None and not required:
             return plain(call)
         return once(call, value)

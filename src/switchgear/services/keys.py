@@ -11,9 +11,8 @@ from switchgear.http.message import Request
 from switchgear.policy.call import Principal
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["KEY", "LONGEST", "fingerprint_of", "key_in", "scope_of"]
+__all__ = ["LONGEST", "fingerprint_of", "key_in", "scope_of", "wrong_key"]
 
-KEY: Final = "idempotency-key"
 LONGEST: Final = 255  # characters
 
 # As the draft has it, and as most clients send it: a UUID, or another name without blanks.

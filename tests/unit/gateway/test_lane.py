@@ -24,6 +24,7 @@ from tests.support.gateway import House, answer, failing, hang, public, said
 pytestmark = pytest.mark.virtual
 
 BROKEN = failing(Fault(Code.INTERNAL, "a defect"))
+UNDER_WAY = failing(Fault(Code.ABORTED, "under way", effect=Effect.NONE, retry_after=0.5))
 AWAY = failing(Fault(Code.UNAVAILABLE, "not here"))
 
 
@@ -81,6 +82,46 @@ async def test_a_post_that_surely_did_nothing_is_sent_to_another() -> None:
     doors = house({"service-1": unreached, "service-2": answer})
     assert (await doors.ask("POST", "/a", body=b"{}")).status == 200
     assert doors.names() == ["service-1", "service-2"]
+
+
+KEYED = {"idempotency-key": "7"}
+
+
+async def test_a_post_with_a_key_is_tried_again_where_its_service_heeds_keys() -> None:
+    for ending in (AWAY, cut, UNDER_WAY):
+        doors = house({"service-1": ending, "service-2": answer}, public("POST", keyed=True))
+        assert (await doors.ask("POST", "/a", KEYED, b"{}")).status == 200
+        assert doors.names() == ["service-1", "service-2"]
+        assert [call.repeatable for _, call in doors.sent] == [False, False]
+        doors = house({"service-1": ending, "service-2": answer}, public("POST", keyed=True))
+        assert (await doors.ask("POST", "/a", {}, b"{}")).status >= 400
+        doors = house({"service-1": ending, "service-2": answer}, public("POST"))
+        assert (await doors.ask("POST", "/a", KEYED, b"{}")).status >= 400
+        assert doors.names() == ["service-1"]
+
+
+async def test_a_defect_with_a_key_is_not_tried_again() -> None:
+    doors = house({"service-1": BROKEN, "service-2": answer}, public("POST", keyed=True))
+    assert (await doors.ask("POST", "/a", KEYED, b"{}")).status == 500
+    assert doors.names() == ["service-1"]
+
+
+async def test_a_key_makes_no_attempt_briefer() -> None:
+    """A POST may take all of its deadline, and still may with a key."""
+
+    async def slow(call: Call[Request]) -> Response:
+        await asyncio.sleep(2.5)
+        return await answer(call)
+
+    doors = house({"service-1": slow, "service-2": slow}, public("POST", keyed=True))
+    assert (await doors.ask("POST", "/a", KEYED, b"{}")).status == 200
+    assert doors.names() == ["service-1"]
+
+
+async def test_a_body_on_its_way_is_never_sent_twice_for_a_key() -> None:
+    doors = house({"service-1": AWAY, "service-2": answer}, public("POST", keyed=True))
+    assert (await doors.ask("POST", "/a", KEYED, Stream(Feeder(), 5, 100))).status == 503
+    assert doors.names() == ["service-1"]
 
 
 class Feeder:
