@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from switchgear.assembly.foreign import misshapen
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
-from switchgear.services.endpoint import Endpoint, Mount
+from switchgear.services.endpoint import Endpoint, Idempotency, Mount
 
 __all__ = ["App", "Options"]
 
@@ -24,7 +24,7 @@ class Options(TypedDict, total=False):
     priority: int
     status: int
     attempt_timeout: float | str | None
-    idempotency: str
+    idempotency: Idempotency | None
 
 
 class App:
@@ -77,7 +77,7 @@ class App:
         priority: int = 5,
         status: int = 0,
         attempt_timeout: float | str | None = None,
-        idempotency: str = "",
+        idempotency: Idempotency | None = None,
     ) -> Callable[[Function], Function]:
         """Declare an HTTP handler.
 
@@ -108,7 +108,7 @@ class App:
                 priority,
                 status,
                 0.0 if attempt_timeout is None else seconds(attempt_timeout),
-                idempotency,
+                "" if idempotency is None else idempotency,
             )
             if endpoint.name in self._declared:
                 raise ValueError(f"{endpoint.name} is declared twice")

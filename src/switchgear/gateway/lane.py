@@ -20,7 +20,7 @@ from switchgear.core.handler import Handler, Judge
 from switchgear.core.observe import Observer
 from switchgear.core.permits import Held
 from switchgear.core.stack import OUTBOUND, Part, Place, Stack, stack
-from switchgear.gateway.lasting import attempted, lasting
+from switchgear.gateway.lasting import attempted, lasting, may_last
 from switchgear.gateway.passage import Passage, passage_of
 from switchgear.gateway.patience import attempts_of, breaker_of
 from switchgear.gateway.settings import GatewaySettings
@@ -160,7 +160,7 @@ class Lane:
         """Answer a call by the service. Where there is no process at all, nobody waits for one."""
         if not self._usable:
             raise self._none([])
-        return await self._calls(lasting(call) if self._keyed else call)
+        return await self._calls(await lasting(call) if self._keyed else call)
 
     def follow(self, processes: Mapping[str, Process]) -> None:
         """Keep the ways to processes that are still there, and open those to new ones."""
@@ -204,7 +204,7 @@ class Lane:
     async def resume(self, call: Call[Request], sent: "Attempted") -> Response:
         """Go on with a call whose first attempt was made already, and is not simply well."""
         held: Held = (self.over, Permit(sent.at, sent.over), None)
-        call = lasting(call) if self._keyed else call
+        call = may_last(call) if self._keyed else call
         attempt = Attempt(self.frame, sent.at, call.deadline, held, repeatable=call.repeatable)
         passage = passage_of(call)
         passage.sent, passage.begun = sent, sent.at

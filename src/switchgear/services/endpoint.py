@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from switchgear.http.methods import METHODS, REPEATABLE
 from switchgear.identity.claims import SCOPE
 
-__all__ = ["Endpoint", "Mount"]
+__all__ = ["Endpoint", "Idempotency", "Mount"]
+
+Idempotency = Literal["optional", "required", "off"]
+"""What an Idempotency-Key is to an endpoint."""
 
 _SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|(?!\.{1,2}\Z)[A-Za-z0-9._~!$&'()*+,=:@-]+")
-IDEMPOTENCY: Final = ("optional", "required", "off")
+_IDEMPOTENCY: Final = get_args(Idempotency)
 _FIRST_SHED, _LAST_SHED = 0, 8  # 9 is for what is never shed, which no declaration can claim
 
 
@@ -81,8 +84,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     def _check_idempotency(self) -> None:
         """Refuse what cannot be heeded, as far as it is seen without the function."""
         said = f"{self.name}: idempotency={self.idempotency!r}"
-        if self.idempotency not in IDEMPOTENCY:
-            raise ValueError(f"{said} must be one of {', '.join(IDEMPOTENCY)}")
+        if self.idempotency not in _IDEMPOTENCY:
+            raise ValueError(f"{said} must be one of {', '.join(_IDEMPOTENCY)}")
         if self.idempotency == "off":
             return
         if self.repeatable:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from switchgear.gateway.lasting import HELD
 from switchgear.gateway.patience import attempts_of, plan_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
@@ -18,6 +19,7 @@ from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Ask
 from switchgear.policy.lint import lint
 from switchgear.policy.verdict import GOOD
+from switchgear.testing import advance
 from switchgear.testing.virtual import clock
 from tests.support.gateway import House, answer, failing, hang, public, said
 
@@ -118,12 +120,6 @@ async def test_a_key_makes_no_attempt_briefer() -> None:
     assert doors.names() == ["service-1"]
 
 
-async def test_a_body_on_its_way_is_never_sent_twice_for_a_key() -> None:
-    doors = house({"service-1": AWAY, "service-2": answer}, public("POST", keyed=True))
-    assert (await doors.ask("POST", "/a", KEYED, Stream(Feeder(), 5, 100))).status == 503
-    assert doors.names() == ["service-1"]
-
-
 class Feeder:
     """Nobody who could bring more of a body."""
 
@@ -137,6 +133,30 @@ async def test_a_body_on_its_way_is_never_sent_twice() -> None:
     doors = house({"service-1": AWAY, "service-2": answer})
     assert (await doors.ask("PUT", "/a", body=Stream(Feeder(), 5, 100))).status == 503
     assert doors.names() == ["service-1"]
+
+
+async def test_a_small_body_that_comes_behind_its_head_is_waited_for_to_be_sent_twice() -> None:
+    """So do many clients send it. A large one, or one of no known size, is passed on as it comes."""
+    for length, names in ((HELD, 2), (HELD + 1, 1), (None, 1)):
+        doors = house({"service-1": AWAY, "service-2": answer}, public("POST", keyed=True))
+        body = Stream(Feeder(), length, 1 << 20)
+        asked = asyncio.ensure_future(doors.ask("POST", "/a", KEYED, body))
+        await advance()
+        assert len(doors.sent) == (0 if names == 2 else 1)
+        body.feed(b"a" * (length or 10))
+        body.finish()
+        assert (await asked).status == (200 if names == 2 else 503)
+        assert len(doors.sent) == names
+
+
+async def test_a_client_that_leaves_amid_a_body_that_is_waited_for_is_nobodys_failure() -> None:
+    doors = house({"service-1": answer}, public("POST", keyed=True))
+    body = Stream(Feeder(), 5, 100)
+    asked = asyncio.ensure_future(doors.ask("POST", "/a", KEYED, body))
+    await advance()
+    body.fail(Fault(Code.CANCELLED, "it left", effect=Effect.NONE))
+    assert (await asked).status == 499
+    assert (doors.sent, doors.out(), state(doors, "POST /a")) == ([], 0, "closed")
 
 
 async def test_a_defect_is_not_tried_again() -> None:

@@ -63,6 +63,16 @@ def test_a_path_as_others_write_it_is_told_what_would_be_right(path: str, words:
         ({"status": 101}, "status=101"),
         ({"scope": "a b"}, "scope='a b' must be one name without blanks"),
         ({"scope": 'a"'}, "must be one name"),
+        (
+            {"method": "POST", "idempotency": "on"},
+            "POST /a: idempotency='on' must be one of optional, required, off",
+        ),
+        ({"idempotency": "required"}, "GET does no more when it is done twice"),
+        ({"method": "PUT", "idempotency": "optional"}, "PUT does no more"),
+        (
+            {"method": "POST", "public": True, "idempotency": "optional"},
+            "contradict each other: nobody is asked who they are",
+        ),
     ],
 )
 def test_figures_that_cannot_be(fields: dict[str, Any], words: str) -> None:
@@ -80,6 +90,7 @@ def test_figures_that_cannot_be(fields: dict[str, Any], words: str) -> None:
         ({"priority": 2.5}, "priority=2.5"),
         ({"priority": True}, "priority=True"),
         ({"status": "201"}, "status='201' must be a whole number"),
+        ({"method": "POST", "idempotency": True}, "idempotency=True must be a text"),
     ],
 )
 def test_what_is_of_another_kind_is_told_at_its_line(fields: dict[str, Any], words: str) -> None:
