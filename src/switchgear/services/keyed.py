@@ -86,29 +86,21 @@ def keyed(
             fingerprint_of(call.payload.call.payload, body),
             call.deadline,
         )
-        begun = False
+        known, begun = None, False
         try:
             async with tables.transaction(asked.deadline) as tx:
                 known = await keeping.records.find(tx, asked.scope)
-                if known is not None:
-                    return _repeated(known, asked)
-                begun = True
-                answer = await work.run(tx, arguments)
-                if isinstance(answer, StreamResponse):
-                    raise TypeError(
-                        f"{work.plan.where}: it streams its answer to a request with an idempotency"
-                        " key, and only a whole one can be recorded: return a Response, or declare"
-                        ' idempotency="off"'
-                    )
-                answer.headers.wire()  # what cannot be sent must not be recorded
-                record = _record(answer, asked, keeping.answer_bytes)
-                await keeping.records.keep(tx, asked.scope, record)
-                return answer
+                if known is None:
+                    begun = True
+                    answer = await work.run(tx, arguments)
+                    await keeping.records.keep(tx, asked.scope, _written(answer, asked, keeping))
+                    return answer
         except Exception as error:
             known = await _failed(error, asked, tables, keeping) if begun else None
             if known is None:
                 raise
-            return _repeated(known, asked)
+        # Not within the transaction: its rollback would hold the key for a moment more.
+        return _repeated(known, asked)
 
     return either
 
@@ -137,7 +129,7 @@ async def _failed(
     fault = declared(error) or Fault(Code.INTERNAL)
     if not _final(fault):
         return None
-    record = _record(problem(fault), asked, keeping.answer_bytes)
+    record = _written(problem(fault), asked, keeping)
     try:
         async with tables.transaction(asked.deadline) as tx:
             known = await keeping.records.find(tx, asked.scope, wait=True)
@@ -155,14 +147,17 @@ def _final(fault: Fault) -> bool:
     return not verdict_of_status(http_status(fault)).again
 
 
-def _record(answer: Response, asked: _Asked, most: int) -> Record:
+def _written(answer: Response, asked: _Asked, keeping: Keeping) -> Record:
+    """Write an answer down. Raises TypeError or ValueError for one that cannot be."""
+    if isinstance(answer, StreamResponse):
+        raise TypeError(
+            "the answer to a request with an idempotency key is streamed, and only a whole one can"
+            ' be recorded: return a Response of bytes, or declare idempotency="off"'
+        )
+    answer.headers.wire()  # what cannot be sent must not be recorded
     body = bytes(answer.body)
-    return Record(
-        asked.fingerprint,
-        answer.status,
-        tuple(answer.headers),
-        body if len(body) <= most else None,
-    )
+    kept = body if len(body) <= keeping.answer_bytes else None
+    return Record(asked.fingerprint, answer.status, tuple(answer.headers), kept)
 
 
 def _repeated(record: Record, asked: _Asked) -> Response:

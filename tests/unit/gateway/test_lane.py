@@ -136,7 +136,7 @@ async def test_a_body_on_its_way_is_never_sent_twice() -> None:
 
 
 async def test_a_small_body_that_comes_behind_its_head_is_waited_for_to_be_sent_twice() -> None:
-    """So do many clients send it. A large one, or one of no known size, is passed on as it comes."""
+    """So do many clients send it. One that is large, or of no known size, goes on as it comes."""
     for length, names in ((HELD, 2), (HELD + 1, 1), (None, 1)):
         doors = house({"service-1": AWAY, "service-2": answer}, public("POST", keyed=True))
         body = Stream(Feeder(), length, 1 << 20)

@@ -40,7 +40,7 @@ DELETE FROM switchgear.idempotency WHERE scope IN (
 )
 """
 
-_AGAIN: Final = 1.0  # seconds that who comes second is asked to wait
+_AGAIN: Final = 0.25  # seconds that who comes second is asked to wait: it may be a rollback
 _headers_of: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
