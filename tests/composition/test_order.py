@@ -24,6 +24,7 @@ inbound
   shed               the cheapest refusal first: an overloaded process must not do work to say no
   address_limit      before credentials are looked at: guessing them is limited too
   route              what follows is configured per route
+  cross_site         before credentials are looked at: a page of another site must not spend them
   authenticate       limits and rights below are a principal's
   principal_limit    keyed by who was proven, not by who was claimed
   authorise          before a body is read for somebody who may not send it

@@ -1,4 +1,4 @@
-"""The catalogue: every clause of the rules 20 to 30, and of rule 16 what hangs on a socket."""
+"""The catalogue: every clause of rules 20 to 30 and 38, and of 16 what hangs on a socket."""
 
 from importlib import import_module
 from typing import Final
@@ -20,6 +20,7 @@ RULES: Final = {
     28: "What is pipelined",
     29: "What a process that goes away still answers",
     30: "WebSockets that pass through",
+    38: "Pages of other sites",
 }
 
 CATALOGUE: Final[list[Entry]] = [

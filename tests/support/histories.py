@@ -11,7 +11,7 @@ __all__ = ["ASKED", "ENDS", "PLAIN"]
 READER, WRITER, NOBODY = token("ada", "read"), token("bob", "read", "write"), token("cy")
 KEYED = "idempotency-key: 7"
 TRACED = "traceparent: 00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"
-
+COOKIE = "cookie: a=1"
 
 def bearing(text: str) -> str:
     return f"authorization: Bearer {text}"
@@ -44,6 +44,13 @@ ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
     "nowhere": ("GET", "/nothing", (), b""),
     "wrong method": ("PUT", "/users", (), b""),
     "local": ("GET", "/health", (), b""),
+    "own page": ("PUT", "/open", ("sec-fetch-site: same-origin", "origin: null", COOKIE), b"{}"),
+    "by hand": ("GET", "/shop/a", ("sec-fetch-site: none", COOKIE), b""),
+    "page": ("GET", "/open", ("sec-fetch-site: cross-site", "origin: https://b"), b""),
+    "old page": ("POST", "/open", ("origin: http://a", COOKIE), b"{}"),
+    "forged": ("POST", "/open", ("sec-fetch-site: cross-site", COOKIE), b"{}"),
+    "old forged": ("PUT", "/shop/a", ("origin: https://b", COOKIE), b"{}"),
+    "form": ("POST", "/shop/a", ("sec-fetch-site: same-site", "origin: https://b"), b"a=1"),
     "traced": ("GET", "/open", (TRACED, "tracestate: v=1"), b""),
     "continued": ("GET", "/open", (TRACED,), b""),
     "badly traced": ("GET", "/open", ("traceparent: 00-0-0-0", "tracestate: v=1"), b""),
@@ -63,8 +70,8 @@ ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
 }
 # What takes the express way where nothing is amiss.
 PLAIN = ("open", "post", "empty post", "put", "mine", "write", "keyed", "key of nobody's", "shop",
-         "continued", "named", "badly named", "patient", "hurried", "hurried post",
-         "old", "nominating", "odd bytes", "closing")  # fmt: skip
+         "continued", "named", "badly named", "patient", "hurried", "own page", "by hand",
+         "hurried post", "old", "nominating", "odd bytes", "closing")  # fmt: skip
 
 
 def sealed(*given: Any, **more: Any) -> bytes:

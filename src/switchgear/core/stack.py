@@ -33,6 +33,7 @@ class Place(Enum):
     SHED = "the cheapest refusal first: an overloaded process must not do work to say no"
     ADDRESS_LIMIT = "before credentials are looked at: guessing them is limited too"
     ROUTE = "what follows is configured per route"
+    CROSS_SITE = "before credentials are looked at: a page of another site must not spend them"
     AUTHENTICATE = "limits and rights below are a principal's"
     PRINCIPAL_LIMIT = "keyed by who was proven, not by who was claimed"
     AUTHORISE = "before a body is read for somebody who may not send it"
@@ -59,6 +60,7 @@ INBOUND: Final = (
     Place.SHED,
     Place.ADDRESS_LIMIT,
     Place.ROUTE,
+    Place.CROSS_SITE,
     Place.AUTHENTICATE,
     Place.PRINCIPAL_LIMIT,
     Place.AUTHORISE,

@@ -17,6 +17,7 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.client_address import ClientAddress
+from switchgear.gateway.csrf import Csrf, Refused
 from switchgear.gateway.express import Express, Gates
 from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
 from switchgear.gateway.notes import inward, new_trace
@@ -82,7 +83,8 @@ class Door:
         self._upstreams = upstreams
         self._trust = trust
         self._clock = clock
-        self._origins = frozenset(settings.origins)
+        self.refused: Refused | None = None  # is told of who is refused for what a browser says
+        self._csrf = Csrf(settings, self._tell)
 
         def bucket(name: str, limit: Limit) -> TokenBucket:
             return TokenBucket(name, BucketSettings(limit.rate, limit.burst, settings.table))
@@ -185,12 +187,16 @@ class Door:
         length = b"content-length: %d\r\n\r\n" % len(answer.body)
         return head + answer.headers.wire() + length + bytes(answer.body)
 
+    def _tell(self, peer: str, reason: str, status: int, detail: str) -> None:
+        if self.refused is not None:
+            self.refused(peer, reason, status, detail)
+
     def _way(self, entry: RouteEntry) -> _Way:
         upstream = self._upstreams.get(entry.service)
         if upstream is None:
             raise ValueError(f"route {entry.name}: there is no service {entry.service!r}")
         lane = upstream.lane(entry)
-        inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._origins)
+        inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._csrf)
         self.inner[entry.name] = inner
         express = None
         if self._swift is not None and not entry.sign_in:

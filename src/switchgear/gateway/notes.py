@@ -7,6 +7,7 @@ alone (its id, its trace, how long it took) is never noted.
 
 import os
 from secrets import token_hex
+from typing import Final
 
 from switchgear.gateway.forward import TRACING, outwards, plain_id
 from switchgear.gateway.hurry import asked_for
@@ -17,6 +18,7 @@ from switchgear.policy.fault import Fault
 
 __all__ = ["Inward", "Outward", "inward", "new_trace", "outward"]
 
+_NEAR: Final = ("same-origin", "none")  # "none": nobody's page, but somebody's own hand
 _SPARE = 128  # traces for which random digits are fetched at a time: each fetch asks the kernel
 
 
@@ -24,10 +26,11 @@ class Inward:
     """A client's fields: what they ask for, and the lines that go on to a service.
 
     `digest` is that of a bearer token. `lines` end where ours begin; a `tracestate` is not among
-    them, because it hangs on whether the trace is continued. `plain`: there is none, and no `via`.
+    them, because it hangs on whether the trace is continued. `afar`: a browser asks for a page of
+    another origin. `plain`: none of all that, and no `via`.
     """
 
-    __slots__ = ("asked", "digest", "host", "lines", "plain", "request_id", "traceparent")
+    __slots__ = ("afar", "asked", "digest", "host", "lines", "plain", "request_id", "traceparent")
 
     def __init__(self, headers: Headers) -> None:
         given = headers.get("x-request-id")
@@ -40,10 +43,24 @@ class Inward:
         except Fault:
             self.digest = None
         self.host = headers.get("host")
+        self.afar = _from_afar(headers)
         crossing = [pair for pair in headers.forwardable() if pair[0] not in TRACING]
         kept = Headers.parsed([pair for pair in crossing if pair[0] != "tracestate"], None)
         self.lines = kept.wire().decode("latin-1")
-        self.plain = len(kept) == len(crossing) and "via" not in headers
+        self.plain = len(kept) == len(crossing) and "via" not in headers and not self.afar
+
+
+def _from_afar(headers: Headers) -> bool:
+    """Say whether a browser may be asking for a page of another origin.
+
+    `Sec-Fetch-Site` is the browser's own word, which no page can change, and goes before `Origin`:
+    that may be "null" for a page of this very host whose referrer policy has it so. A client that
+    is no browser sends neither. Source: Fetch Metadata Request Headers, section 2.3.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is None:
+        return headers.get("origin") is not None
+    return site not in _NEAR
 
 
 class Outward:

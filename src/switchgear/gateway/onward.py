@@ -1,6 +1,7 @@
 """Onward: what stands between the door and the lane of one route, compiled once for it.
 
-    deadline -> sign-in limit | authenticate -> principal limit -> authorise -> forward -> lane
+    deadline -> cross-site -> sign-in limit | authenticate -> principal limit -> authorise
+        -> forward -> lane
 
 What a route does not need is not there: a public one knows no principal.
 """
@@ -15,6 +16,7 @@ from switchgear.core.clock import Clock
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler, Layer
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
+from switchgear.gateway.csrf import Csrf
 from switchgear.gateway.forward import hops_left, inwards
 from switchgear.gateway.notes import inward
 from switchgear.gateway.passage import passage_of
@@ -63,10 +65,12 @@ def onward(
     trust: Trust,
     limits: Limits,
     clock: Clock,
-    origins: Collection[str] = (),
+    csrf: Csrf,
 ) -> Stack:
-    """Compile what stands before one route's lane. `origins` may open WebSockets from afar."""
+    """Compile what stands before one route's lane."""
     parts: list[Part] = [Part(Place.DEADLINE, Timeout(full=entry.deadline, limit=inf, share=1.0))]
+    if csrf.mode != "off":
+        parts.append(Part(Place.CROSS_SITE, csrf.guarding(entry)))
     if entry.sign_in:
         parts.append(Part(Place.PRINCIPAL_LIMIT, limits.sign_in))
     if not entry.public:
@@ -74,7 +78,9 @@ def onward(
         parts.append(Part(Place.PRINCIPAL_LIMIT, limits.principal))
     if entry.scope:
         parts.append(Part(Place.AUTHORISE, _authorised(entry.scope)))
-    return stack(entry.name, INBOUND, parts, _forwarded(entry, lane, trust, origins), clock=clock)
+    return stack(
+        entry.name, INBOUND, parts, _forwarded(entry, lane, trust, csrf.origins), clock=clock
+    )
 
 
 def _authenticated(route: str, trust: Trust) -> Layer:

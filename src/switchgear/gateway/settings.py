@@ -1,15 +1,16 @@
 """The gateway's figures, each with its default."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from switchgear.gateway.client_address import networks
 from switchgear.policy import ranges
+from switchgear.policy.route import Route, Router
 from switchgear.policy.shedder import ShedderSettings
 
-__all__ = ["GatewaySettings", "Limit"]
+__all__ = ["CorsSettings", "CsrfSettings", "GatewaySettings", "Limit"]
 
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+")
@@ -24,6 +25,37 @@ class Limit(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         ranges.above(self, "rate", 0)
         ranges.at_least(self, "burst", 1)
+
+
+class CorsSettings(msgspec.Struct, frozen=True):
+    """What pages of the listed `origins` may do beside calling and reading.
+
+    `credentials`: have the browser add its cookies, and read what comes of that. `max_age` is for
+    how many seconds a browser need not ask again; Chromium heeds two hours of it at most.
+    """
+
+    credentials: bool = False
+    max_age: float = 600.0
+
+    def __post_init__(self) -> None:
+        ranges.between(self, "max_age", 0, 86_400)
+
+
+class CsrfSettings(msgspec.Struct, frozen=True):
+    """Whether requests that change something are refused to pages of sites that are not listed.
+
+    `exempt` are paths that any page may send a form to, as routes are written ("/sso/{name}/acs"):
+    where others sign in for us, and answer by a form.
+    """
+
+    mode: Literal["enforce", "observe", "off"] = "enforce"
+    exempt: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            Router(Route("*", path, True) for path in self.exempt)
+        except ValueError as error:
+            raise ValueError(ranges.words(self, "exempt", f"paths of routes ({error})")) from None
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -42,9 +74,11 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     endpoint_permits: int = 256  # calls at once to one endpoint from one gateway process
     shed: ShedderSettings = ShedderSettings()
     trusted_proxies: tuple[str, ...] = ()  # CIDRs; X-Forwarded-For is believed only from these
-    origins: tuple[
-        str, ...
-    ] = ()  # whose pages may open WebSockets, beside the host's own; "*": any
+    # Whose pages may call, read the answers and open WebSockets, beside the host's own; "*": any.
+    # Where there are some, no application behind says anything else of it.
+    origins: tuple[str, ...] = ()
+    cors: CorsSettings = CorsSettings()
+    csrf: CsrfSettings = CsrfSettings()
     token_cache: int = 10_000
     leeway: float = 10.0  # seconds of clock difference tolerated in tokens
     keys_every: float = 30.0  # how often the keys are asked for, so that a withdrawn one ends
@@ -56,6 +90,9 @@ class GatewaySettings(msgspec.Struct, frozen=True):
             right = (
                 'origins as browsers write them ("https://a.example", lower case, no path), or "*"'
             )
+            raise ValueError(ranges.words(self, "origins", right))
+        if self.cors.credentials and not {"*", "null"}.isdisjoint(self.origins):
+            right = 'whole origins, neither "*" nor "null" (which is any), with cors.credentials'
             raise ValueError(ranges.words(self, "origins", right))
         ranges.between(self, "attempts", 1, 10)
         ranges.between(self, "leeway", 0, 120)

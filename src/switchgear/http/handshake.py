@@ -19,6 +19,7 @@ __all__ = [
     "check_origin",
     "check_request",
     "check_switch",
+    "is_own",
     "new_key",
 ]
 
@@ -70,7 +71,7 @@ def check_origin(request: Request, origins: Collection[str] | None, *, own: bool
         return
     allowed = origins is not None and ("*" in origins or origin in origins)
     if not allowed and (own or origins is None):
-        allowed = _is_own(origin, request)
+        allowed = is_own(origin, request)
     if not allowed:
         raise Fault(
             Code.PERMISSION_DENIED,
@@ -80,7 +81,7 @@ def check_origin(request: Request, origins: Collection[str] | None, *, own: bool
         )
 
 
-def _is_own(origin: str, request: Request) -> bool:
+def is_own(origin: str, request: Request) -> bool:
     """Say whether a page of this very host asks: over TLS, one that came over TLS itself.
 
     (Where somebody else ends TLS for us, we may not know, and then the page knows better.)

@@ -60,6 +60,10 @@ REASONS: Final = frozenset(
         "transfer-encoding",
         # upgrades
         "upgrade-refused",
+        # pages of other sites; what is observed alone was let through
+        "cross-site",
+        "cross-site-observed",
+        "origin",
     }
 )
 """What a server counts its refusals by."""
