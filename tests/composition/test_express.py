@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchgear.gateway.settings import GatewaySettings, Limit
+from switchgear.gateway.settings import CorsSettings, GatewaySettings, Limit
 from switchgear.testing import virtual
 from switchgear.testing.virtual import clock
 from tests.support.histories import ASKED, ENDS, PLAIN
@@ -43,6 +43,7 @@ SETTINGS = {
     "usual": GatewaySettings(),
     "narrow": GatewaySettings(endpoint_permits=1),
     "limited": GatewaySettings(address=Limit(1, 4), principal=Limit(1, 2)),
+    "shared": GatewaySettings(origins=("https://b",), cors=CorsSettings(credentials=True)),
     "brief": GatewaySettings(attempt_timeout=0.71, attempts=2, principal=Limit(1, 3)),
 }
 
@@ -257,11 +258,12 @@ def test_where_something_is_amiss_both_ways_are_the_same(amiss: str) -> None:
     assert alike(history, config) >= WARM
 
 
+@pytest.mark.parametrize("config", ["usual", "shared"])
 @pytest.mark.parametrize("what", ASKED)
-def test_whatever_is_asked_both_ways_are_the_same(what: str) -> None:
+def test_whatever_is_asked_both_ways_are_the_same(what: str, config: str) -> None:
     """Two of a kind on one connection, so that what was noted of the first serves the second."""
     end = ("nothing",) if what == "head" else ("soon",)
-    taken = alike([Ask(0, what, end), Ask(1, what, end), Ask(2, what, end, 1), Ask(3)])
+    taken = alike([Ask(0, what, end), Ask(1, what, end), Ask(2, what, end, 1), Ask(3)], config)
     assert taken == WARM + (4 if what in PLAIN else 1)
 
 
@@ -309,6 +311,14 @@ def test_what_may_not_be_sent_twice_goes_by_no_connection_that_has_ended() -> No
 def test_whenever_the_client_leaves_both_ways_are_the_same(end: str, leaves: float) -> None:
     asked = [Ask(0, what, (end,), n, leaves) for n, what in enumerate(["open", "post", "mine"])]
     assert alike([*asked, Ask(4), Ask(5, "post")]) >= WARM + 3
+
+
+@pytest.mark.parametrize("end", ["well", "shares", "varies"])
+def test_where_pages_may_read_both_ways_say_so_alike(end: str) -> None:
+    asked: History = [
+        Ask(n, what, (end,)) for n, what in enumerate(["open", "page", "post", "own page"])
+    ]
+    assert alike(asked, "shared") == WARM + 3
 
 
 def test_where_nothing_is_amiss_the_express_way_is_taken() -> None:

@@ -23,6 +23,7 @@ inbound
   deadline           bounds all that follows, so that no queue outlives its caller
   shed               the cheapest refusal first: an overloaded process must not do work to say no
   address_limit      before credentials are looked at: guessing them is limited too
+  preflight          before credentials, which a browser that asks first does not send
   route              what follows is configured per route
   cross_site         before credentials are looked at: a page of another site must not spend them
   authenticate       limits and rights below are a principal's

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from switchgear.gateway.settings import CsrfSettings, GatewaySettings
+from switchgear.gateway.settings import CorsSettings, CsrfSettings, GatewaySettings
 from tests.rules.entry import Entry, head, plain
 
 __all__ = ["ENTRIES"]
@@ -98,4 +98,104 @@ FORGED = [
          gateway=GatewaySettings(csrf=CsrfSettings(mode="off"))),
 ]  # fmt: skip
 
-ENTRIES = FORGED
+B = b"Origin: https://b"
+LISTED = listing("https://b", "https://c")
+WITH_COOKIES = listing("https://b", cors=CorsSettings(credentials=True))
+ALLOWED = b"access-control-allow-origin: https://b\r\n"
+RESOURCE = b"cross-origin-resource-policy: cross-origin\r\n"
+CREDENTIALS = b"access-control-allow-credentials: true\r\n"
+GRANTED = (
+    b"access-control-allow-methods: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+    b"access-control-max-age: 600\r\n"
+)
+
+
+def ahead(clause: str, *fields: bytes, answer: str = "204, kept", method: bytes = b"PUT",
+          **more: Any) -> Entry:  # fmt: skip
+    """A preflight, which goes no further than the gateway."""
+    asks = b"Access-Control-Request-Method: " + method
+    sent = head(b"OPTIONS /x HTTP/1.1", asks, *fields)
+    no = b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"
+    more = {"gateway": LISTED, "upstream": (no,), **more}
+    return Entry(38, clause, sent, answer, b"", proxied=False, **more)
+
+
+def read(clause: str, *said: bytes, asks: tuple[bytes, ...] = (B,), gateway: Any = LISTED,
+         status: bytes = b"200 OK", **more: Any) -> Entry:  # fmt: skip
+    """An answer that a page is to read."""
+    answer = b"HTTP/1.1 " + status + b"\r\n" + b"".join(one + b"\r\n" for one in said)
+    return Entry(38, clause, head(b"GET /x HTTP/1.1", *asks), status[:3].decode() + ", kept",
+                 plain(b"/x", *lower(*asks)), upstream=(answer + b"Content-Length: 0\r\n\r\n",),
+                 proxied=False, gateway=gateway, **more)  # fmt: skip
+
+
+SHARED = [
+    # Preflights
+    ahead("a preflight of a listed page is answered here, whatever the application would say", B,
+          has=ALLOWED + RESOURCE + GRANTED),
+    ahead("it may send the fields that it asks for, claims of identity left out", B,
+          b"Access-Control-Request-Headers: authorization,content-type,x-own,x-user-id,te,a b,*",
+          has=GRANTED + b"access-control-allow-headers: authorization, content-type, x-own\r\n"),
+    ahead("with cookies where that is set", B, gateway=WITH_COOKIES,
+          has=ALLOWED + CREDENTIALS + RESOURCE + GRANTED),
+    ahead("its answer hangs on who asks", B, has=b"vary: Origin\r\n"),
+    ahead("a method that is less common, where any is taken", B, method=b"PROPFIND",
+          has=b"OPTIONS, PROPFIND\r\n"),
+    ahead("one that is served nowhere is not granted", B, method=b"TRACE", has=GRANTED,
+          lacks=b"TRACE"),
+    ahead("nor what is no method", B, method=b"a\tb", has=GRANTED, lacks=b"a\tb"),
+    ahead("for how long it is remembered is a setting", B,
+          gateway=listing("https://b", cors=CorsSettings(max_age=5)),
+          has=b"access-control-max-age: 5\r\n"),
+    ahead("a path that leads nowhere is told so", B, route=(("path", "/y"),), answer="404, kept",
+          has=ALLOWED, lacks=b"access-control-allow-methods"),
+    ahead("a page that is not listed is refused", b"Origin: https://d", answer="403 origin, kept",
+          lacks=b"access-control-"),
+    ahead("an origin is compared to the letter", b"Origin: https://b:443",
+          answer="403 origin, kept", lacks=b"access-control-"),
+    ahead("two origins are none", B, b"Origin: https://c", answer="403 origin, kept",
+          lacks=b"access-control-"),
+    ahead("any page may where that is set, without a word of cookies", b"Origin: https://d",
+          gateway=listing("*"), has=b"access-control-allow-origin: *\r\n" + RESOURCE + GRANTED,
+          lacks=b"credentials"),
+    Entry(38, "OPTIONS that asks for no method is the application's",
+          head(b"OPTIONS /x HTTP/1.1", B), "200, kept",
+          plain(b"/x", *lower(B), method=b"OPTIONS"), gateway=LISTED, proxied=False, has=ALLOWED),
+    Entry(38, "without any origin listed, a preflight is the application's",
+          head(b"OPTIONS /x HTTP/1.1", B, b"Access-Control-Request-Method: PUT"), "204, kept",
+          plain(b"/x", *lower(B, b"Access-Control-Request-Method: PUT"), method=b"OPTIONS"),
+          upstream=(b"HTTP/1.1 204 X\r\nAccess-Control-Allow-Origin: *\r\n\r\n",), proxied=False,
+          has=b"access-control-allow-origin: *\r\n", lacks=b"vary"),
+    Entry(38, "so is one of our own page, whoever else is listed",
+          head(b"OPTIONS /x HTTP/1.1", b"Origin: http://a", b"Access-Control-Request-Method: PUT"),
+          "200, kept", plain(b"/x", *lower(b"Origin: http://a",
+          b"Access-Control-Request-Method: PUT"), method=b"OPTIONS"),
+          gateway=LISTED, proxied=False, lacks=b"access-control-"),
+    # Answers
+    read("an answer to a listed page says so, and which fields it may read", b"X-Total: 9",
+         b'ETag: "1"', b"Set-Cookie: a=1", b"Cache-Control: no-store",
+         has=ALLOWED + RESOURCE
+         + b"access-control-expose-headers: x-total, etag, x-request-id, server-timing\r\n"),
+    read("with cookies where that is set", gateway=WITH_COOKIES,
+         has=ALLOWED + CREDENTIALS + RESOURCE),
+    read("what the application says of who may use it where goes before",
+         b"Cross-Origin-Resource-Policy: same-site", lacks=b"cross-origin-resource-policy: c"),
+    read("what the application says itself of CORS is left out",
+         b"Access-Control-Allow-Origin: *", b"Access-Control-Allow-Credentials: true",
+         b"Access-Control-Expose-Headers: x-own", has=ALLOWED, lacks=b"allow-origin: *"),
+    read("to a page that is not listed, too", b"Access-Control-Allow-Origin: *",
+         asks=(b"Origin: https://d",), lacks=b"access-control-"),
+    read("to nobody's page, too, and it hangs on who asks", b"Access-Control-Allow-Origin: *",
+         b"Vary: Accept", b"Vary: Cookie", asks=(), has=b"vary: Accept, Cookie, Origin\r\n",
+         lacks=b"access-control-"),
+    read("an answer that hangs on it already, or on all, says it once", b"Vary: origin, accept",
+         has=b"vary: origin, accept\r\n"),
+    read("where none is listed, the application's word passes",
+         b"Access-Control-Allow-Origin: https://b", b"Vary: Origin", gateway=GatewaySettings(),
+         has=b"access-control-allow-origin: https://b\r\nvary: Origin\r\n"),
+    read("a page of this host is told nothing, whoever is listed", asks=(SAME, B),
+         lacks=b"access-control-"),
+    read("a failure can be read", status=b"500 X", has=ALLOWED),
+]  # fmt: skip
+
+ENTRIES = FORGED + SHARED

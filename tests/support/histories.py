@@ -50,6 +50,12 @@ ASKED: dict[str, tuple[str, str, tuple[str, ...], bytes | list[bytes]]] = {
     "old page": ("POST", "/open", ("origin: http://a", COOKIE), b"{}"),
     "forged": ("POST", "/open", ("sec-fetch-site: cross-site", COOKIE), b"{}"),
     "old forged": ("PUT", "/shop/a", ("origin: https://b", COOKIE), b"{}"),
+    "asks first": (
+        "OPTIONS",
+        "/open",
+        ("origin: https://b", "access-control-request-method: PUT"),
+        b"",
+    ),
     "form": ("POST", "/shop/a", ("sec-fetch-site: same-site", "origin: https://b"), b"a=1"),
     "traced": ("GET", "/open", (TRACED, "tracestate: v=1"), b""),
     "continued": ("GET", "/open", (TRACED,), b""),
@@ -96,6 +102,9 @@ ENDS: dict[str, tuple[bytes | float | str | Exception | None, ...]] = {
     "soon": (0.0211, OK),
     "page": (0.0031, said(200, b"content-type: text/html", b"date: now", body=b"<p>")),
     "cookie": (0.0031, said(201, b"set-cookie: a=1", b"via: 1.1 own", body=b"made")),
+    "shares": (0.0031, said(200, b"access-control-allow-origin: *", b"x-own: 1")),
+    "varies": (0.0031, said(200, b"vary: Accept", b"vary: Cookie", b"cross-origin-resource-policy: "
+                            b"same-site")),
     "nothing": (0.0031, b"HTTP/1.1 204 No Content\r\n\r\n"),
     "unchanged": (0.0031, b'HTTP/1.1 304 X\r\netag: "1"\r\n\r\n'),
     "moved": (0.0031, said(302, b"location: /b", b"switchgear-x: 1")),

@@ -32,6 +32,7 @@ class Place(Enum):
     DEADLINE = "bounds all that follows, so that no queue outlives its caller"
     SHED = "the cheapest refusal first: an overloaded process must not do work to say no"
     ADDRESS_LIMIT = "before credentials are looked at: guessing them is limited too"
+    PREFLIGHT = "before credentials, which a browser that asks first does not send"
     ROUTE = "what follows is configured per route"
     CROSS_SITE = "before credentials are looked at: a page of another site must not spend them"
     AUTHENTICATE = "limits and rights below are a principal's"
@@ -59,6 +60,7 @@ INBOUND: Final = (
     Place.DEADLINE,
     Place.SHED,
     Place.ADDRESS_LIMIT,
+    Place.PREFLIGHT,
     Place.ROUTE,
     Place.CROSS_SITE,
     Place.AUTHENTICATE,

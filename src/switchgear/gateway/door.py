@@ -1,6 +1,6 @@
 """The door: what happens to a request between the client and the lane that answers it.
 
-    shed -> address limit -> [ what the route's own stack does ] -> lane
+    shed -> address limit -> preflight -> [ what the route's own stack does ] -> lane
 
 Where a request goes is looked up before it is let in, since its priority and its deadline
 hang on that; that there is no such route is said only to who was let in. A fault that arises
@@ -17,6 +17,7 @@ from switchgear.core.clock import FINE, Clock
 from switchgear.core.delivery import dispatch
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.gateway.client_address import ClientAddress
+from switchgear.gateway.cors import Cors
 from switchgear.gateway.csrf import Csrf, Refused
 from switchgear.gateway.express import Express, Gates
 from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
@@ -85,6 +86,7 @@ class Door:
         self._clock = clock
         self.refused: Refused | None = None  # is told of who is refused for what a browser says
         self._csrf = Csrf(settings, self._tell)
+        self._cors = Cors(settings, self._takes, self._tell) if settings.origins else None
 
         def bucket(name: str, limit: Limit) -> TokenBucket:
             return TokenBucket(name, BucketSettings(limit.rate, limit.burst, settings.table))
@@ -95,7 +97,7 @@ class Door:
         self.gates: tuple[Gate, ...] = (shedder, address, *self._limits)
         self._swift = None
         if isinstance(shedder, Shedder):
-            self._swift = Gates(shedder, address, principal, trust, clock)
+            self._swift = Gates(shedder, address, principal, trust, clock, self._cors is not None)
         self.inner: dict[str, Stack] = {}
         ways = [Route("GET", path, _local(path, answer)) for path, answer in local.items()]
         for entry in routes:
@@ -103,6 +105,8 @@ class Door:
             ways += [Route(method, template, way) for method, template in entry.templates]
         self._router: Router[_Way] = Router(ways)
         parts = [Part(Place.SHED, shedder), Part(Place.ADDRESS_LIMIT, address)]
+        if self._cors is not None:
+            parts.append(Part(Place.PREFLIGHT, self._cors.answering()))
         self.outer = stack("gateway", INBOUND, parts, _routed, clock=clock)
 
     def intake(self, request: Request, now: float) -> Call[Request]:
@@ -170,13 +174,17 @@ class Door:
             ("x-request-id", passage.request_id),
             ("server-timing", f"upstream;dur={1000 * passage.upstream:.1f}"),
         ]
-        answer.headers = outwards(answer.headers, own, secure=call.payload.scheme == "https")
+        cors, secure = self._cors, call.payload.scheme == "https"
+        if cors is not None:
+            own += cors.marks(call.payload, answer.headers, own)
+        answer.headers = outwards(answer.headers, own, secure=secure, shared=cors is not None)
         return answer
 
     def problem(self, fault: Fault) -> Response:
         """Answer what never became a call, or was a defect, as everything else is answered."""
         answer = problem(fault)
-        answer.headers = outwards(answer.headers, [], secure=False)
+        shared = self._cors is not None
+        answer.headers = outwards(answer.headers, [], secure=False, shared=shared)
         return answer
 
     def full(self) -> bytes:
@@ -186,6 +194,14 @@ class Door:
         head = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n"
         length = b"content-length: %d\r\n\r\n" % len(answer.body)
         return head + answer.headers.wire() + length + bytes(answer.body)
+
+    def _takes(self, path: str) -> tuple[str, ...] | None:
+        """Return the methods that lead on from a path, none for any, None where nothing is."""
+        way = self._router.lead("", path)
+        if isinstance(way, NoMethod):
+            return way.allow
+        # No route is of no method: one that is found all the same takes any.
+        return () if isinstance(way, _Way) else None
 
     def _tell(self, peer: str, reason: str, status: int, detail: str) -> None:
         if self.refused is not None:

@@ -65,6 +65,7 @@ class Gates(NamedTuple):
     principal: TokenBucket
     trust: Trust
     clock: Clock
+    shared: bool
 
 
 class Express:
@@ -77,7 +78,7 @@ class Express:
         self._public = entry.public
         self._scope = entry.scope
         self._service = entry.service
-        self._shedder, self._address, self._principal, trust, self._clock = gates
+        self._shedder, self._address, self._principal, trust, self._clock, self._shared = gates
         self._recall, self._mint = trust.recall, trust.mint
         timeout = lane.timeout
         self._longest, self._share = timeout.limit, timeout.share
@@ -256,7 +257,7 @@ class Express:
         passage: Passage = exchange.call.trail  # type: ignore[assignment]  # as `send` has it
         passage.upstream += took
         tenths = int(took * 10_000 + 0.5)  # of milliseconds; to have them formatted costs 0.5 us
-        notes = outward(answer.headers)
+        notes = outward(answer.headers, shared=self._shared)
         lines = notes.https if exchange.call.payload.scheme == "https" else notes.http
         spent = f"{tenths // 10}.{tenths % 10}"
         own = (

@@ -171,13 +171,19 @@ def stripped(headers: Headers) -> list[tuple[str, str]]:
     ]
 
 
-def outwards(headers: Headers, added: list[tuple[str, str]], *, secure: bool) -> Headers:
+def outwards(
+    headers: Headers, added: list[tuple[str, str]], *, secure: bool, shared: bool = False
+) -> Headers:
     """Return the fields that go to the client: what may leave, ours where missing, and `added`.
 
-    `secure` says that the client came over TLS, whoever ended it.
+    `secure` says that the client came over TLS, whoever ended it; `shared` that pages of listed
+    origins may read, and that it is us who say so.
     """
     kept = stripped(headers)
+    if shared:
+        kept = _varying(kept)
     names = {name for name, _ in kept}
+    names.update(name for name, _ in added)
     kept += [pair for pair in PROTECTIVE if pair[0] not in names]
     if "content-security-policy" not in names:
         page = (headers.get("content-type") or "").lower().startswith("text/html")
@@ -186,3 +192,20 @@ def outwards(headers: Headers, added: list[tuple[str, str]], *, secure: bool) ->
         kept.append(_HSTS)
     kept += added
     return Headers.parsed(kept, None)
+
+
+def _varying(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return fields as those of an answer that hangs on who asks, without what others say of that.
+
+    Whoever asks: a copy that was kept of an answer to nobody's page would be given to a listed one,
+    which could not read it. Source: Fetch, "CORS protocol and HTTP caches".
+    """
+    varies = ", ".join(value for name, value in fields if name == "vary" and value)
+    kept = [
+        pair for pair in fields if pair[0] != "vary" and not pair[0].startswith("access-control-")
+    ]
+    named = {one.strip().lower() for one in varies.split(",")}
+    if named.isdisjoint(("*", "origin")):
+        varies = f"{varies}, Origin" if varies else "Origin"
+    kept.append(("vary", varies))
+    return kept

@@ -66,13 +66,14 @@ def _from_afar(headers: Headers) -> bool:
 class Outward:
     """A service's fields: the lines that go to a client over `http`, and over `https`."""
 
-    __slots__ = ("dated", "http", "https")
+    __slots__ = ("dated", "http", "https", "shared")
 
-    def __init__(self, headers: Headers) -> None:
-        plain = outwards(headers, [], secure=False)
+    def __init__(self, headers: Headers, *, shared: bool) -> None:
+        plain = outwards(headers, [], secure=False, shared=shared)
         self.http = plain.wire()
-        self.https = outwards(headers, [], secure=True).wire()
+        self.https = outwards(headers, [], secure=True, shared=shared).wire()
         self.dated = plain.dated
+        self.shared = shared
 
 
 def inward(headers: Headers) -> Inward:
@@ -84,12 +85,12 @@ def inward(headers: Headers) -> Inward:
     return made
 
 
-def outward(headers: Headers) -> Outward:
-    """Return the notes on a service's fields."""
+def outward(headers: Headers, *, shared: bool) -> Outward:
+    """Return the notes on a service's fields, for a gateway that is `shared` by pages or not."""
     notes = headers.notes
-    if isinstance(notes, Outward):
+    if isinstance(notes, Outward) and notes.shared is shared:
         return notes
-    headers.notes = made = Outward(headers)
+    headers.notes = made = Outward(headers, shared=shared)
     return made
 
 

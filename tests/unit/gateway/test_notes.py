@@ -1,6 +1,7 @@
 """Notes: found out of a client's fields once, never another client's, and never too much."""
 
 import os
+from itertools import product
 
 import pytest
 
@@ -37,9 +38,9 @@ def test_fields_that_were_changed_have_no_notes_of_those_before() -> None:
 
 def test_what_was_noted_of_an_answer_is_not_taken_for_a_clients() -> None:
     both = fields(server="own")
-    assert outward(both).http
+    assert outward(both, shared=False).http
     assert isinstance(inward(both), Inward)
-    assert b"own" not in outward(both).http
+    assert b"own" not in outward(both, shared=False).http
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,16 @@ def test_the_lines_are_what_the_general_way_would_send() -> None:
 
 
 def test_the_lines_of_an_answer_are_what_the_general_way_would_write() -> None:
-    for kind in ("text/html", "application/json"):
+    for kind, shared in product(("text/html", "application/json"), (False, True)):
         headers = fields(server="own", content_type=kind, switchgear_fault="{}", date="now")
-        noted = outward(headers)
-        assert outward(headers) is noted
+        noted = outward(headers, shared=shared)
+        assert outward(headers, shared=shared) is noted
+        assert outward(fields(server="own"), shared=not shared).http != noted.http
         assert noted.dated
-        assert noted.http == outwards(headers, [], secure=False).wire()
-        assert noted.https == outwards(headers, [], secure=True).wire()
+        assert noted.http == outwards(headers, [], secure=False, shared=shared).wire()
+        assert noted.https == outwards(headers, [], secure=True, shared=shared).wire()
         assert noted.http != noted.https
+        assert outward(headers, shared=not shared).http != noted.http
 
 
 def test_no_two_traces_are_the_same() -> None:
