@@ -242,6 +242,9 @@ def test_a_parts_own_refusal_carries_its_path() -> None:
         (("accounts.default_scopes", "a b"), "found ('a b',), where names without blanks"),
         (("gateway.origins", "https://a.example/"), "found ('https://a.example/',), where origins"),
         (("gateway.origins", "a.example"), "found ('a.example',), where origins as browsers"),
+        (("gateway.csrf.mode", "maybe"), "found the text 'maybe', where one of 'enforce'"),
+        (("gateway.csrf.exempt", "sso"), "found ('sso',), where paths of routes (route path 'sso'"),
+        (("gateway.cors.max_age", "-1"), "found -1.0, where a number from 0 to 86400"),
     ],
 )
 def test_a_parts_own_refusal_is_told_of_the_setting(pair: Pair, said: str) -> None:
@@ -253,6 +256,14 @@ def test_a_parts_own_refusal_is_told_of_the_setting(pair: Pair, said: str) -> No
 def test_origins_that_a_browser_sends() -> None:
     for good in ("*", "null", "https://a.example", "http://[::1]:80", "capacitor://localhost"):
         assert flagged(Settings, ("gateway.origins", good)).settings.gateway.origins == (good,)
+
+
+@pytest.mark.parametrize("any_page", ["*", "null"])
+def test_cookies_are_not_for_any_page(any_page: str) -> None:
+    pairs = ("gateway.origins", any_page), ("gateway.cors.credentials", "true")
+    told = complaint(flagged, Settings, *pairs)
+    assert told.startswith(f"gateway.origins: found ('{any_page}',), where whole origins, neither")
+    assert "with cors.credentials would be right" in told
 
 
 def test_a_missing_required_setting_is_told() -> None:
