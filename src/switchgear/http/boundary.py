@@ -3,19 +3,25 @@
 Source: RFC 6455 section 5.2.
 """
 
-__all__ = ["Boundary"]
+__all__ = ["AT_ONCE", "Boundary"]
 
+AT_ONCE = 2048  # frames that are looked at before others get a turn
 _CLOSE = 0x8
 _LONGEST = 14  # bytes of a frame's head: 2, a length of 8, a mask of 4
 _WIDTHS = {126: 2, 127: 8}
 
 
 class Boundary:
-    """Follows one direction of a session: between two frames there is room for one of ours."""
+    """Follows one direction of a session: between two frames there is room for one of ours.
 
-    __slots__ = ("_first", "_head", "_left")
+    It is `behind` while some of what it took is still to be looked at.
+    """
+
+    __slots__ = ("_at", "_behind", "_first", "_head", "_left")
 
     def __init__(self) -> None:
+        self._behind = b""
+        self._at = 0  # where it is still to be looked at
         self._first = 0  # byte of the last frame, which has its opcode
         self._head = b""  # of the present frame, while it is incomplete
         self._left = 0  # bytes of its payload that are still to come
@@ -23,7 +29,12 @@ class Boundary:
     @property
     def here(self) -> bool:
         """Whether no frame is under way."""
-        return not self._left and not self._head
+        return not self._left and not self._head and not self._behind
+
+    @property
+    def behind(self) -> bool:
+        """Whether to take nothing, to have more of what came looked at."""
+        return bool(self._behind)
 
     @property
     def closed(self) -> bool:
@@ -31,14 +42,22 @@ class Boundary:
         return self.here and self._first & 0x0F == _CLOSE
 
     def take(self, data: bytes) -> None:
-        """Follow these bytes."""
-        at, size = 0, len(data)
+        """Follow these bytes, past so many frames."""
+        at, turns = 0, 0
+        if self._behind:
+            at = self._at
+            data, self._behind = self._behind + data if data else self._behind, b""
+        size = len(data)
         while at < size:
             if self._left:
                 step = min(self._left, size - at)
                 self._left -= step
                 at += step
                 continue
+            if turns == AT_ONCE:
+                self._behind, self._at = data, at
+                return
+            turns += 1
             if not self._head and at + 1 < size:  # nearly always; and of small ones there are many
                 length = data[at + 1] & 0x7F
                 after = at + (6 if data[at + 1] & 0x80 else 2)

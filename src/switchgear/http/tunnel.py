@@ -10,8 +10,8 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import Final
 
-from switchgear.http.boundary import Boundary
 from switchgear.http.corked import Corked
+from switchgear.http.course import Course
 from switchgear.http.frames import encode_close
 from switchgear.http.spoken import speak
 from switchgear.http.stream import Body
@@ -74,20 +74,19 @@ class Tunnel(Body):
 class Relay(Tunnel):
     """A tunnel through to an upstream, which has switched protocols already."""
 
-    __slots__ = ("_boundary", "_far", "_leaving", "_moved", "_over", "_since", "_taken")
+    __slots__ = ("_far", "_leaving", "_moved", "_near", "_over", "_since", "_taken")
 
     def __init__(self, upstream: Corked, early: bytes) -> None:
         super().__init__()
         self.sending = True  # until the client has ended, or said goodbye
-        self._boundary = Boundary()  # of what the client sends
-        self._far = _Far(self, upstream, early)
         self._over: Future[None] = asyncio.get_running_loop().create_future()
         self._taken = False
         self._leaving = False
         self._moved = True  # since the last look
         self._since = 0.0
+        self._near: Course | None = None  # what the client sends, once it is joined
+        self._far = _Far(self, upstream, early)
         speak(upstream, self._far)
-        upstream.pause_reading()
 
     @property
     def over(self) -> bool:
@@ -97,16 +96,18 @@ class Relay(Tunnel):
     def take(self) -> tuple[Corked, bytes]:
         """Give up the upstream's connection to who speaks on it now, with what it has sent."""
         self._taken = True
+        self._far.course.leave()
         return self._far.upstream, self._far.early
 
     def attach(self, transport: Corked, call_off: Callable[[], None]) -> None:
         """Join the client's connection to the upstream's."""
         super().attach(transport, call_off)
+        self._near = Course(transport, _nothing, held=False)
         if self._far.early:
             transport.write(self._far.early)
             self._far.early = b""
         if not self._over.done():
-            self._far.upstream.resume_reading()
+            self._far.course.let_go()
 
     async def run(self) -> None:
         """Wait until either side has ended, and end the other."""
@@ -123,7 +124,7 @@ class Relay(Tunnel):
     def passed(self) -> None:
         """Take leave, if that is due, between two frames."""
         self._moved = True
-        if self._leaving and self._far.boundary.here and not self._over.done():
+        if self._leaving and self._far.course.here and not self._over.done():
             self.transport.write(_LEAVE)
             self.close(NEUTRAL)
 
@@ -132,12 +133,12 @@ class Relay(Tunnel):
 
         And what a client has left who was not read, for his leaving was not read either.
         """
-        if self._far.holding and gone(self.transport):
+        if self._near is not None and self._near.held and gone(self.transport):
             self.close(NEUTRAL)
         elif self._moved:
             self._moved, self._since = False, now
         elif now - self._since >= idle and not self._over.done():
-            if self._far.boundary.here:
+            if self._far.course.here:
                 self.transport.write(_IDLE)
             self.close(NEUTRAL)
         return now + idle / _LOOKS
@@ -149,11 +150,13 @@ class Relay(Tunnel):
         not: a connection that is closed with bytes unread is reset, and the last frame with it.
         """
         self._end(verdict)
-        if self._boundary.closed:  # it waits for our end, which TLS says after any lingering
+        near = self._near
+        if near is not None and near.closed:  # it waits for our end, which TLS says after lingering
             self.sending = False
         if not self._over.done():
             self._over.set_result(None)
-            self._far.let_go()
+            if near is not None:
+                near.end()
         if not self._taken:
             self._far.close()
 
@@ -164,9 +167,10 @@ class Relay(Tunnel):
     def data_received(self, data: bytes) -> None:
         """Pass bytes of the client on."""
         self._moved = True
-        self._boundary.take(data)
         if not self._over.done():
             self._far.upstream.write(data)
+            if self._near is not None:
+                self._near.take(data)
 
     def eof_received(self) -> bool:
         """End when the client does."""
@@ -182,41 +186,43 @@ class Relay(Tunnel):
     def pause_writing(self) -> None:
         """Hold the upstream: the client is slow."""
         if not self._over.done():
-            self._far.upstream.pause_reading()
+            self._far.course.hold()
 
     def resume_writing(self) -> None:
         """Let the upstream go on."""
         if not self._over.done():
-            self._far.upstream.resume_reading()
+            self._far.course.let_go()
+
+    def reads(self, reads: bool) -> None:
+        """Have the client read or not: the upstream is slow, or has caught up."""
+        if self._near is not None and not self._over.done():
+            self._near.let_go() if reads else self._near.hold()
 
 
 class _Far:
     """The upstream's side of a relay."""
 
-    __slots__ = ("boundary", "early", "holding", "relay", "upstream")
+    __slots__ = ("course", "early", "relay", "upstream")
 
     def __init__(self, relay: Relay, upstream: Corked, early: bytes) -> None:
         self.relay = relay
         self.upstream = upstream
         self.early = early
-        self.holding = False  # the client: the upstream is slow
-        self.boundary = Boundary()
-        self.boundary.take(early)
+        self.course = Course(upstream, relay.passed, held=True)  # until the client is joined
+        self.course.take(early)
 
     def close(self) -> None:
         """Close after what was written, in bounded time."""
         upstream = self.upstream
+        self.course.leave()
         if not upstream.is_closing():
             upstream.close()
             if upstream.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(_FLUSH, upstream.abort)
 
-    def _near(self) -> Corked | None:
-        return getattr(self.relay, "transport", None)
-
     def data_received(self, data: bytes) -> None:
-        near = self._near()
-        self.boundary.take(data)
+        near = getattr(self.relay, "transport", None)
+        self.course.take(data)
         if near is None:
             self.early += data
         else:
@@ -231,17 +237,11 @@ class _Far:
         self.relay.close(GOOD if exc is None else BAD)
 
     def pause_writing(self) -> None:
-        near = self._near()
-        if near is not None and not near.is_closing() and not self.relay.over:
-            self.holding = True
-            near.pause_reading()
+        self.relay.reads(False)
 
     def resume_writing(self) -> None:
-        self.let_go()
+        self.relay.reads(True)
 
-    def let_go(self) -> None:
-        """Have the client read again, if it was held back."""
-        near = self._near()
-        if near is not None and not near.is_closing() and self.holding:
-            near.resume_reading()
-        self.holding = False
+
+def _nothing() -> None:
+    """Say nothing: no frame of ours waits for the end of one of the client's."""

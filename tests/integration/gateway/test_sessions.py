@@ -130,3 +130,33 @@ async def test_an_upstream_that_resets_amid_large_frames_ends_the_session_and_no
             await client.close()
         assert errors == []
         assert server.counters.defects == 0
+
+
+async def test_tiny_frames_arrive_whole_both_ways_before_the_leave(loop_factory: Any) -> None:
+    """A loop that read megabytes of them in one go stood for seconds meanwhile."""
+    tiny = encode(TEXT, b"", masked=True) * 100_000
+    back = encode(TEXT, b"", masked=False) * 100_000
+    came = asyncio.get_running_loop().create_future()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH + back)
+        got = await reader.readexactly(len(tiny))
+        writer.write(back)
+        await writer.drain()
+        came.set_result(got == tiny)
+        await reader.read()
+
+    async with passing(talk) as server:
+        client = await shaken(server.port)
+        sending = asyncio.ensure_future(client.send(tiny))
+        got = await client.reader.readexactly(2 * len(back))
+        assert got == back * 2
+        assert await came
+        await sending
+        draining = asyncio.ensure_future(server.drain(5.0))
+        (event,) = FrameReader(1000, masked=False).feed(await client.rest())
+        assert isinstance(event, Closing)
+        assert event.code == 1012
+        await client.close()
+        assert await draining

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.http.boundary import Boundary
+from switchgear.http.boundary import AT_ONCE, Boundary
 from switchgear.http.frames import BINARY, PONG, encode, encode_close
 
 FRAMES = st.lists(
@@ -49,3 +49,20 @@ def test_a_close_frame_is_known_when_it_is_whole_and_the_last(masked: bool, cut:
     for number in encode(PONG, b"", masked=masked):
         boundary.take(bytes([number]))
         assert not boundary.closed
+
+
+@given(st.lists(st.integers(1, 3 * AT_ONCE), max_size=4))
+def test_so_many_frames_are_looked_at_in_a_turn(cuts: list[int]) -> None:
+    data = encode(PONG, b"", masked=False) * (2 * AT_ONCE) + encode_close(1000, "", masked=False)
+    boundary, at = Boundary(), 0
+    for cut in [*cuts, len(data)]:
+        boundary.take(data[at : at + cut])  # the rest of the last one may be there still
+        at += cut
+    turns = 0
+    while boundary.behind:
+        assert not boundary.here
+        assert not boundary.closed
+        boundary.take(b"")
+        turns += 1
+    assert boundary.closed
+    assert turns == 2 or cuts
