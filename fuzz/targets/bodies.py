@@ -17,6 +17,7 @@ __all__ = ["chunks", "lengths"]
 _SMALL: Final[dict[str, Any]] = {
     "LINE_BYTES": 24,
     "EXTENSION_BYTES": 40,
+    "AT_ONCE": 2,
     "MANY": 4,
     "TINY": 3,
     "TRAILER_BYTES": 48,
@@ -101,11 +102,15 @@ def _decode(decoder: Decoder, given: list[bytes]) -> Read | str:
             rest += b"".join(given[at:])
             break
         try:
-            more, rest = decoder.feed(piece)
+            part, rest = decoder.feed(piece)
+            while decoder.more:
+                assert not rest
+                payload += part
+                part, rest = decoder.feed(b"")
         except Fault as fault:
             return str(fault.extra["reason"])
         assert not rest or decoder.done
-        payload += more
+        payload += part
         held = getattr(decoder, "_held", b"")
         assert len(held) <= max(bodies.LINE_BYTES, bodies.TRAILER_BYTES + 3), "too much is held"
     return Read(payload, rest, decoder.done, getattr(decoder, "trailers", []))

@@ -71,6 +71,8 @@ def _follow(how: int, data: bytes, used: int) -> None:
     boundary = Boundary()
     for piece in pieces(how, data[:used]):
         boundary.take(piece)
+        while boundary.behind:
+            boundary.take(b"")
     assert boundary.here
     if data[used:]:
         boundary.take(data[used:])

@@ -21,6 +21,7 @@ LINE_BYTES: Final = 256  # of one chunk's size line, extensions and all
 EXTENSION_BYTES: Final = 4096  # of all extensions of one body
 TINY: Final = 16  # bytes that chunks must have on average, once there were MANY
 MANY: Final = 8192
+AT_ONCE: Final = 1024  # chunks that are read before others get a turn
 TRAILER_BYTES: Final = 8192
 TRAILER_LINES: Final = 32
 
@@ -29,6 +30,7 @@ class Decoder(Protocol):
     """Turns the bytes of a connection into the payload of one message."""
 
     done: bool
+    more: bool  # whether to feed nothing, to get what is left
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes; return the payload in them, and what follows the message once `done`."""
@@ -42,10 +44,11 @@ class Decoder(Protocol):
 class Counted:
     """A body of a declared length."""
 
-    __slots__ = ("done", "left")
+    __slots__ = ("done", "left", "more")
 
     def __init__(self, length: int) -> None:
         self.left = length
+        self.more = False
         self.done = length == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -70,10 +73,11 @@ class Counted:
 class Rest:
     """A response body that ends when the connection does."""
 
-    __slots__ = ("done",)
+    __slots__ = ("done", "more")
 
     def __init__(self) -> None:
         self.done = False
+        self.more = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes: all of them are payload."""
@@ -102,14 +106,16 @@ class Chunks:
         "_total",
         "_trailing",
         "done",
+        "more",
         "trailers",
     )
 
     def __init__(self, *, tiny: bool = False) -> None:
         self.done = False
+        self.more = False
         self._tiny = tiny
         self.trailers: list[tuple[str, str]] = []
-        self._held = b""  # an unfinished size line, or unfinished trailers
+        self._held = b""  # an unfinished size line or unfinished trailers, or what is left
         self._left = 0  # bytes of the present chunk, and 2 for its CRLF
         self._looked = 0  # bytes of held trailers in which there is no end
         self._trailing = False
@@ -118,20 +124,24 @@ class Chunks:
         self._total = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take bytes; return the payload in them, and what follows the message once `done`.
+        """Take bytes; return the payload of a bounded number of chunks, and what follows the last.
 
         Raises Fault for anything but exactly framed chunks.
         """
         if self._held:
             data, self._held = self._held + data, b""
         payload: list[bytes] = []
-        at = 0
+        at, last = 0, self._count + AT_ONCE
+        self.more = False
         while at < len(data):
             if self._left:
                 at = self._inside(data, at, payload)
                 continue
             if self._trailing:
                 return b"".join(payload), self._trail(data[at:])
+            if self._count == last:
+                self._held, self.more = data[at:], True
+                break
             end = data.find(b"\n", at, at + LINE_BYTES)
             if end < 0:
                 self._held = data[at:]

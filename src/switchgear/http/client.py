@@ -39,7 +39,7 @@ AT_ONCE: Final = 4096  # bytes that the kernel takes of a request, whatever its 
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_buffer", "_call", "_fresh", "_interim", "_keep", "_key", "_method",
+    __slots__ = ("_again", "_buffer", "_call", "_fresh", "_interim", "_keep", "_key", "_method",
                  "_outgoing", "_size", "heard", "uses")  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
@@ -52,6 +52,7 @@ class Upstream(Patience):
         self._size = 0  # of the request on the wire, where it was given as a whole
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
+        self._again = False  # chunks that were left are read in the next turn
         self._interim = 0
         self._keep = True
         self._outgoing: Outgoing | None = None  # the request's body, while it is being sent
@@ -233,6 +234,8 @@ class Upstream(Patience):
         self.watch(self._moved + self.pool.settings.body_timeout)
         if first:
             stream.feed(first)
+        if reader.more:
+            self._later()
         self._waiter = self._call = None
         waiter.set_result(StreamResponse(head.status, head.headers, stream))
 
@@ -254,14 +257,34 @@ class Upstream(Patience):
                 stream.feed(payload)
             self._done()
             stream.finish()
-        elif payload:
+            return
+        if payload:
             stream.feed(payload)
+        if self._behind:
+            self._later()
+
+    def _later(self) -> None:
+        """Have the chunks that were left read in another turn, and no more before."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+        if not self._again:
+            self._again = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._again = False
+        if self._behind:
+            self._more(b"")
+        if not (self._behind or self._paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Take the upstream's end: of a body that lasts until then, or of what it has cut.
 
         It may still read, but nothing more will come: whoever waits is told at once.
         """
+        while self._behind:  # over TLS an end is told of while nothing is read
+            self._more(b"")
         reader, stream = self._decoder, self._stream
         ended = reader is not None and reader.close() and announced(self.transport)
         if stream is not None and ended:

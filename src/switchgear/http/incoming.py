@@ -25,7 +25,8 @@ _DISCARDED: Final = 64 << 10  # bytes of an unread body that we rather read than
 class Incoming:
     """The body of the present request, on its way. It is the feeder of its `stream`."""
 
-    __slots__ = ("_at", "_connection", "_count", "_decoder", "_expects", "_held", "_size", "stream")
+    __slots__ = ("_at", "_connection", "_count", "_decoder", "_due", "_expects", "_held", "_size",
+                 "stream")  # fmt: skip
 
     def __init__(
         self, connection: "Connection", decoder: Decoder, first: bytes, *, expects: bool, now: float
@@ -37,10 +38,13 @@ class Incoming:
         self._at = now  # the rate is measured from here
         self._count = 0  # bytes since then
         self._held = False  # whether it was we who paused since then
+        self._due = False  # chunks that were left are read in the next turn
         length = decoder.left + len(first) if isinstance(decoder, Counted) else None
         self.stream: Stream | None = Stream(self, length, connection.server.settings.buffer_bytes)
         if first:
             self.stream.feed(first)
+        if decoder.more:
+            self._later()
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes; return what follows the body once it is complete.
@@ -60,11 +64,29 @@ class Incoming:
         if payload and stream is not None:
             stream.feed(payload)
         if not self._decoder.done:
+            if self._decoder.more:
+                self._later()
             return None
         if stream is not None:
             stream.trailers = getattr(self._decoder, "trailers", [])
             stream.finish()
         return rest
+
+    def _later(self) -> None:
+        """Have the chunks that were left read in another turn, and no more before."""
+        connection = self._connection
+        if not connection.transport.is_closing():
+            connection.pause_reading()
+        if not self._due:
+            self._due = True
+            connection.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._due = False
+        connection = self._connection
+        connection.data_received(b"")
+        if not (self._decoder.done or self.paused or connection.transport.is_closing()):
+            connection.resume_reading()
 
     def fail(self, fault: Fault) -> None:
         """Cut the body: its reader, if any, gets the fault."""
@@ -93,8 +115,8 @@ class Incoming:
 
     @property
     def paused(self) -> bool:
-        """Whether its taker is behind."""
-        return self.stream is not None and self.stream.paused
+        """Whether its taker is behind, or we are."""
+        return self._decoder.more or (self.stream is not None and self.stream.paused)
 
     # What the stream asks of its feeder
 
@@ -107,7 +129,8 @@ class Incoming:
         """Read again."""
         self._at = self._connection.server.clock()
         self._count = 0
-        self._connection.resume_reading()
+        if not self._decoder.more:
+            self._connection.resume_reading()
 
     def wanted(self) -> None:
         """Ask the client for its body if it waits to be asked, once (rule 25).
@@ -183,5 +206,5 @@ def _decoded(decoder: Decoder, buffer: bytes, at: int, size: int) -> tuple[bytes
         part, rest = decoder.feed(data)
         payload = payload + part if payload else part
         at += len(data) - len(rest)
-        size *= 2
+        size = len(buffer) if decoder.more else size * 2
     return payload, at

@@ -131,6 +131,11 @@ class Patience(Watching):
             self._moved = now
         return self._moved + within, f"the body hung for {within} s"
 
+    @property
+    def _behind(self) -> bool:
+        """Whether some of the body was left to be read in another turn."""
+        return self._decoder is not None and self._decoder.more
+
     # What the stream of an answer asks of its feeder
 
     def pause(self) -> None:
@@ -144,7 +149,8 @@ class Patience(Watching):
         self._moved = self.pool.clock()
         if self._paused and not self.lost:
             self._paused = False
-            self.transport.resume_reading()
+            if not self._behind:
+                self.transport.resume_reading()
 
     def wanted(self) -> None:
         """Take note that the body is waited for from now on."""

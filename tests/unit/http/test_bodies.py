@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.http.bodies import EXTENSION_BYTES, Chunks, Counted, Rest, chunk, decoder
+from switchgear.http.bodies import AT_ONCE, EXTENSION_BYTES, Chunks, Counted, Rest, chunk, decoder
 from switchgear.http.heads import CHUNKED, UNTIL_CLOSE
 from switchgear.http.refusals import reason_of
 from switchgear.policy.fault import Fault
@@ -24,6 +24,9 @@ def run(chunks: Chunks, pieces: list[bytes]) -> tuple[bytes, bytes]:
             rest += piece
             continue
         part, left = chunks.feed(piece)
+        while chunks.more:
+            payload += part
+            part, left = chunks.feed(b"")
         payload += part
         rest += left
     return payload, rest
@@ -116,3 +119,21 @@ def test_each_length_has_its_decoder() -> None:
 
 def test_an_empty_piece_never_becomes_the_last_chunk() -> None:
     assert chunk(b"") == b""
+
+
+def test_so_many_chunks_are_read_in_a_turn() -> None:
+    wire = chunk(b"x") * (2 * AT_ONCE) + b"0\r\n\r\nnext"
+    chunks = Chunks(tiny=True)
+    assert chunks.feed(wire[:-9]) == (b"x" * AT_ONCE, b"")
+    assert chunks.more
+    assert chunks.feed(wire[-9:]) == (b"x" * AT_ONCE, b"")  # what had been read already
+    assert chunks.more
+    assert not chunks.close()
+    assert chunks.feed(b"") == (b"", b"next")
+    assert (chunks.done, chunks.more) == (True, False)
+
+
+def test_chunks_that_are_as_many_as_that_leave_nothing() -> None:
+    chunks = Chunks()
+    assert chunks.feed(chunk(b"x") * AT_ONCE) == (b"x" * AT_ONCE, b"")
+    assert not chunks.more

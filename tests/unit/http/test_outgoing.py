@@ -30,6 +30,8 @@ def read(wire: Wire) -> tuple[bytes, bool]:
     """Read it as the next hop does, which refuses a row of tiny chunks."""
     reader = Chunks()
     payload, _ = reader.feed(bytes(wire).partition(b"\r\n\r\n")[2])
+    while reader.more:
+        payload += reader.feed(b"")[0]
     return payload, reader.done
 
 
