@@ -13,6 +13,7 @@ KEYED = "idempotency-key: 7"
 TRACED = "traceparent: 00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"
 COOKIE = "cookie: a=1"
 
+
 def bearing(text: str) -> str:
     return f"authorization: Bearer {text}"
 

@@ -97,6 +97,7 @@ class Chunks:
     """
 
     __slots__ = (
+        "_at",
         "_count",
         "_extensions",
         "_held",
@@ -116,6 +117,7 @@ class Chunks:
         self._tiny = tiny
         self.trailers: list[tuple[str, str]] = []
         self._held = b""  # an unfinished size line or unfinished trailers, or what is left
+        self._at = 0  # where that begins
         self._left = 0  # bytes of the present chunk, and 2 for its CRLF
         self._looked = 0  # bytes of held trailers in which there is no end
         self._trailing = False
@@ -128,10 +130,11 @@ class Chunks:
 
         Raises Fault for anything but exactly framed chunks.
         """
+        at, self._at = self._at, 0
         if self._held:
             data, self._held = self._held + data, b""
         payload: list[bytes] = []
-        at, last = 0, self._count + AT_ONCE
+        last = self._count + AT_ONCE
         self.more = False
         while at < len(data):
             if self._left:
@@ -140,7 +143,7 @@ class Chunks:
             if self._trailing:
                 return b"".join(payload), self._trail(data[at:])
             if self._count == last:
-                self._held, self.more = data[at:], True
+                self._held, self._at, self.more = data, at, True
                 break
             end = data.find(b"\n", at, at + LINE_BYTES)
             if end < 0:

@@ -16,6 +16,7 @@ __all__ = ["Flow"]
 
 _PATIENCE: Final = 1.0  # seconds that a head waits for what a handler makes
 
+
 class Flow:
     """The body of one answer that is not whole. It is the sink of a piped stream.
 
