@@ -54,7 +54,7 @@ OURS: Final = {
     "switchgear-deadline-ms": None,
 }
 _CLAIM: Final = re.compile(
-    r"(x-)?forwarded.*|x-(user|remote|original|rewrite|real|client)(-.*)?|switchgear.*"
+    r"((x[-_])?forwarded|x[-_](user|remote|original|rewrite|real|client)|switchgear)([-_].*)?"
     r"|true-client-ip|cf-connecting-ip"
 )
 _HOP: Final = frozenset(
