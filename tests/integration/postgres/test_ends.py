@@ -187,3 +187,25 @@ async def test_options_of_the_url_stand_beside_ours(database: Dsn) -> None:
         assert await tx.fetch_one(str, "SHOW jit") == "off"
         assert await tx.fetch_one(str, "SHOW application_name") == "shop"
     await tables.close()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_a_connection_that_is_lost_between_two_statements_is_no_defect(
+    roles: Roles, goes_on: bool
+) -> None:
+    """The pool lets go of it at once: who still has it is told so, in words of the pool's own."""
+    tables = PostgresTables(roles.app, settings=ONE)
+    with pytest.raises(Fault) as lost:
+        async with tables.transaction(soon()) as tx:
+            pid = await tx.fetch_one(int, "SELECT pg_backend_pid()")
+            await run(roles.app, f"SELECT pg_terminate_backend({pid})")
+            async with asyncio.timeout(5):
+                while tables.statistics()["size"]:
+                    await asyncio.sleep(0.01)
+            if goes_on:
+                await tx.execute("SELECT 1")
+    effect = Effect.NONE if goes_on else Effect.UNKNOWN
+    assert (lost.value.code, lost.value.effect) == (Code.UNAVAILABLE, effect)
+    async with tables.transaction(soon()) as tx:
+        assert await tx.fetch_one(int, "SELECT 1") == 1
+    await tables.close()

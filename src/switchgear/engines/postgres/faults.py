@@ -27,7 +27,8 @@ def translate(error: BaseException, *, committing: bool = False) -> Fault | None
     if isinstance(error, asyncpg.InternalClientError):
         return _fault(Code.UNAVAILABLE, error, unknown)
     if isinstance(error, asyncpg.InterfaceError):
-        closed = "closed" in str(error) or "closing" in str(error)
+        # "Released": the pool lets go of a connection that is lost, whoever still has it.
+        closed = any(word in str(error) for word in ("closed", "closing", "released"))
         return _fault(Code.UNAVAILABLE, error, unknown) if closed else None
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return _fault(Code.DEADLINE_EXCEEDED, error, unknown)
