@@ -12,7 +12,7 @@ from tools.sabotage import apply, read
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/traps.md"
-TRAPS = range(1, 20)
+TRAPS = (*range(1, 20), 37)
 PATCHES = sorted((ROOT / "sabotage").glob("*.patch"))
 
 

@@ -216,6 +216,21 @@ async def test_what_overruns_its_deadline_is_no_outcome(roles: Roles) -> None:
         assert (told.runs, await told.rows()) == (2, ["lamp"])
 
 
+async def test_a_database_that_is_lost_amid_it_is_no_outcome(roles: Roles) -> None:
+    async with house(roles) as told:
+
+        async def make(new: New, tx: Transaction) -> Item:
+            item = await told.make(new, tx)
+            if told.runs == 1:
+                await tx.execute("select pg_terminate_backend(pg_backend_pid())")
+            return item
+
+        host = told.host(make)
+        assert (await told.ask(host)).status == 503
+        assert (await until(partial(told.ask, host))).status == 201
+        assert (told.runs, await told.rows()) == (2, ["lamp"])
+
+
 async def test_what_was_wrong_before_it_began_is_no_outcome(roles: Roles) -> None:
     async with house(roles) as told:
         host = told.host(told.make)

@@ -76,6 +76,18 @@ def test_each_method_is_declared_with_its_options() -> None:
     assert app.endpoints[-1].attempt_timeout == 0.0
 
 
+def test_what_a_key_is_to_a_handler_is_said_with_it() -> None:
+    app = App("toys")
+    app.post("/a")(handler)
+    app.post("/b", idempotency="required")(handler)
+    app.post("/c", idempotency=None)(handler)
+    assert [one.idempotency for one in app.endpoints] == ["", "required", ""]
+    with pytest.raises(ValueError, match="must be one of optional, required, off"):
+        app.post("/d", idempotency="yes")(handler)  # type: ignore[arg-type]  # the wrong word
+    with pytest.raises(ValueError, match="GET does no more when it is done twice"):
+        app.get("/e", idempotency="optional")(handler)
+
+
 def test_a_handler_is_async() -> None:
     app = App("toys")
     for declare in (app.get("/a"), app.consumer("a")):

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from switchgear import App
+from switchgear import App, Transaction
 from switchgear.accounts.surface import SURFACE
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.routes import ACCOUNTS, KEYS, SERVICE, app_of, is_native, routes_of
+from switchgear.gateway.table import RouteEntry
 
 
 async def handler(id: str = "") -> None: ...
@@ -32,6 +34,21 @@ def test_declarations_become_routes() -> None:
     assert (mount.service, mount.public, mount.prefix, mount.deadline) == (SERVICE, True, True, 9.0)
     assert mount.templates == (("*", "/legacy"), ("*", "/legacy/{rest...}"))
     assert found["GET /openapi.json"].service == SERVICE
+
+
+def test_the_table_says_which_routes_heed_keys() -> None:
+    async def writes(tx: Transaction) -> None: ...
+
+    app = toys()
+    app.post("/a")(writes)
+    app.post("/b", idempotency="off")(writes)
+    app.post("/c", public=True)(writes)
+    app.post("/d")(handler)
+    app.put("/e")(writes)
+    found = [route.name for route in routes_of(app) if route.keyed]
+    assert found == ["POST /a"]
+    again = msgspec.json.decode(msgspec.json.encode(routes_of(app)), type=list[RouteEntry])
+    assert again == routes_of(app)
 
 
 def test_accounts_are_routed_as_they_answer() -> None:

@@ -150,6 +150,31 @@ def test_parameters_carry_their_place_constraints_and_default(document: dict[str
     assert (key["in"], key["required"], key["schema"]["format"]) == ("path", True, "uuid")
 
 
+def test_a_key_is_a_parameter_where_it_is_heeded_and_told_once() -> None:
+    async def own(new: New, key: Annotated[str, Header("idempotency-key")]) -> None: ...
+
+    made = openapi(
+        [
+            Operation("POST", "/off", bind(hook)),
+            Operation("POST", "/a", bind(hook), idempotency="optional"),
+            Operation("POST", "/b", bind(about), idempotency="required"),
+            Operation("POST", "/c", bind(own), idempotency="optional"),
+        ],
+        title="Keys",
+        version="1",
+    )
+    OpenAPIV31SpecValidator(made).validate()
+    posts = {path: item["post"] for path, item in made["paths"].items()}
+    assert "parameters" not in posts["/off"]
+    for path, required in (("/a", False), ("/b", True)):
+        (key,) = posts[path]["parameters"]
+        assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", required)
+        assert key["schema"] == {"type": "string", "minLength": 1, "maxLength": 255}
+        assert {"400", "409", "422"} <= set(posts[path]["responses"])
+    assert [one["name"] for one in posts["/c"]["parameters"]] == ["idempotency-key"]
+    assert "409" in posts["/c"]["responses"]
+
+
 def test_responses_tell_success_nothing_and_problems(document: dict[str, Any]) -> None:
     created = document["paths"]["/users"]["post"]["responses"]
     assert list(created) == ["201", "400", "401", "403", "409", "422", "default"]
