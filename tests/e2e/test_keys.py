@@ -54,6 +54,8 @@ async def order(new: Order, who: Principal, tx: Transaction) -> Made:
         await asyncio.sleep(1.2)
     if new.how == "refused":
         raise Fault(Code.FAILED_PRECONDITION, public="It is sold out.")
+    if new.how == "broken":
+        raise ZeroDivisionError
     return Made(number, new.name, os.getpid())
 
 
@@ -161,6 +163,16 @@ def test_a_refusal_is_repeated_byte_for_byte(shop: Shop) -> None:
     again = shop.order("sold", "k-sold", "refused")
     assert (told(again), replayed(again)) == (told(first), True)
     assert (shop.ordered("sold"), shop.runs("sold")) == (0, 1)
+
+
+def test_a_client_that_repeats_what_was_a_defect_opens_no_breaker(shop: Shop) -> None:
+    first = shop.order("defect", "k-defect", "broken")
+    assert first.status == 500
+    for _ in range(15):
+        again = shop.order("defect", "k-defect", "broken")
+        assert (told(again), replayed(again)) == (told(first), True)
+    assert shop.order("unharmed", None).status == 201
+    assert (shop.ordered("defect"), shop.runs("defect")) == (0, 1)
 
 
 def test_of_two_that_come_together_one_is_told_to_wait(shop: Shop) -> None:

@@ -10,7 +10,7 @@ handler began.
 Source: draft-ietf-httpapi-idempotency-key-header. It is not compiled, as `transacting` is not.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -19,12 +19,12 @@ from switchgear.core.ambient import ambient
 from switchgear.http.headers import Headers
 from switchgear.http.message import Response, StreamResponse
 from switchgear.http.methods import IDEMPOTENCY_KEY
-from switchgear.http.problem import problem
+from switchgear.http.problem import FAULT_HEADER, problem
 from switchgear.http.stream import Whole
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import declared
 from switchgear.policy.fault import Code, Effect, Fault
-from switchgear.policy.status import http_status, verdict_of_status
+from switchgear.policy.status import code_of_status, http_status, verdict_of_status
 from switchgear.policy.verdict import transient
 from switchgear.ports.records import Record, Records
 from switchgear.ports.tables import Tables
@@ -40,10 +40,14 @@ REPLAYED: Final = "idempotency-replayed"
 
 
 class Keeping(NamedTuple):
-    """Where outcomes are recorded, and up to how many bytes of an answer's body."""
+    """Where outcomes are recorded, and up to how many bytes of an answer's body.
+
+    `within` answers our own hops with a fault, all of it, as the server here does.
+    """
 
     records: Records
     answer_bytes: int
+    within: Callable[[Fault], Response]
 
 
 class _Asked(NamedTuple):
@@ -100,7 +104,7 @@ def keyed(
             if known is None:
                 raise
         # Not within the transaction: its rollback would hold the key for a moment more.
-        return _repeated(known, asked)
+        return _repeated(known, asked, keeping)
 
     return either
 
@@ -160,7 +164,7 @@ def _written(answer: Response, asked: _Asked, keeping: Keeping) -> Record:
     return Record(asked.fingerprint, answer.status, tuple(answer.headers), kept)
 
 
-def _repeated(record: Record, asked: _Asked) -> Response:
+def _repeated(record: Record, asked: _Asked, keeping: Keeping) -> Response:
     """Answer from the record.
 
     Raises Fault: 422 where something else was asked with the key, 409 where the answer was too
@@ -182,4 +186,17 @@ def _repeated(record: Record, asked: _Asked) -> Response:
             public=f"This was done and answered {record.status}; its answer was too large to keep.",
         )
     headers = [pair for pair in record.headers if pair[0] != REPLAYED]
-    return Response(record.status, Headers([*headers, (REPLAYED, "true")]), record.body)
+    headers.append((REPLAYED, "true"))
+    if record.status >= 500:
+        headers.append((FAULT_HEADER, _long_ago(record.status, keeping)))
+    return Response(record.status, Headers(headers), record.body)
+
+
+def _long_ago(status: int, keeping: Keeping) -> str:
+    """Declare a failure to be none of now: it was judged then, and will not be another one.
+
+    Else a client that goes on asking would open everybody's breakers by one failure.
+    """
+    code = code_of_status(status) or Code.UNKNOWN
+    then = Fault(code, f"{status} from the record of an idempotency key", hops=("record",))
+    return keeping.within(then).headers[FAULT_HEADER]

@@ -14,11 +14,12 @@ from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.records import PostgresRecords
 from switchgear.http.headers import Headers
 from switchgear.http.message import StreamResponse
+from switchgear.http.problem import judging
 from switchgear.policy.call import Call
+from switchgear.policy.verdict import GOOD, NEUTRAL
 from switchgear.ports.records import Record
 from switchgear.services.forgetting import forgetting
 from switchgear.services.host import Host
-from switchgear.services.keyed import Keeping
 from tests.support.postgres import run
 from tests.support.recorded import ADA, BOB, House, Item, New, house, same, until
 
@@ -163,6 +164,17 @@ async def test_a_failure_that_is_final_is_an_outcome_and_leaves_no_effect(roles:
                 assert same(first, await told.ask(host, what, what.replace(" ", "-")))
             assert (told.runs, await told.rows()) == (runs, [])
         assert await told.queue.depths(time.perf_counter() + 5) == {}
+
+
+async def test_a_failure_from_the_record_is_none_of_now(roles: Roles) -> None:
+    """No breaker learns of it, and no gateway tries again: else one opens by one failure."""
+    async with house(roles) as told:
+        look = judging(trusted=True)
+        for what, error in FINAL.items():
+            host, key = failing(told, error), what.replace(" ", "-")
+            first, again = await told.ask(host, what, key), await told.ask(host, what, key)
+            assert first.status == again.status
+            assert look(again) == (NEUTRAL if again.status >= 500 else GOOD)
 
 
 async def test_what_says_try_again_is_no_outcome(roles: Roles) -> None:
@@ -459,7 +471,7 @@ async def test_who_gets_in_between_a_failure_and_its_record_has_the_last_word(
                     await done.wait()
                 return await super().find(*given, wait=wait)
 
-        told.keeping = Keeping(Late(3600.0), 1000)
+        told.keeping = told.keeping._replace(records=Late(3600.0))
         host = told.host(make)
         failed = asyncio.ensure_future(told.ask(host))
         await rolled_back.wait()

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from switchgear.assembly.bodies.database import dsn_of, guarded
 from switchgear.assembly.bodies.mounted import Mounts
 from switchgear.assembly.bodies.serving import defects_to
-from switchgear.assembly.bodies.web import fair, serve
+from switchgear.assembly.bodies.web import fair, problem_of, serve
 from switchgear.assembly.bound import unbound
 from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import SERVICE, app_of, is_native
@@ -59,7 +59,7 @@ async def _keeping(context: RoleContext, tables: Tables, held: AsyncExitStack) -
         context.log.failed("expired outcomes could not be removed", error)
 
     await held.enter_async_context(forgetting(records, tables, defect))
-    return Keeping(records, settings.answer_bytes)
+    return Keeping(records, settings.answer_bytes, problem_of(context))
 
 
 async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:

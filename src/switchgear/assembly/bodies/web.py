@@ -1,6 +1,7 @@
 """Serving HTTP at a role's endpoint, for gateways only, until the role is drained."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,17 +16,19 @@ from switchgear.assembly.bodies.serving import (
 )
 from switchgear.assembly.roles import RoleContext
 from switchgear.gateway.patience import attempts_of
+from switchgear.http.message import Response
 from switchgear.http.problem import problem_within
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 from switchgear.identity.internal import InternalTokens
 from switchgear.identity.seals import Seals
 from switchgear.identity.shared import SharedKeys
+from switchgear.policy.fault import Fault
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.host import Fair, Host
 from switchgear.services.intake import MARGIN, Intake
 
-__all__ = ["fair", "fault_seals", "internal_tokens", "serve"]
+__all__ = ["fair", "fault_seals", "internal_tokens", "problem_of", "serve"]
 
 # What a gateway adds to a head that it has accepted.
 _MORE_BYTES: Final = 8 << 10
@@ -56,20 +59,25 @@ def fair(context: RoleContext) -> Fair:
     return allowed
 
 
-async def serve(context: RoleContext, service: str, host: Host) -> None:
-    """Serve `host` to gateways, user code in each connection's own task, until drained."""
+def problem_of(context: RoleContext) -> Callable[[Fault], Response]:
+    """Return what answers gateways with a fault, all of it, sealed as one of this boot."""
     seals = fault_seals(context)
 
     def seal(text: str) -> str:
         return seals.seal(text, time.time())
 
+    return lambda fault: problem_within(fault, context.name, seal)
+
+
+async def serve(context: RoleContext, service: str, host: Host) -> None:
+    """Serve `host` to gateways, user code in each connection's own task, until drained."""
     server = Server(
         host,
         _within_reach(seated(context, onward=_OWN)),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
         run=host.run,
-        problem=lambda fault: problem_within(fault, context.name, seal),
+        problem=problem_of(context),
         observer=request_metrics(context.registry, cuts_told(context.log)),
         on_defect=defects_to(context.log),
     )
