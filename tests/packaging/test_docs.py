@@ -39,7 +39,7 @@ PAGES = [
     ROOT / "docs/http/asgi.md",
     ROOT / "docs/http/client.md",
 ]
-CONFIGURED = [ROOT / "docs/running.md", ROOT / "docs/writing.md"]
+CONFIGURED = [ROOT / "docs/running.md", ROOT / "docs/writing.md", ROOT / "docs/http/browsers.md"]
 FENCE = "```"
 
 

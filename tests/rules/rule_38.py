@@ -3,6 +3,7 @@
 from typing import Any
 
 from switchgear.gateway.settings import CorsSettings, CsrfSettings, GatewaySettings
+from switchgear.http.settings import ServerSettings
 from tests.rules.entry import Entry, head, plain
 
 __all__ = ["ENTRIES"]
@@ -200,4 +201,16 @@ SHARED = [
     read("a failure can be read", status=b"500 X", has=ALLOWED),
 ]  # fmt: skip
 
-ENTRIES = FORGED + SHARED
+LARGE = b"Content-Length: 99"
+TURNED = [
+    Entry(38, "of a body that is too large, a listed page is told so",
+          head(b"POST /x HTTP/1.1", B, LARGE), "413 body-too-large, closed", b"",
+          settings=ServerSettings(body_bytes=9), gateway=LISTED, proxied=False,
+          has=ALLOWED + RESOURCE),
+    Entry(38, "and a page that is not is not",
+          head(b"POST /x HTTP/1.1", b"Origin: https://d", LARGE), "413 body-too-large, closed", b"",
+          settings=ServerSettings(body_bytes=9), gateway=LISTED, proxied=False,
+          has=b"vary: Origin\r\n", lacks=b"access-control-"),
+]  # fmt: skip
+
+ENTRIES = FORGED + SHARED + TURNED

@@ -30,7 +30,7 @@ from switchgear.gateway.upstream import Upstream
 from switchgear.http.exchange import Exchange
 from switchgear.http.headers import Headers
 from switchgear.http.limits import network_of
-from switchgear.http.message import Request, Response, json_response
+from switchgear.http.message import NOTHING, Request, Response, json_response
 from switchgear.http.methods import REPEATABLE
 from switchgear.http.problem import FAULT_HEADER, fault_of, problem
 from switchgear.http.refusals import refuse
@@ -180,11 +180,15 @@ class Door:
         answer.headers = outwards(answer.headers, own, secure=secure, shared=cors is not None)
         return answer
 
-    def problem(self, fault: Fault) -> Response:
-        """Answer what never became a call, or was a defect, as everything else is answered."""
+    def problem(self, fault: Fault, asked: Headers = NOTHING) -> Response:
+        """Answer what never became a call, or was a defect, as everything else is answered.
+
+        `asked` are the client's fields, where they could be read: it may be a page.
+        """
         answer = problem(fault)
-        shared = self._cors is not None
-        answer.headers = outwards(answer.headers, [], secure=False, shared=shared)
+        cors = self._cors
+        own = [] if cors is None else cors.marks(Request("", "", "", asked), answer.headers, [])
+        answer.headers = outwards(answer.headers, own, secure=False, shared=cors is not None)
         return answer
 
     def full(self) -> bytes:

@@ -15,6 +15,7 @@ from switchgear.http.corked import corked
 from switchgear.http.exchange import Exchange
 from switchgear.http.half_close import HalfClosed
 from switchgear.http.head import Memo
+from switchgear.http.headers import Headers
 from switchgear.http.heads import incomplete, read_request
 from switchgear.http.incoming import Incoming, begun
 from switchgear.http.limits import peer_of
@@ -203,19 +204,21 @@ class Connection(Link):
         self._head_since = 0.0
         now = server.clock()
         body: Body = EMPTY
+        headers: Headers | None = None
         try:
             head = read_request(buffer[at:end], server.settings, self._memo)
             fields = head.fields
+            headers = fields.headers
             if fields.length:
                 body, end, self._incoming = begun(self, fields, buffer, end, now)
             self._followed = end < len(buffer)
             request = Request(
-                head.method, head.path, head.query, fields.headers, body, head.target, self.peer,
+                head.method, head.path, head.query, headers, body, head.target, self.peer,
                 server.scheme, head.minor, fields.upgrade if head.method == "GET" else "", self,
             )  # fmt: skip
             call = server.intake(request, now)
         except Fault as fault:
-            self._turn(fault, buffer.startswith(_HEAD, at))
+            self._turn(fault, buffer.startswith(_HEAD, at), headers)
             return len(buffer)
         server.counters.requests += 1
         self.exchange = exchange = Exchange(self, call, head.minor, fields.keep_alive, now)
@@ -329,10 +332,10 @@ class Connection(Link):
 
     # Ends
 
-    def _turn(self, fault: Fault, bodiless: bool) -> None:
+    def _turn(self, fault: Fault, bodiless: bool, headers: Headers | None = None) -> None:
         """Turn bytes away that are no request: say so once, and close."""
         self._spoilt = True
-        self.send(turned(self.server, self.peer, fault, bodiless=bodiless))
+        self.send(turned(self.server, self.peer, fault, headers, bodiless=bodiless))
         self._close()
 
     def _close(self) -> None:

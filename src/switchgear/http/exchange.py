@@ -126,7 +126,7 @@ class Exchange:
         server = self._connection.server
         if isinstance(error, CancelledError) and self.work is not None and self.work.cancelling():
             error = Fault(Code.UNAVAILABLE, "the work was called off by us")
-        self._whole(server.answer(self._note(error)))
+        self._whole(server.answer(self._note(error), self.call.payload.headers))
 
     def _note(self, error: BaseException) -> Fault:
         """Keep the fault for the observer; anything else is a defect, and reported."""

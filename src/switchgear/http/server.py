@@ -31,6 +31,7 @@ from switchgear.http.connection import Connection
 from switchgear.http.defects import log_defect
 from switchgear.http.events import Turned
 from switchgear.http.exchange import Exchange
+from switchgear.http.headers import Headers
 from switchgear.http.limits import Census, Counters
 from switchgear.http.message import Request, Response
 from switchgear.http.problem import problem as public_problem
@@ -106,6 +107,8 @@ class Server:
         self.drains_at = inf
         self.scheme = "http"
         self.full = _FULL
+        # Writes faults, in place of `problem`, for whoever has sent fields that could be read.
+        self.problem_to: Callable[[Fault, Headers], Response] | None = None
         self.loop: AbstractEventLoop
         self.place = HERE.place  # of the thread that it runs in
         self.sweep: Sweep
@@ -242,9 +245,14 @@ class Server:
             self._date_until = now + 1.0 - wall % 1.0
         return self._date
 
-    def answer(self, fault: Fault) -> Response:
-        """Write a fault; one that cannot be written is a plain 500, and a defect."""
+    def answer(self, fault: Fault, headers: Headers | None = None) -> Response:
+        """Write a fault; one that cannot be written is a plain 500, and a defect.
+
+        `headers` are the client's, where they could be read.
+        """
         try:
+            if headers is not None and self.problem_to is not None:
+                return self.problem_to(fault, headers)
             return self.problem(fault)
         except Exception as error:  # noqa: BLE001 - whoever asked must have an answer
             self.report("a fault could not be written", error)

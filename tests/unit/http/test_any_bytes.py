@@ -105,9 +105,9 @@ async def understand(pieces: list[bytes]) -> Understood:
         seen.append((request.method, request.path, body))
         return Response(200, body=b"ok")
 
-    def turned(server: Server, peer: str, fault: Fault, *, bodiless: bool) -> bytes:
+    def turned(server: Server, peer: str, fault: Fault, *read: Any, bodiless: bool) -> bytes:
         methods.append("HEAD" if bodiless else "GET")
-        return turning.turned(server, peer, fault, bodiless=bodiless)
+        return turning.turned(server, peer, fault, *read, bodiless=bodiless)
 
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
