@@ -91,7 +91,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
                 'origins as browsers write them ("https://a.example", lower case, no path), or "*"'
             )
             raise ValueError(ranges.words(self, "origins", right))
-        if self.cors.credentials and not {"*", "null"}.isdisjoint(self.origins):
+        listed = set(self.origins)
+        if self.cors.credentials and (not listed or listed & {"*", "null"}):
             right = 'whole origins, neither "*" nor "null" (which is any), with cors.credentials'
             raise ValueError(ranges.words(self, "origins", right))
         ranges.between(self, "attempts", 1, 10)
