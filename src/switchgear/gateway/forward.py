@@ -185,7 +185,8 @@ def outwards(
     if shared:
         kept = _varying(kept)
     names = {name for name, _ in kept}
-    names.update(name for name, _ in added)
+    if shared:  # a page that may read brings a policy of its own
+        names.update(name for name, _ in added)
     kept += [pair for pair in PROTECTIVE if pair[0] not in names]
     if "content-security-policy" not in names:
         page = (headers.get("content-type") or "").lower().startswith("text/html")
