@@ -11,7 +11,7 @@ from typing import Any, get_args, is_typeddict
 
 import msgspec
 
-from switchgear.binding.models import holds_model, model_encoder
+from switchgear.binding.models import holds_model, model_data, model_encoder
 from switchgear.binding.parameters import ABSENT
 from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Row, Table, bare, shape_of
 
@@ -30,7 +30,7 @@ def encoder(annotation: Any, subject: str) -> Encode:
     The encoder raises TypeError, a defect of the function, for a result that does not fit.
     """
     if annotation in (ABSENT, Any, object):
-        plain = msgspec.json.Encoder().encode
+        plain = _writer(subject)
         return lambda value: None if value is None else plain(value)
     if bare(annotation)[0] in (None, type(None)):
         return _nothing(subject)
@@ -38,6 +38,18 @@ def encoder(annotation: Any, subject: str) -> Encode:
         dump = model_encoder(annotation)
         return lambda value: None if value is None else dump(value)
     return _declared(annotation, subject)
+
+
+def _writer(subject: str) -> Callable[[Any], bytes]:
+    """Return what writes JSON, with models where the place is of free form."""
+
+    def held(value: Any) -> Any:
+        try:
+            return model_data(value)
+        except TypeError as error:
+            raise TypeError(f"{subject} returned what cannot be JSON: {error}") from error
+
+    return msgspec.json.Encoder(enc_hook=held).encode
 
 
 def _nothing(subject: str) -> Encode:
@@ -52,7 +64,7 @@ def _nothing(subject: str) -> Encode:
 def _declared(annotation: Any, subject: str) -> Encode:
     node = shape_of(annotation)
     fits = _Fitting().of(node)
-    write = msgspec.json.Encoder().encode
+    write = _writer(subject)
     optional = type(None) in get_args(bare(annotation)[0])
 
     def encode(value: Any) -> bytes | None:

@@ -1,7 +1,7 @@
 """Pydantic models, for whoever brings them: pydantic is imported only when one is bound."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from inspect import signature
 from typing import Any, Final, get_args
 
@@ -13,7 +13,14 @@ from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
 from switchgear.binding.wrong import LIMIT, invalid, malformed, pointer
 
-__all__ = ["holds_model", "is_model", "model_decoder", "model_encoder", "model_schema"]
+__all__ = [
+    "holds_model",
+    "is_model",
+    "model_data",
+    "model_decoder",
+    "model_encoder",
+    "model_schema",
+]
 
 # Pydantic lists all errors or none: at 3 us each, with a copy of every name that leads there.
 _LISTED: Final = 1000
@@ -118,6 +125,18 @@ def model_encoder(annotation: Any) -> Callable[[Any], bytes]:
         return written
 
     return encode
+
+
+def model_data(value: Any) -> Any:
+    """Return what a model holds, for a writer of JSON that has met one in a place of free form.
+
+    Raises TypeError for what is no model: nobody knows its JSON.
+    """
+    serializer = getattr(type(value), "__pydantic_serializer__", None)
+    if serializer is None:
+        hint = ", which nobody has awaited" if isinstance(value, Coroutine) else ""
+        raise TypeError(f"no JSON is known for {type(value).__name__}{hint}")
+    return serializer.to_python(value, mode="json", by_alias=True)
 
 
 def model_schema(annotation: Any, mode: str) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """How transactions end on a real server: what looks committed is, and nothing comes behind it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import date, timedelta
 from math import inf, nan
 from time import perf_counter
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from pydantic import BaseModel, Field
 
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
@@ -63,6 +64,10 @@ async def test_a_statement_that_was_called_off_breaks_the_transaction(
     assert await depths(queue) == {}
     await tables.close()
     await queue.close()
+
+
+class Note(BaseModel):
+    at: date = Field(alias="madeAt")
 
 
 @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "select 1; end"])
@@ -129,6 +134,21 @@ async def test_a_message_goes_out_whatever_its_delay_or_is_refused_at_its_line(
     with pytest.raises(Fault, match="out of range"):
         await queue.publish(Message("1" * 32, "notes.made", b"1", delay=nan), soon())
     assert await depths(queue) == {"notes.made": {"ready": 1, "delayed": 1}}
+    await tables.close()
+    await queue.close()
+
+
+async def test_a_model_is_published_as_it_would_be_answered(roles: Roles) -> None:
+    await install(roles.owner)
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, outbox=queue)
+    async with tables.transaction(soon()) as tx:
+        with pytest.raises(TypeError, match="no JSON is known for object"):
+            await tx.publish("notes.made", object())
+        await tx.publish("notes.made", Note(madeAt=date(2026, 5, 4)))
+    async with tables.transaction(soon()) as tx:
+        (body,) = await tx.fetch_all(bytes, "SELECT body FROM switchgear.ready")
+    assert body == b'{"madeAt":"2026-05-04"}'
     await tables.close()
     await queue.close()
 

@@ -141,6 +141,9 @@ SAFE = b'{"id":1,"name":"Ada"}'
         (int, 3, b"3"),
         (Any, {"a": 1}, b'{"a":1}'),
         (ABSENT, [1], b"[1]"),
+        (ABSENT, Model(id=1), b'{"id":1}'),
+        (dict, {"all": [Aliased(firstName="Ada")]}, b'{"all":[{"firstName":"Ada"}]}'),
+        (dict[str, Any], {"one": Model(id=1)}, b'{"one":{"id":1}}'),
     ],
 )  # fmt: skip
 def test_only_declared_fields_are_written(annotation: Any, value: Any, written: bytes) -> None:
@@ -168,6 +171,21 @@ def test_none_is_no_content(annotation: Any) -> None:
 def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^f "):
         encoder(annotation, "f")(value)
+
+
+async def forgotten() -> int:
+    return 1
+
+
+def test_what_no_json_is_known_for_is_told_with_its_kind_and_who_returned_it() -> None:
+    coroutine = forgotten()
+    with pytest.raises(TypeError) as told:
+        encoder(ABSENT, "f (app.py:3)")({"a": coroutine})
+    coroutine.close()
+    words = "no JSON is known for coroutine, which nobody has awaited"
+    assert str(told.value) == f"f (app.py:3) returned what cannot be JSON: {words}"
+    with pytest.raises(TypeError, match=r"no JSON is known for generator$"):
+        encoder(dict, "f")({"a": (one for one in "a")})
 
 
 class Tree(Struct):

@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
+from switchgear.binding.models import model_data
 from switchgear.core.ambient import current
 from switchgear.core.clock import Clock
 from switchgear.engines.postgres.faults import ORIGIN, translate
@@ -87,7 +88,10 @@ class PostgresTransaction:
         delay: float = 0.0,
         expires: float | None = None,
     ) -> str:
-        """Publish `value` as JSON when this transaction commits; return the message's id."""
+        """Publish `value` as JSON when this transaction commits; return the message's id.
+
+        Raises TypeError for what no JSON is known for.
+        """
         if self._outbox is None:
             raise RuntimeError("these tables have no queue to publish to")
         if self._over:
@@ -104,7 +108,7 @@ class PostgresTransaction:
         message = Message(
             id=str(uuid4()),
             topic=topic,
-            body=msgspec.json.encode(value),
+            body=msgspec.json.encode(value, enc_hook=model_data),
             key=key,
             trace=None if call is None else call.trace,
             delay=delay,
