@@ -26,9 +26,7 @@ __all__ = [
 PROTECTIVE: Final = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
-    # Other sites learn as little as by "no-referrer"; by that, a browser says "null" for the origin
-    # of a page's own forms, too, and in the clear nothing else: we would refuse them.
-    ("referrer-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("permissions-policy", "geolocation=(), camera=(), microphone=()"),
@@ -37,6 +35,20 @@ PROTECTIVE: Final = (
 _CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 # A page of a mounted application loads what it needs; it is framed by nobody all the same.
 _CSP_PAGE: Final = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'"
+# A page that says no-referrer posts its forms with `Origin: null`, which is what applications, and
+# we ourselves, know forged ones by; this is the same sheet's word for documents.
+_PROTECTIVE_PAGE: Final = tuple(
+    (name, "strict-origin-when-cross-origin" if name == "referrer-policy" else value)
+    for name, value in PROTECTIVE
+)
+# What browsers run: workers live under the policy that their script came with.
+_PAGES: Final = frozenset(
+    {"text/html", "application/xhtml+xml", "text/javascript", "application/javascript"}
+)
+# Drawings are styled within, and run nothing: they are what strangers upload.
+_DRAWING: Final = "image/svg+xml"
+_CSP_DRAWING: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_FRAMED: Final = ("frame-ancestors 'none'", "frame-ancestors 'self'")
 _HSTS: Final = ("strict-transport-security", "max-age=31536000; includeSubDomains")
 
 # What tells an attacker which software to look up, and where.
@@ -187,10 +199,14 @@ def outwards(
     names = {name for name, _ in kept}
     if shared:  # a page that may read brings a policy of its own
         names.update(name for name, _ in added)
-    kept += [pair for pair in PROTECTIVE if pair[0] not in names]
+    kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+    page = kind in _PAGES
+    kept += [pair for pair in (_PROTECTIVE_PAGE if page else PROTECTIVE) if pair[0] not in names]
     if "content-security-policy" not in names:
-        page = (headers.get("content-type") or "").lower().startswith("text/html")
-        kept.append(("content-security-policy", _CSP_PAGE if page else _CSP))
+        policy = _CSP_PAGE if page else _CSP_DRAWING if kind == _DRAWING else _CSP
+        if (headers.get("x-frame-options") or "").strip().lower() == "sameorigin":
+            policy = policy.replace(*_FRAMED)  # to browsers, ours would outweigh the application's
+        kept.append(("content-security-policy", policy))
     if secure and _HSTS[0] not in names:
         kept.append(_HSTS)
     kept += added

@@ -157,6 +157,48 @@ def test_protective_headers_are_added_where_they_are_missing() -> None:
     assert own.all("content-security-policy") == ["default-src 'self'"]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/html",
+        "Text/HTML ; charset=utf-8",
+        "application/xhtml+xml",
+        "text/javascript; charset=utf-8",
+        "application/javascript",
+    ],
+)
+def test_what_browsers_run_may_load_and_says_where_its_forms_come_from(kind: str) -> None:
+    """A worker could fetch nothing, and each form was posted with `Origin: null`."""
+    sent = out({"content-type": kind})
+    assert "default-src" not in sent["content-security-policy"]
+    assert "frame-ancestors 'none'" in sent["content-security-policy"]
+    assert sent["referrer-policy"] == "strict-origin-when-cross-origin"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/htmlx", "image/png"])
+def test_what_they_do_not_run_may_load_nothing(kind: str) -> None:
+    sent = out({"content-type": kind})
+    assert sent["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert sent["referrer-policy"] == "no-referrer"
+
+
+def test_a_drawing_has_its_own_styles_and_runs_nothing() -> None:
+    policy = out({"content-type": "image/svg+xml"})["content-security-policy"]
+    assert policy.split("; ") == [
+        "default-src 'none'", "style-src 'unsafe-inline'", "frame-ancestors 'none'"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+@pytest.mark.parametrize(
+    ("said", "who"), [("SAMEORIGIN", "'self'"), ("sameorigin ", "'self'"), ("DENY", "'none'")]
+)
+def test_who_may_frame_it_is_what_the_application_says(kind: str, said: str, who: str) -> None:
+    """`frame-ancestors` outweighs X-Frame-Options, so that ours took back what it allowed."""
+    sent = out({"content-type": kind, "x-frame-options": said})
+    assert f"frame-ancestors {who}" in sent["content-security-policy"]
+
+
 def test_transport_security_is_promised_over_tls_only() -> None:
     assert "strict-transport-security" not in out({})
     assert "strict-transport-security" in out({}, secure=True)
