@@ -48,7 +48,8 @@ _PAGES: Final = frozenset(
 # Drawings are styled within, and run nothing: they are what strangers upload.
 _DRAWING: Final = "image/svg+xml"
 _CSP_DRAWING: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-_FRAMED: Final = ("frame-ancestors 'none'", "frame-ancestors 'self'")
+_NOBODY: Final = "frame-ancestors 'none'"
+_ITSELF: Final = "frame-ancestors 'self'"
 _HSTS: Final = ("strict-transport-security", "max-age=31536000; includeSubDomains")
 
 # What tells an attacker which software to look up, and where.
@@ -205,7 +206,7 @@ def outwards(
     if "content-security-policy" not in names:
         policy = _CSP_PAGE if page else _CSP_DRAWING if kind == _DRAWING else _CSP
         if (headers.get("x-frame-options") or "").strip().lower() == "sameorigin":
-            policy = policy.replace(*_FRAMED)  # to browsers, ours would outweigh the application's
+            policy = policy.replace(_NOBODY, _ITSELF)  # to browsers, ours would outweigh the application's
         kept.append(("content-security-policy", policy))
     if secure and _HSTS[0] not in names:
         kept.append(_HSTS)
