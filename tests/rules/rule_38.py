@@ -196,8 +196,8 @@ SHARED = [
          has=b"access-control-allow-origin: https://b\r\nvary: Origin\r\n"),
     read("a page of this host is told nothing, whoever is listed", asks=(SAME, B),
          lacks=b"access-control-"),
-    read("a page of ours is told to say whose its forms are", asks=(),
-         has=b"referrer-policy: same-origin\r\n"),
+    read("a page of ours is told to say whose its forms are", b"Content-Type: text/html", asks=(),
+         has=b"referrer-policy: strict-origin-when-cross-origin\r\n"),
     read("a failure can be read", status=b"500 X", has=ALLOWED),
 ]  # fmt: skip
 
