@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.core.drivers import Stepper, step
 from switchgear.http.connection import Connection
+from switchgear.http.dial import EXHAUSTED
 from switchgear.http.limits import peer_of
 from switchgear.http.spoken import connected
 
@@ -26,7 +27,6 @@ REST: Final = 0.1  # seconds without accepting, where the system has nothing lef
 
 _NOT_SENT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _AHEAD: Final = 8  # times our own buffer; with less, large bodies cost more calls
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LEFT: Final = frozenset(  # it is the connection that failed, not the listener: accept(2)
     {errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
      errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EPROTO}
@@ -156,7 +156,7 @@ class Acceptor:
         loop = server.loop
         loop.remove_reader(self._sock)
         self._timer = loop.call_later(REST, self._resume)
-        if error.errno in _EXHAUSTED:
+        if error.errno in EXHAUSTED:
             server.refused("", "descriptors", detail=f"accepting failed: {error}")
             server.make_room()
         else:

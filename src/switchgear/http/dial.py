@@ -6,6 +6,7 @@ no such thing, and asyncio's own does not reach into the handshake.) Source: RFC
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from asyncio import Future
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from switchgear.http.client import Upstream
     from switchgear.http.pool import Pool
 
-__all__ = ["Dial", "Hurry", "Secure", "addresses", "reach"]
+__all__ = ["EXHAUSTED", "Dial", "Hurry", "Secure", "addresses", "reach"]
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What a call of the system says where it is we who have nothing left to make a socket of."""
 
 GOODBYE: Final = 1.0  # seconds for the other side's part of closing TLS
 
@@ -144,6 +148,8 @@ async def reach(
             except ssl.SSLCertVerificationError:
                 raise
             except OSError as error:
+                if error.errno in EXHAUSTED:
+                    raise
                 raise OSError(f"{address}: {error}") from error
 
         return run
@@ -192,8 +198,11 @@ def _given_up(task: "asyncio.Task[Upstream]") -> None:
 
 
 def _joined(errors: list[OSError]) -> OSError:
-    """Join what went wrong; a certificate that cannot be believed outweighs the rest."""
+    """Join what went wrong; a certificate that cannot be believed outweighs the rest.
+
+    So does our own want: what could not be tried says nothing of the others.
+    """
     for error in errors:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLCertVerificationError) or error.errno in EXHAUSTED:
             return error
     return OSError("; ".join(map(str, errors)))

@@ -19,7 +19,7 @@ from typing import Any, Final
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.sweep import Sweep, sweep_of
 from switchgear.http.client import Upstream
-from switchgear.http.dial import Dial, Hurry, Secure, reach
+from switchgear.http.dial import EXHAUSTED, Dial, Hurry, Secure, reach
 from switchgear.http.handshake import check_request
 from switchgear.http.memo import AnswerMemo
 from switchgear.http.message import Request, Response
@@ -344,6 +344,10 @@ class Pool:
             return error
         if self._closed:
             return self._refuse("closed", Refusal.DRAINING, "the pool is closed")
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            # Ours, not the server's: it would open the breaker of one that is well.
+            detail = f"no connection could be made here: {error.strerror}"
+            return self._refuse("descriptors", Refusal.FULL, detail)
         return self._unreached(error)
 
     def _unreached(self, error: object) -> Fault:

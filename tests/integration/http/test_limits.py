@@ -18,6 +18,8 @@ from switchgear.http.message import Response
 from switchgear.http.pool import Pool
 from switchgear.http.server import Server
 from switchgear.http.settings import ServerSettings
+from switchgear.policy.fault import Effect, Fault, Refusal
+from switchgear.policy.verdict import Health, judge
 from tests.integration.http.harness import Raw, ask, call, echo, listen, serving
 from tests.integration.http.test_tls import contexts
 
@@ -329,3 +331,29 @@ async def test_an_upgrade_that_is_refused_is_counted(loop_factory: Any) -> None:
         await client.close()
         assert server.counters.refusals["upgrade-refused"] == 1
         assert turned(seen) == [("127.0.0.1", 426, "upgrade-refused", None)]
+
+
+@pytest.mark.parametrize("known", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_a_want_of_descriptors_is_ours_and_says_nothing_of_an_upstream(
+    loop_factory: Any,
+    descriptors: Descriptors,
+    monkeypatch: pytest.MonkeyPatch,
+    known: list[str],
+) -> None:
+    """It was a failure of every upstream, and opened the breakers of all."""
+
+    async def addresses(host: str, port: int) -> list[str]:
+        return known
+
+    monkeypatch.setattr("switchgear.http.dial.addresses", addresses)
+    async with serving(echo) as server:
+        pool = Pool("here", server.port, name="upstream")
+        descriptors.take()
+        with pytest.raises(Fault, match="made here: Too many open files") as caught:
+            await pool(call())
+        descriptors.give()
+        assert (caught.value.effect, caught.value.refusal) == (Effect.NONE, Refusal.FULL)
+        assert judge(caught.value).health is Health.NEUTRAL
+        assert pool.statistics()["refused"] == {"descriptors": 1}
+        assert (await pool(call())).status == 200
+        await pool.close()
