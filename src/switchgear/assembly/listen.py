@@ -20,15 +20,16 @@ _HINTS: Final = {
 
 
 def bind(host: str, port: int, backlog: int, *, setting: str = "listen") -> socket.socket:
-    """Bind and listen.
+    """Bind and listen. An IPv6 address may be in brackets, as it is where a port follows.
 
     Raises:
         StartError: it cannot; the sentence names the address, the reason and the setting.
     """
-    where = f"{host}:{port}"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    where = f"[{bare}]:{port}" if ":" in bare else f"{host}:{port}"
     try:
         found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+            bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
     except (socket.gaierror, UnicodeError) as error:
         why = told(error) if isinstance(error, OSError) else "this is no name of a host"
