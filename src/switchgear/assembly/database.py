@@ -81,8 +81,12 @@ class Database:
             await self._embedded.stop()
 
     def alive(self) -> bool:
-        """Say whether the embedded server runs; an external one is watched by those who use it."""
-        return self._embedded is None or self._embedded.alive()
+        """Say whether the embedded server runs and can be reached.
+
+        An external one is watched by those who use it.
+        """
+        embedded = self._embedded
+        return embedded is None or (embedded.alive() and embedded.reachable())
 
     def trouble(self) -> str:
         """Say of the embedded server that its disk is full; an external one's disk is not ours."""

@@ -22,6 +22,7 @@ __all__ = [
     "Recovered",
     "Restarting",
     "Routable",
+    "SocketsGone",
     "Spawned",
     "Stopped",
     "SystemReady",
@@ -203,6 +204,19 @@ class Recovered(Event, frozen=True):
     def level(self) -> Level:
         """Nobody kills a supervisor for fun."""
         return "warning"
+
+
+class SocketsGone(Event, frozen=True):
+    """Somebody removed the folder by whose sockets processes reach each other; all start anew."""
+
+    name: ClassVar[str] = "sockets gone"
+    folder: str
+    why: str = ""  # what keeps us from making another, which is tried again
+
+    @property
+    def level(self) -> Level:
+        """Nothing could be answered meanwhile."""
+        return "error"
 
 
 class SystemReady(Event, frozen=True):

@@ -64,7 +64,7 @@ class Kept:
         await self._auxiliary.stop()
 
     async def _restart(self) -> None:
-        why = "it died"
+        why = "it died, or cannot be reached"
         try:
             while True:
                 uptime = self._keeper.now() - self._since

@@ -54,14 +54,47 @@ class Runtime:
         self.data = data
         self.previous = previous
         self.boot = secrets.token_hex(16)
-        self.folder = _short_folder()
         self._lock = lock
-        self._record = Record(self.boot, os.getpid(), str(self.folder))
+        self._shared: list[RunAs] = []
+        self.folder, self._made = self._settle()
+
+    def lost(self) -> bool:
+        """Say whether the sockets' folder has gone, or another is in its place."""
         try:
-            _write(data / "run.json", msgspec.json.encode(self._record))
+            return not os.path.samestat(self.folder.lstat(), os.fstat(self._made))
         except OSError:
-            _remove(self.folder)
+            return True
+
+    def renew(self) -> None:
+        """Go on in another folder. Its name is new: whoever knows the old one may be waiting there.
+
+        Raises OSError or StartError where there can be none.
+        """
+        before = self._made
+        self.folder, self._made = self._settle()
+        os.close(before)
+
+    def _settle(self) -> tuple[Path, int]:
+        """Make a folder, and write down where it is.
+
+        It is held open: else the next folder that anybody makes may be the same to the kernel.
+        """
+        folder = _short_folder()
+        try:
+            for account in self._shared:
+                os.chown(folder, account.uid, account.gid)
+            record = Record(self.boot, os.getpid(), str(folder))
+            made = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            _remove(folder)
             raise
+        try:
+            _write(self.data / "run.json", msgspec.json.encode(record))
+        except OSError:
+            os.close(made)
+            _remove(folder)
+            raise
+        return folder, made
 
     def socket(self, label: str) -> Path:
         """Return where a process's control socket is."""
@@ -74,6 +107,7 @@ class Runtime:
     def share(self, account: RunAs) -> None:
         """Let the account that roles drop to make its sockets here."""
         os.chown(self.folder, account.uid, account.gid)
+        self._shared.append(account)
 
     def end_leftovers(self) -> list[int]:
         """End what a killed boot left running; return the pids."""
@@ -89,6 +123,7 @@ class Runtime:
         """Give the data folder back: nothing of this boot is left."""
         _remove(self.folder)
         (self.data / "run.json").unlink(missing_ok=True)
+        os.close(self._made)
         os.close(self._lock)
 
 

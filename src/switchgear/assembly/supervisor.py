@@ -97,6 +97,8 @@ class Supervisor:
         self._ready = False
         self._version = 0
         self._publishing = False
+        self._control = self._new_control()
+        self._homeless = False
 
     @property
     def timings(self) -> Supervision:
@@ -115,8 +117,7 @@ class Supervisor:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self.stop, number.name)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        control = ControlServer(self.site.runtime.socket("supervisor"), answers(self))
-        await control.start()
+        await self._control.start()
         left = self.site.runtime.end_leftovers()
         if self.site.runtime.previous is not None:
             self.observe(events.Recovered(left))
@@ -130,7 +131,7 @@ class Supervisor:
         unclean = await self._end()
         tending.cancel()
         await asyncio.gather(tending, return_exceptions=True)
-        await control.stop()
+        await self._control.stop()
         if self._failure is not None:
             raise self._failure
         return 1 if unclean else 0
@@ -280,6 +281,29 @@ class Supervisor:
                 member.check(now, absence)
             for one in self.kept:
                 one.check()
+            if self.site.runtime.lost() and not self._stopping.is_set():
+                await self._settle_anew()
+
+    def _new_control(self) -> ControlServer:
+        return ControlServer(self.site.runtime.socket("supervisor"), answers(self))
+
+    async def _settle_anew(self) -> None:
+        """Give every process a socket again, where somebody has removed all of them."""
+        runtime = self.site.runtime
+        gone = str(runtime.folder)
+        try:
+            runtime.renew()
+        except (OSError, StartError) as error:
+            if not self._homeless:
+                self.observe(events.SocketsGone(gone, str(error)))
+            self._homeless = True
+            return
+        self._homeless = False
+        self.observe(events.SocketsGone(gone))
+        await self._control.stop()
+        self._control = self._new_control()
+        await self._control.start()
+        self.replace()
 
     async def _end(self) -> list[str]:
         began = self.now()

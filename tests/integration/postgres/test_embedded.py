@@ -306,6 +306,21 @@ async def test_a_stale_socket_is_replaced(data_folder: Path) -> None:
         assert await value(again, "SELECT 1") == 1
 
 
+async def test_a_socket_that_somebody_removed_is_made_anew(data_folder: Path) -> None:
+    server = EmbeddedPostgres(data_folder)
+    dsn = await server.start()
+    try:
+        assert server.reachable()
+        first = server.pid
+        shutil.rmtree(dsn.host)
+        assert (server.alive(), server.reachable()) == (True, False)
+        again = await server.start()
+        assert server.pid != first
+        assert await value(again, "SELECT 1") == 1
+    finally:
+        await server.stop()
+
+
 async def test_a_squatted_socket_folder_is_not_used(data_folder: Path, tmp_path: Path) -> None:
     async with running(data_folder) as dsn:
         first = Path(dsn.host)

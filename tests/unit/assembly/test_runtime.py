@@ -63,6 +63,29 @@ def test_a_claim_that_cannot_be_written_down_leaves_no_folder(
         assert os.listdir(short) == []
 
 
+def test_a_folder_that_was_removed_is_missed_also_where_another_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    runtime = claim(tmp_path)
+    assert not runtime.lost()
+    first = runtime.folder
+    first.rmdir()
+    assert runtime.lost()
+    first.mkdir(mode=0o700)
+    try:
+        assert runtime.lost()
+        runtime.renew()
+        assert not runtime.lost()
+        assert runtime.folder != first
+        record = read_record(tmp_path)
+        assert record is not None
+        assert (record.folder, record.boot) == (str(runtime.folder), runtime.boot)
+        runtime.release()
+        assert not runtime.folder.exists()
+    finally:
+        first.rmdir()
+
+
 def killed(runtime: Runtime) -> None:
     """Leave a claim as kill -9 does: the lock is gone, everything else stays."""
     os.close(runtime._lock)

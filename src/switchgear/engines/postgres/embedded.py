@@ -34,6 +34,7 @@ from switchgear.engines.postgres.cluster import (
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.passwords import Passwords
 from switchgear.engines.postgres.places import (
+    SOCKET,
     Home,
     home_of,
     no_room,
@@ -100,6 +101,10 @@ class EmbeddedPostgres:
         """Whether the postmaster runs (ready or not)."""
         return self._process is not None and self._process.poll() is None
 
+    def reachable(self) -> bool:
+        """Whether its socket is where it was made: somebody may have emptied that folder."""
+        return self._sockets is not None and (self._sockets / SOCKET).exists()
+
     def trouble(self) -> str:
         """Say that the server's disk is full, which it says of itself only to who writes."""
         return "" if self.home is None else no_room(self.home.path)
@@ -118,7 +123,9 @@ class EmbeddedPostgres:
         what stood in the way: another owner, another version, no account, no room, no rights.
         """
         if self.alive():
-            return self._dsn()
+            if self.reachable():
+                return self._dsn()
+            await self.stop()  # it listens at a socket that nobody can find, and makes no other
         off = Event()
         preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare, off))
         try:
