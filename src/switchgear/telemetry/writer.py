@@ -36,6 +36,7 @@ class DescriptorSink:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._torn = False  # a full disk took a part of a line: the next must not be its rest
 
     def write(self, lines: list[bytes]) -> None:
         """Write every line, on a pipe in pieces that do not mix with other writers' lines."""
@@ -43,13 +44,17 @@ class DescriptorSink:
             self._write(piece)
 
     def _write(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        while view:
-            try:
-                written = os.write(self._descriptor, view)
-                view = view[written:]
-            except BlockingIOError:  # somebody else made the description non-blocking
-                select((), (self._descriptor,), ())
+        whole = memoryview(b"\n" + piece if self._torn else piece)
+        done = 0
+        try:
+            while done < len(whole):
+                try:
+                    done += os.write(self._descriptor, whole[done:])
+                except BlockingIOError:  # somebody else made the description non-blocking
+                    select((), (self._descriptor,), ())
+        finally:
+            if done:
+                self._torn = whole[done - 1 : done] != b"\n"
 
 
 class RotatingFile:
@@ -70,8 +75,21 @@ class RotatingFile:
         for piece in _pieces(lines, _BATCH_BYTES):
             if self._size and self._size + len(piece) > self._most:
                 self._turn()
-            self._file.write(piece)
-            self._size += len(piece)
+            self._append(piece)
+
+    def _append(self, piece: bytes) -> None:
+        """Append a piece; of what a full disk does not take whole, the lines that are."""
+        done = 0
+        try:
+            while done < len(piece):
+                done += self._file.write(memoryview(piece)[done:])
+        except OSError:
+            done = piece.rfind(b"\n", 0, done) + 1
+            with suppress(OSError):
+                self._file.truncate(self._size + done)
+            raise
+        finally:
+            self._size += done
 
     def close(self) -> None:
         """Close the file."""

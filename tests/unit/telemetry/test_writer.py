@@ -4,6 +4,8 @@ import errno
 import os
 import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,44 @@ def test_a_file_that_cannot_be_opened_anew_is_tried_again(tmp_path: Path) -> Non
     sink.close()
     assert path.read_bytes() == b"c" * 1000 + b"\n"
     assert path.with_name("gateway-1.jsonl.1").read_bytes() == b"a" * 4000 + b"\n"
+
+
+@contextmanager
+def full_after(most_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size: what is written up to it is written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_line_that_a_disk_took_in_part_is_cut_off_and_what_is_lost_is_told(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+    file = RotatingFile(path, 10_000)
+    with full_after(1000), pytest.raises(OSError, match="too large"):
+        file.write([b"a" * 299] * 5)
+    assert path.read_bytes().splitlines() == [b"a" * 299] * 3
+    file.write([b"after"])
+    file.close()
+    assert path.read_bytes().splitlines() == [b"a" * 299] * 3 + [b"after"]
+
+
+def test_a_line_after_one_that_a_disk_took_in_part_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sink = DescriptorSink(descriptor)
+    with full_after(1000):
+        for _ in range(2):
+            with pytest.raises(OSError, match="too large"):
+                sink.write([b"a" * 299] * 5)
+    sink.write([b"after"])
+    sink.write([b"and on"])
+    os.close(descriptor)
+    assert path.read_bytes().splitlines() == [b"a" * 299] * 3 + [b"a" * 100, b"after", b"and on"]
 
 
 def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path: Path) -> None:
