@@ -16,14 +16,14 @@ from switchgear.core.per_loop import PerLoop
 from switchgear.http.sips import Sipper, Sips, sips
 from switchgear.http.watch import readable
 
-__all__ = ["ENOUGH", "Corked", "Outbox", "corked", "outbox_of"]
+__all__ = ["ENOUGH", "WARY", "Corked", "Outbox", "corked", "outbox_of"]
 
 ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
 
 # How fresh it is what a transport holds.
 _LEFT: Final = 0
 _FRESH: Final = 1
-_WARY: Final = 3  # the kernel is asked first; 2 once it was
+WARY: Final = 3  # the kernel is asked first; 2 once it was
 _PLAIN: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
 
@@ -38,7 +38,7 @@ class Outbox:
         self._soon: Any = loop.call_soon
         # uvloop looks at its sockets before it takes a turn, asyncio's loop behind it.
         first = type(loop).__module__.startswith("uvloop")
-        self.fresh: int = _FRESH if first else _WARY
+        self.fresh: int = _FRESH if first else WARY
         self._bare = Context()  # its own: a Context is entered by one thread at a time
         self._waiting: list[Corked] = []
         self._later: list[Corked] = []  # which are looked at no earlier than in the next turn
