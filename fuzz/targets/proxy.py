@@ -241,7 +241,7 @@ def _same(asked: Asked, sent: Asked) -> bool:
 
 
 def _ours_alone(asked: Asked) -> None:
-    names = [name.decode("ascii").lower().replace("_", "-") for name, _ in asked.headers]
+    names = [re.sub("[^0-9a-z]", "-", name.decode("ascii").lower()) for name, _ in asked.headers]
     values = dict(zip(names, (value.decode("latin-1") for _, value in asked.headers), strict=True))
     for name in names:
         if name in OURS:

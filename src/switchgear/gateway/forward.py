@@ -78,7 +78,7 @@ _REVEALING: Final = frozenset(
 # What every answer has from us, and from us alone.
 _OURS: Final = "x-request-id"
 
-TRACING: Final = frozenset({"traceparent", "x-request-id", "x_request_id"})
+TRACING: Final = frozenset({"traceparent", "x-request-id"})
 # How often a request may come by: gateways behind gateways are few, and a circle has no end.
 _CIRCLE: Final = 8
 WHO: Final = "switchgear"

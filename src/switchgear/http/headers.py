@@ -33,27 +33,28 @@ HOP: Final = frozenset(
 )
 """Fields of one hop or of its framing, with the underscore twins that CGI reads as them."""
 
+# Written with hyphens: see `_crosses`.
 _IDENTITY: Final = re.compile(
-    r"(?:x[-_](?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:[-_].*)?"
-    r"|forwarded(?:[-_].*)?|(?:(?:true|fastly|x[-_]cluster)[-_])?client[-_]ip|cf[-_]connecting[-_]ip"
-    r"|x[-_]azure[-_]clientip|remote[-_](?:user|addr|name|email|groups)"
-    r"|x[-_]auth(?:enticated)?[-_]user(?:[-_].*)?"
+    r"(?:x-(?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:-.*)?"
+    r"|forwarded(?:-.*)?|(?:(?:true|fastly|x-cluster)-)?client-ip|cf-connecting-ip"
+    r"|x-azure-clientip|remote-(?:user|addr|name|email|groups)"
+    r"|x-auth(?:enticated)?-user(?:-.*)?"
     # What proxies that sign people in tell those behind them: oauth2-proxy, Grafana's, nginx with
     # client certificates, Kong, Google's and Azure's.
-    r"|x[-_](?:auth[-_]request|webauth|ssl[-_]client|consumer|goog[-_]authenticated[-_]user)[-_].*"
-    r"|ssl[-_]client[-_].*|x[-_]ms[-_]client[-_]principal(?:[-_].*)?"
-    r"|x[-_](?:host|scheme|url[-_]scheme)|front[-_]end[-_]https"
+    r"|x-(?:auth-request|webauth|ssl-client|consumer|goog-authenticated-user)-.*"
+    r"|ssl-client-.*|x-ms-client-principal(?:-.*)?"
+    r"|x-(?:host|scheme|url-scheme)|front-end-https"
     # A client's certificate (RFC 9440, and before it), and what others tell in plain words: Amazon,
     # Cloudflare, Pomerium, App Engine, Tailscale, authentik, Vouch, Kong, Envoy. What they sign
     # crosses: it is for whoever verifies it.
-    r"|client[-_]cert(?:[-_]chain)?|x[-_]ssl[-_](?:cert|verify)|x[-_]arr[-_]clientcert"
-    r"|x[-_]amzn[-_]oidc[-_]identity|cf[-_]access[-_]authenticated[-_]user[-_]email"
-    r"|x[-_](?:pomerium[-_]claim|appengine|authentik|vouch|credential)[-_].*"
-    r"|(?:x[-_])?tailscale[-_]user(?:[-_].*)?|x[-_]anonymous[-_]consumer|x[-_]userinfo"
-    r"|x[-_]envoy[-_](?:external[-_]address|internal|original[-_].*|peer[-_].*|downstream[-_].*)"
-    r"|x[-_]originating[-_]ip|x[-_]azure[-_]socketip|x[-_](?:http[-_])?host[-_]override"
+    r"|client-cert(?:-chain)?|x-ssl-(?:cert|verify)|x-arr-clientcert"
+    r"|x-amzn-oidc-identity|cf-access-authenticated-user-email"
+    r"|x-(?:pomerium-claim|appengine|authentik|vouch|credential)-.*"
+    r"|(?:x-)?tailscale-user(?:-.*)?|x-anonymous-consumer|x-userinfo"
+    r"|x-envoy-(?:external-address|internal|original-.*|peer-.*|downstream-.*)"
+    r"|x-originating-ip|x-azure-socketip|x-(?:http-)?host-override"
     # What another method is asked for by was authorised as this one; `Proxy` is CGI's HTTP_PROXY.
-    r"|x[-_]http[-_]method(?:[-_]override)?|x[-_]method[-_]override|proxy"
+    r"|x-http-method(?:-override)?|x-method-override|proxy"
 )
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]++")
 # Names that were found to be well formed. It stops growing: a stranger must not fill it.
@@ -65,6 +66,11 @@ _FIRM: Final = frozenset({"host", "cookie", "authorization", "set-cookie", "cont
 # Names that were found to cross the trust boundary. It stops growing: a stranger must not fill it.
 _CROSSING: Final[set[str]] = {name for name in COMMON if name not in HOP}
 _CROSSING_KEPT: Final = 512
+
+# What is no letter or digit is the same to those that make variables of names: CGI (hyphens and
+# underscores), PHP (dots, too), lighttpd (all of it).
+_ODD: Final = re.compile(r"[^0-9a-z]")
+_REQUEST_ID: Final = "x-request-id"  # which a client may give, under its own name alone
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -171,7 +177,8 @@ class Headers:
 
         Hop-by-hop fields go, and every claim of identity or origin that a stranger could
         make: X-User-*, X-Forwarded-*, X-Real-IP, X-Original-*, Forwarded, switchgear-* and
-        their like, and their underscore twins.
+        their like, and what reads as one of them where other signs than letters and digits are
+        all the same.
         """
         stays = self.nominated() if self.get("connection") is not None else ()
         crossing = _CROSSING
@@ -221,7 +228,10 @@ def _check_name(name: str) -> None:
 
 def _crosses(name: str) -> bool:
     """Say whether a field of this name is no hop's and nobody's claim."""
-    if name in HOP or _IDENTITY.fullmatch(name) is not None:
+    read = _ODD.sub("-", name)
+    if read in HOP or _IDENTITY.fullmatch(read) is not None:
+        return False
+    if read == _REQUEST_ID != name:
         return False
     if len(_CROSSING) < _CROSSING_KEPT and len(name) <= 64:
         _CROSSING.add(name)

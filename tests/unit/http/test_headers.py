@@ -60,9 +60,13 @@ def test_identity_claims_do_not_cross_the_boundary() -> None:
         "Tailscale-User-Login", "X-Authentik-Username", "X-Vouch-User", "X-Credential-Identifier",
         "X-Anonymous-Consumer", "X-Userinfo", "X-Envoy-External-Address", "X-Envoy-Internal",
         "X-Originating-IP", "X-HTTP-Host-Override", "X_Host_Override",
+        # To lighttpd and PHP these are the same variables.
+        "X.Forwarded.For", "x-user!id", "X~Real`IP", "Switchgear.Token", "Remote+User",
+        "Forwarded.", "Content.Length", "Transfer*Encoding", "X_Request_Id", "X.Request-Id",
     )  # fmt: skip
     others = (
-        "x-usual", "accept", "x-authority", "remote-control", "x-consumer", "ssl-client",
+        "x-usual", "x.usual", "x_usual", "accept", "x-request-id",
+        "x-authority", "remote-control", "x-consumer", "ssl-client",
         # What is signed is for whoever verifies it.
         "cf-access-jwt-assertion", "x-amzn-oidc-data", "x-pomerium-jwt-assertion",
         "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "client-certainty",
