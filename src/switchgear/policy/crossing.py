@@ -63,7 +63,7 @@ def as_fault(error: BaseException, origin: str = "") -> Fault:
         public=worst.public,
         extra=worst.extra,
     )
-    return _marked(joined, error, worst, *(one.fault for one in told))
+    return _marked(joined, error)
 
 
 def declared(error: BaseException) -> Fault | None:
@@ -113,17 +113,21 @@ def _alone(leaf: BaseException, origin: str) -> _Told:
     return _Told(_Kind.FAULT, _marked(fault, leaf))
 
 
-def _marked(fault: Fault, *made_of: BaseException) -> Fault:
-    """Keep the first mark that a policy has left on what a fault is made of: it is that failure."""
-    for one in made_of:
-        mark = _mark_of(one)
-        if mark is not None:
-            fault.__dict__[TRIED] = mark
-            break
+def _marked(fault: Fault, made_of: BaseException) -> Fault:
+    """Keep the mark that a policy has left on what a fault is made of: it is the same failure."""
+    mark = _mark_of(made_of)
+    if mark is not None:
+        fault.__dict__[TRIED] = mark
     return fault
 
 
 def _mark_of(error: BaseException) -> Any:
+    """Return the first mark on an exception, on a group, or on what is in it; None for none."""
+    found = (_own_mark(one) for one in leaves(error, lambda one: _own_mark(one) is not None))
+    return next((mark for mark in found if mark is not None), None)
+
+
+def _own_mark(error: BaseException) -> Any:
     # Past what its class makes of attributes: see `core/marks.py`.
     return object.__getattribute__(error, "__dict__").get(TRIED)
 
