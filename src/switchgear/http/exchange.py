@@ -13,6 +13,7 @@ from switchgear.core.drivers import Stepper, Work
 from switchgear.core.outcome import Done, Outcome
 from switchgear.http.exchanged import Exchanged
 from switchgear.http.flow import Flow
+from switchgear.http.headers import UnwritableError
 from switchgear.http.heads import CHUNKED, UNTIL_CLOSE
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import full, reason_of
@@ -20,7 +21,7 @@ from switchgear.http.status import LINES, line, sized
 from switchgear.http.stream import Body, Produced
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
-from switchgear.policy.fault import Code, Fault
+from switchgear.policy.fault import PUBLIC, Code, Fault
 from switchgear.policy.native import native
 from switchgear.policy.trail import Trail
 
@@ -138,7 +139,11 @@ class Exchange:
                 server.on_defect(error, self.call)
             except Exception as second:  # noqa: BLE001 - the client has an answer to get
                 server.report("on_defect failed", second)
-            fault = Fault(Code.INTERNAL, as_fault(error).detail)
+            detail = as_fault(error).detail
+            if isinstance(error, UnwritableError):
+                fault = _unwritable(detail)
+            else:
+                fault = Fault(Code.INTERNAL, detail)
         self._fault = fault
         return fault
 
@@ -300,6 +305,15 @@ class Exchange:
                 )
             )
         connection.over(self, now)
+
+
+def _unwritable(detail: str) -> Fault:
+    """Make the fault of an answer whose header cannot be sent: a 500 of a server that is well.
+
+    What its handler has put there is mostly a client's text. It is a defect, and told as one; but
+    were it a failure, who sends a line break five times would open the breaker for everybody else.
+    """
+    return Fault(Code.INVALID_ARGUMENT, detail, public=PUBLIC[Code.INTERNAL], extra={"status": 500})
 
 
 def _announced(response: Response) -> int | None:

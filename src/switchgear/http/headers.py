@@ -11,7 +11,7 @@ from typing import Any, Final
 from switchgear.http.fields import TEXT
 from switchgear.http.names import COMMON
 
-__all__ = ["HOP", "Headers"]
+__all__ = ["HOP", "Headers", "UnwritableError"]
 
 HOP: Final = frozenset(
     {
@@ -73,6 +73,10 @@ _ODD: Final = re.compile(r"[^0-9a-z]")
 _REQUEST_ID: Final = "x-request-id"  # which a client may give, under its own name alone
 
 Pairs = Iterable[tuple[str, str]]
+
+
+class UnwritableError(ValueError):
+    """A header has a name or a value that would break out of its line, or out of its alphabet."""
 
 
 class Headers:
@@ -194,7 +198,7 @@ class Headers:
     def wire(self) -> bytes:
         """Return the field lines as they are sent, without framing and hop-by-hop fields.
 
-        Raises ValueError for a name or value that would break out of its line: a
+        Raises UnwritableError for a name or value that would break out of its line: a
         handler must not be able to write a header by way of another's value.
         """
         wire = self._wire
@@ -212,16 +216,16 @@ class Headers:
             try:
                 wire = "".join(lines).encode("latin-1")
             except UnicodeEncodeError as error:
-                raise ValueError(f"these headers cannot be sent: {error}") from None
+                raise UnwritableError(f"these headers cannot be sent: {error}") from None
             if wire.translate(None, TEXT) != b"\r\n" * len(lines):
-                raise ValueError(f"these headers cannot be sent: {wire[:80]!r}")
+                raise UnwritableError(f"these headers cannot be sent: {wire[:80]!r}")
             self._wire = wire
         return wire
 
 
 def _check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"this header cannot be sent: {name[:80]!r}")
+        raise UnwritableError(f"this header cannot be sent: {name[:80]!r}")
     if len(_SENT) < _SENT_KEPT and len(name) <= 64:
         _SENT.add(name)
 

@@ -60,7 +60,7 @@ def answering(plan: Plan, status: int, nothing: int) -> Answering:
 def plain(answer: Response) -> Response:
     """Check what user code wants to send, and take from it what only our own hops may say.
 
-    Raises TypeError for a body that is not bytes.
+    Raises TypeError for a body that is not bytes, UnwritableError for a header that cannot be sent.
     """
     given: Any = answer  # by a handler, whose headers may be a plain dict
     headers: Any = given.headers
@@ -69,6 +69,7 @@ def plain(answer: Response) -> Response:
     if any(name.startswith("switchgear") for name, _ in headers):
         kept = [pair for pair in headers if not pair[0].startswith("switchgear")]
         answer.headers = Headers.parsed(kept, None)
+    answer.headers.wire()  # kept; what cannot be written is found before the commit
     if not isinstance(answer, StreamResponse) and not isinstance(answer.body, _BYTES):
         raise TypeError(f"the body of a Response is bytes, not {type(answer.body).__name__}")
     return answer

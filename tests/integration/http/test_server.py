@@ -12,8 +12,9 @@ import pytest
 from switchgear.core.ambient import current
 from switchgear.http.events import Turned
 from switchgear.http.exchanged import Exchanged
-from switchgear.http.headers import Headers
+from switchgear.http.headers import Headers, UnwritableError
 from switchgear.http.message import Request, Response, StreamResponse, hint
+from switchgear.http.problem import judging, problem_within
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
@@ -348,17 +349,23 @@ async def test_a_defect_is_a_500_with_its_traceback_in_the_log(
 
 
 async def test_a_header_with_a_line_break_is_a_defect(loop_factory: Any) -> None:
-    from switchgear.http.headers import Headers
-
     async def handler(call: Call[Request]) -> Response:
         return Response(200, Headers({"x": "a\r\nset-cookie: b"}))
 
     defects: list[BaseException] = []
-    async with serving(handler, on_defect=lambda error, _: defects.append(error)) as server:
+    async with serving(
+        handler,
+        on_defect=lambda error, _: defects.append(error),
+        problem=lambda fault: problem_within(fault, "service"),
+    ) as server:
         (got,) = await ask(server.port, LAST)
     assert got.status == 500
     assert "set-cookie" not in got.headers
-    assert len(defects) == 1
+    assert [type(one) for one in defects] == [UnwritableError]
+    told = json.loads(got.body)
+    assert told["detail"] == "Something went wrong on our side."
+    # To a gateway the service is well: what is in such a header is mostly a client's.
+    assert judging(trusted=True)(Response(got.status, Headers(got.headers))) == GOOD
 
 
 async def test_a_streamed_answer_is_framed_and_complete(loop_factory: Any) -> None:

@@ -16,6 +16,7 @@ from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.http.headers import Headers, UnwritableError
 from switchgear.http.message import StreamResponse
 from switchgear.policy.call import Call
 from switchgear.ports.broker import Reading
@@ -95,6 +96,10 @@ async def test_what_fails_leaves_nothing(roles: Roles) -> None:
             await tx.execute(INSERT, uuid4(), "unwritable")
             return object()  # type: ignore[return-value]  # the defect under test
 
+        async def broken(tx: Transaction) -> Response:
+            await tx.execute(INSERT, uuid4(), "broken")
+            return Response(200, Headers({"x-name": "a\r\nset-cookie: b"}))
+
         async def late(tx: Transaction) -> None:
             await tx.execute(INSERT, uuid4(), "late")
             await asyncio.sleep(10)
@@ -103,6 +108,7 @@ async def test_what_fails_leaves_nothing(roles: Roles) -> None:
             (fault, Fault),
             (defect, ZeroDivisionError),
             (unwritable, TypeError),
+            (broken, UnwritableError),
         ):
             with pytest.raises(kind):
                 await told.ask(function)
