@@ -92,6 +92,7 @@ class Breaker:
         self._why = ""
         self._open_for = 0.0  # the present open time before jitter, kept until recovered
         self._open_until = -inf
+        self._vacated = -inf  # when all that was out by then was left to another process
         self._settled = self._refused = self._late = 0
 
     # -- the gate
@@ -146,6 +147,9 @@ class Breaker:
         A copy of it that ends here is of an older generation, and so one that a frame does not
         settle by hand: neither with this nor with the bulkhead, where it has no place any more.
         """
+        self._gather()
+        self._settled = self.admitted
+        self._vacated = now
         self.generation += 1
         self._probes.vacate()
 
@@ -200,7 +204,8 @@ class Breaker:
     def _learn(self, permit: Permit, health: Health, now: float) -> None:
         """Take in any verdict that is not just one more good one."""
         self._gather()
-        self._settled += 1
+        if permit.at >= self._vacated:
+            self._settled += 1
         if permit.generation != self.generation:
             self._late += 1
             return

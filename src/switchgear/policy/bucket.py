@@ -56,6 +56,7 @@ class _Cells:
         self._table: OrderedDict[str, float] = OrderedDict()
         self._owed: array[float] | None = None  # like `_full_at`, of what has left the table
         self._admitted = self._settled = self._refused = self._forgotten = 0
+        self._vacated = -inf  # when all that was out by then was left to another process
 
     def admit(self, ask: Ask, now: float) -> Permit | Refused:
         """Let one call through at the cost of its weight, or say when there will be enough.
@@ -114,7 +115,8 @@ class _Cells:
         if permit.spent:
             raise RuntimeError(f"a permit of limit '{self.name}' was settled twice")
         permit.spent = True
-        self._settled += 1
+        if permit.at >= self._vacated:
+            self._settled += 1
         return ()
 
     def abandon(self, waiting: Waiting, now: float) -> None:
@@ -124,6 +126,11 @@ class _Cells:
             RuntimeError: always.
         """
         raise RuntimeError(f"limit '{self.name}' gives out no waiting places")
+
+    def vacate(self, now: float) -> None:
+        """Have nothing out: what is was left to another process, by a fork. It stays spent."""
+        self._vacated = now
+        self._settled = self._admitted
 
     def left(self, key: str, now: float) -> float:
         """Return the weight that a key could spend now (what a RateLimit field tells)."""

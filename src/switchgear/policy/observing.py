@@ -32,6 +32,7 @@ class Observing:
         self.bounds: bool = getattr(gate, "bounds", False)
         self._tell = tell
         self._ours: set[Permit] = set()  # of calls that the gate did not admit
+        self._theirs: set[Permit] = set()  # and those of them that were left to another process
         self._refused = self._waited = 0
 
     def admit(self, ask: Ask, now: float) -> Permit:
@@ -58,9 +59,10 @@ class Observing:
         """
         if permit.spent:
             raise RuntimeError(f"a permit of '{self.name}', observed, was settled twice")
-        if permit not in self._ours:
+        whose = self._ours if permit in self._ours else self._theirs
+        if permit not in whose:
             return self.gate.settle(permit, verdict, now)
-        self._ours.remove(permit)
+        whose.remove(permit)
         permit.spent = True
         return ()
 
@@ -75,6 +77,8 @@ class Observing:
     def vacate(self, now: float) -> None:
         """Forget, as the gate does, what is under way in another process."""
         vacate(self.gate, now)
+        self._theirs |= self._ours  # should the end of one be met with here all the same
+        self._ours.clear()
 
     def available(self, now: float) -> bool:
         """Say that it lets calls through (balancers look ahead)."""

@@ -7,6 +7,7 @@ import pytest
 from switchgear.core.coalesce import coalescing
 from switchgear.policy.adaptive import AdaptiveLimit, AdaptiveSettings
 from switchgear.policy.breaker import Breaker, BreakerSettings
+from switchgear.policy.bucket import BucketSettings, Gcra, GcraSettings, TokenBucket
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting, vacate
 from switchgear.policy.observing import Observing
@@ -138,3 +139,55 @@ async def test_flights_of_another_process_are_forgotten() -> None:
 
 async def no_handler(_: Any) -> None:
     raise AssertionError
+
+
+GATES = [
+    lambda: Breaker("db", BreakerSettings(), jitter=lambda: 0.5),
+    lambda: TokenBucket("db", BucketSettings(rate=9.0, burst=9.0)),
+    lambda: Gcra("db", GcraSettings(interval=0.001)),
+    lambda: Bulkhead("db", BulkheadSettings()),
+    lambda: AdaptiveLimit("db", AdaptiveSettings(initial=9, least=2, most=9)),
+]
+
+
+@pytest.mark.parametrize("made", GATES)
+@pytest.mark.parametrize("observed", [False, True])
+def test_what_is_out_in_another_process_is_not_told_of_here(made: Any, observed: bool) -> None:
+    gate = Observing(made()) if observed else made()
+    there = [gate.admit(ANYONE, at) for at in (1.0, 1.1)]
+    assert gate.statistics()["out"] == 2
+    vacate(gate, 2.0)
+    assert gate.statistics()["out"] == 0
+    here = gate.admit(ANYONE, 2.0)
+    assert gate.statistics()["out"] == 1
+    gate.settle(there[0], GOOD, 3.0)  # whose coroutine is ended here, too
+    assert gate.statistics()["out"] == 1
+    gate.settle(here, GOOD, 3.0)
+    gate.settle(there[1], BAD, 3.0)
+    figures = gate.statistics()
+    assert figures["out"] == 0
+    assert figures["admitted"] == figures["settled"] == 3
+
+
+def test_nor_are_those_whom_an_observed_gate_would_have_turned_away() -> None:
+    gate = Observing(Bulkhead("db", BulkheadSettings(permits=1, queue=0)))
+    held, unheld = gate.admit(ANYONE, 1.0), gate.admit(ANYONE, 1.0)
+    assert gate.statistics()["unheld"] == 1
+    vacate(gate, 2.0)
+    assert gate.statistics()["unheld"] == 0
+    for permit in (held, unheld):
+        gate.settle(permit, GOOD, 3.0)
+        with pytest.raises(RuntimeError, match="settled twice"):
+            gate.settle(permit, GOOD, 3.0)
+    assert (gate.statistics()["unheld"], gate.statistics()["out"]) == (0, 0)
+
+
+def test_a_breaker_takes_its_good_calls_over_before_it_forgets_what_is_out() -> None:
+    breaker = Breaker("db", BreakerSettings(), jitter=lambda: 0.5)
+    for at in (1.0, 1.1, 1.2):
+        permit = breaker.admit(ANYONE, at)
+        assert isinstance(permit, Permit)
+        breaker.settle(permit, GOOD, at)
+    vacate(breaker, 2.0)
+    figures = breaker.statistics()
+    assert (figures["admitted"], figures["settled"], figures["out"]) == (3, 3, 0)
