@@ -8,6 +8,7 @@ is raised is a defect: no retry, a traceback, a 500.
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from enum import StrEnum
+from math import copysign, inf
 from typing import Any, Final, Self
 
 __all__ = ["PUBLIC", "Code", "Effect", "Fault", "Refusal", "is_seconds", "leaves"]
@@ -118,7 +119,7 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
         self.detail = detail or PUBLIC[code]
         self.effect = effect
         self.refusal = refusal
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else _bounded(retry_after)
         self.origin = origin
         self.hops = hops
         self.public = public or PUBLIC[code]
@@ -152,6 +153,15 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
 def is_seconds(value: object) -> bool:
     """Say whether a value is a number, of which one can ask whether it is more than another."""
     return isinstance(value, (float, int)) and not isinstance(value, bool)
+
+
+def _bounded(seconds: float) -> float:
+    """Return a number of seconds; one without end where no float is so large, as JSON's can be."""
+    try:
+        float(seconds)
+    except OverflowError:
+        return copysign(inf, 1 if seconds > 0 else -1)
+    return seconds
 
 
 def _wrong(name: str, value: object, right: str) -> TypeError:

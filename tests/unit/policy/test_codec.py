@@ -297,3 +297,17 @@ def test_a_strangers_sentence_is_bounded() -> None:
     fault = fault_of_ack({"error": {"code": "not yet known", "detail": "x" * 9999}})
     assert fault is not None
     assert (fault.code, len(fault.detail)) == (Code.UNKNOWN, 1024)
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400)])
+def test_a_wait_that_no_float_can_hold_is_one_without_end(huge: int) -> None:
+    """As an upstream may ask for in JSON, whose numbers have no end."""
+    fault = Fault(Code.UNAVAILABLE, "busy", retry_after=huge)
+    assert fault.retry_after == (inf if huge > 0 else -inf)
+    assert public_form(fault) == {
+        "code": "unavailable",
+        "detail": "The service is unavailable; try again later.",
+    }
+    read = decode(encode(fault))
+    assert read is not None
+    assert read.retry_after is None
