@@ -146,8 +146,14 @@ class Fault(Exception):  # noqa: N818 - the field's word for it is fault, not er
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is copied by calling its class with its message: between processes that would
-        # lose all but the words, or break the pool that carries it.
-        return _anew, (self.__class__, self.args), self.__dict__
+        # lose all but the words, or break the pool that carries it. It is made again by nobody's
+        # `__init__`: what a kind of its own keeps in slots, and a view of a mapping, go along, too.
+        state = object.__getstate__(self)
+        slots = state[1] if isinstance(state, tuple) else {}
+        members = self.__dict__
+        if members["extra"].__class__ is not dict:
+            members = {**members, "extra": dict(members["extra"])}
+        return _anew, (self.__class__, self.args, slots), members
 
 
 def is_seconds(value: object) -> bool:
@@ -168,8 +174,11 @@ def _wrong(name: str, value: object, right: str) -> TypeError:
     return TypeError(f"a fault with {name}={value!r}: {right} would be right")
 
 
-def _anew(kind: type[Fault], args: tuple[Any, ...]) -> Fault:
-    return kind.__new__(kind, *args)
+def _anew(kind: type[Fault], args: tuple[Any, ...], slots: Mapping[str, Any]) -> Fault:
+    fault = kind.__new__(kind, *args)
+    for name, value in slots.items():
+        object.__setattr__(fault, name, value)
+    return fault
 
 
 def leaves(

@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -114,6 +117,56 @@ def test_a_fault_of_ones_own_kind_stays_of_that_kind() -> None:
     copied = pickle.loads(pickle.dumps(Quota(3)))
     assert type(copied) is Quota
     assert (copied.left, copied.detail) == (3, "3 left")
+
+
+class Seat(Fault):
+    """A fault of somebody's own with a place that is no attribute of every object."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: int) -> None:
+        super().__init__(Code.NOT_FOUND, f"no seat in row {row}")
+        self.row = row
+
+
+CARRIERS = [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))]
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_what_a_kind_of_its_own_keeps_in_slots_is_carried_too(carry: Any) -> None:
+    carried = carry(Seat(7))
+    assert (type(carried), carried.row, carried.detail) == (Seat, 7, "no seat in row 7")
+    assert carried.passed_on("shop").row == 7
+    assert carried.row == 7
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_a_view_of_a_mapping_is_carried_as_what_is_in_it(carry: Any) -> None:
+    fault = Fault(Code.NOT_FOUND, extra=MappingProxyType({"row": 7}))
+    assert carry(fault).extra == {"row": 7}
+    assert isinstance(fault.extra, MappingProxyType), "the first one stays as it is"
+
+
+def bounced(error: Exception) -> None:
+    raise error
+
+
+def told(error: BaseException) -> list[tuple[type, tuple[Any, ...], dict[str, Any]]]:
+    return [(type(leaf), leaf.args, vars(leaf)) for leaf in leaves(error)]
+
+
+def test_a_group_of_faults_comes_home_whole_from_a_pool_of_processes() -> None:
+    first = full()
+    first.add_note("seen at night")
+    group = ExceptionGroup("several", [first, ExceptionGroup("inner", [Quota(3), Seat(7)])])
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with pytest.raises(ExceptionGroup) as raised:
+            pool.submit(bounced, group).result()
+        assert told(raised.value) == told(group)
+        assert [getattr(leaf, "row", None) for leaf in leaves(raised.value)] == [None, None, 7]
+        with pytest.raises(Quota) as alone:
+            pool.submit(bounced, Quota(4)).result()
+        assert alone.value.left == 4
 
 
 def test_an_error_that_is_no_group_is_its_own_leaf() -> None:
