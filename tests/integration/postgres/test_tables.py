@@ -133,8 +133,9 @@ async def test_an_error_of_the_server_is_a_fault_without_effect(
         "INSERT INTO notes VALUES (1)",
     )
     async with opened(database) as tables:
+        await tables.probe(soon())  # what is late is the statement, and not the connection
         with pytest.raises(Fault) as failed:
-            async with tables.transaction(soon(0.3)) as tx:
+            async with tables.transaction(soon(0.5 if "sleep" in sql else 10.0)) as tx:
                 await tx.execute(sql)
         fault = failed.value
         assert (fault.code, fault.effect, fault.origin) == (code, Effect.NONE, "postgres")
@@ -213,8 +214,8 @@ async def test_the_deadline_reaches_sql(database: Dsn) -> None:
             await tx.execute("SELECT 1")
         late = pytest.raises(Fault, match="deadline passed before")
         with late as passed:
-            async with tables.transaction(soon(0.05)) as tx:
-                await asyncio.sleep(0.06)
+            async with tables.transaction(soon(0.5)) as tx:
+                await asyncio.sleep(0.51)
                 await tx.execute("SELECT 1")
         assert passed.value.code is Code.DEADLINE_EXCEEDED
 
@@ -222,10 +223,11 @@ async def test_the_deadline_reaches_sql(database: Dsn) -> None:
 async def test_a_deadline_that_passes_before_the_commit_takes_no_effect(database: Dsn) -> None:
     await run(database, "CREATE TABLE notes (n int)")
     async with opened(database) as tables:
+        await tables.probe(soon())
         with pytest.raises(Fault) as passed:
-            async with tables.transaction(soon(0.1)) as tx:
+            async with tables.transaction(soon(0.5)) as tx:
                 await tx.execute("INSERT INTO notes VALUES (1)")
-                await asyncio.sleep(0.11)
+                await asyncio.sleep(0.51)
         assert (passed.value.code, passed.value.effect) == (Code.DEADLINE_EXCEEDED, Effect.NONE)
         async with tables.transaction(soon()) as tx:
             assert await tx.fetch_all(int, "SELECT n FROM notes") == []
@@ -238,8 +240,9 @@ async def test_a_transaction_whose_process_stopped_is_ended_by_the_server(
     find = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
     watching = await asyncpg.connect(**database.arguments())
     async with opened(database) as tables:
+        await tables.probe(soon())
         with pytest.raises(Fault) as ended:
-            async with tables.transaction(soon(0.2)) as tx:
+            async with tables.transaction(soon(0.5)) as tx:
                 stuck = await tx.fetch_one(int, "SELECT pg_backend_pid()")
                 if between == "parsing and execution":
                     await tx.connection.prepare("SELECT 1")
@@ -313,8 +316,8 @@ async def test_nothing_of_one_transaction_reaches_the_next(database: Dsn) -> Non
     async with opened(database, connections=1) as tables:
         async with tables.transaction(soon()) as tx:
             await tx.execute("SET app.tenant = 'theirs'")
-            await tx.execute("SET statement_timeout = 1")
             await tx.execute("SELECT pg_advisory_lock(7)")
+            await tx.execute("SET lock_timeout = 7777")
         async with tables.transaction(soon()) as tx:
             assert not await tx.fetch_one(
                 str, "SELECT coalesce(current_setting('app.tenant', true), '')"
@@ -323,7 +326,7 @@ async def test_nothing_of_one_transaction_reaches_the_next(database: Dsn) -> Non
                 await tx.fetch_one(int, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
                 == 0
             )
-            await tx.execute("SELECT pg_sleep(0.01)")
+            assert await tx.fetch_one(str, "SHOW lock_timeout") == "0"
         with pytest.raises(ZeroDivisionError):
             async with tables.transaction(soon()) as tx:
                 await tx.execute("SELECT pg_advisory_lock(7)")

@@ -157,6 +157,7 @@ def test_no_module_of_the_working_folder_stands_before_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "msgspec.py").write_text("raise ImportError('hijacked')")
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))  # a relative one leads elsewhere from there
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "app"
     folder.mkdir()
