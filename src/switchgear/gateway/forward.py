@@ -206,7 +206,8 @@ def outwards(
     if "content-security-policy" not in names:
         policy = _CSP_PAGE if page else _CSP_DRAWING if kind == _DRAWING else _CSP
         if (headers.get("x-frame-options") or "").strip().lower() == "sameorigin":
-            policy = policy.replace(_NOBODY, _ITSELF)  # to browsers, ours would outweigh the application's
+            # To browsers, ours would outweigh the application's.
+            policy = policy.replace(_NOBODY, _ITSELF)
         kept.append(("content-security-policy", policy))
     if secure and _HSTS[0] not in names:
         kept.append(_HSTS)

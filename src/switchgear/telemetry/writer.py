@@ -44,12 +44,12 @@ class DescriptorSink:
             self._write(piece)
 
     def _write(self, piece: bytes) -> None:
-        whole = memoryview(b"\n" + piece if self._torn else piece)
+        whole = b"\n" + piece if self._torn else piece
         done = 0
         try:
             while done < len(whole):
                 try:
-                    done += os.write(self._descriptor, whole[done:])
+                    done += os.write(self._descriptor, memoryview(whole)[done:])
                 except BlockingIOError:  # somebody else made the description non-blocking
                     select((), (self._descriptor,), ())
         finally:
