@@ -29,10 +29,10 @@ class Records(Protocol):
     """
 
     async def find(self, tx: Transaction, scope: bytes, *, wait: bool = False) -> Record | None:
-        """Take the scope for `tx`, and return what was recorded there.
+        """Return what was recorded, or take the scope for `tx` where nothing was.
 
-        Raises a Fault (aborted) while another transaction has it; to `wait` is to wait for that one
-        to end.
+        Raises a Fault (aborted) while another transaction has it, and has recorded nothing yet; to
+        `wait` is to wait for that one to end.
         """
         ...
 

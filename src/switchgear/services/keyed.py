@@ -74,22 +74,9 @@ def keyed(
         return once(call, value)
 
     async def once(call: Call[HttpGiven], value: str | None) -> Response:
-        if value is None:
-            raise wrong_key(f"{route} asks for an idempotency key, and there is none")
-        key = key_in(value)
+        asked, arguments = await _asked(call, route, value, work)
         if tables is None or keeping is None:
             raise Fault(Code.UNAVAILABLE, f"{route} has no database to record its outcomes in")
-        who = call.payload.call.principal
-        if who is None:
-            raise Fault(Code.UNAUTHENTICATED, "a key of nobody's", effect=Effect.NONE)
-        body = await _read(call.payload, work)
-        ambient.set(call.payload.call)
-        arguments = work.plan.arguments(call.payload)
-        asked = _Asked(
-            scope_of(who, route, key),
-            fingerprint_of(call.payload.call.payload, body),
-            call.deadline,
-        )
         known, begun = None, False
         try:
             async with tables.transaction(asked.deadline) as tx:
@@ -100,13 +87,35 @@ def keyed(
                     await keeping.records.keep(tx, asked.scope, _written(answer, asked, keeping))
                     return answer
         except Exception as error:
-            known = await _failed(error, asked, tables, keeping) if begun else None
+            if begun:
+                known = await _failed(error, asked, tables, keeping)
             if known is None:
                 raise
         # Not within the transaction: its rollback would hold the key for a moment more.
         return _repeated(known, asked, keeping)
 
     return either
+
+
+async def _asked(
+    call: Call[HttpGiven], route: str, value: str | None, work: Work
+) -> tuple[_Asked, dict[str, Any]]:
+    """Find out what is asked, and by whom, and bind it.
+
+    Raises Fault for what is wrong with it, which is no outcome: the handler has not begun.
+    """
+    if value is None:
+        raise wrong_key(f"{route} asks for an idempotency key, and there is none")
+    key, given = key_in(value), call.payload
+    who = given.call.principal
+    if who is None:
+        detail = "an idempotency key is somebody's, and the gateway vouched for nobody"
+        raise Fault(Code.UNAUTHENTICATED, detail, effect=Effect.NONE)
+    body = await _read(given, work)
+    ambient.set(given.call)
+    fingerprint = fingerprint_of(given.call.payload, body)
+    asked = _Asked(scope_of(who, route, key), fingerprint, call.deadline)
+    return asked, work.plan.arguments(given)
 
 
 async def _read(given: HttpGiven, work: Work) -> bytes:

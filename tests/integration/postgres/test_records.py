@@ -78,6 +78,17 @@ async def free(records: PostgresRecords, tables: PostgresTables) -> bool:
         return False
 
 
+async def test_what_is_recorded_is_found_by_many_at_once(roles: Roles) -> None:
+    records = PostgresRecords(60.0)
+    async with opened(roles) as tables:
+        async with tables.transaction(soon()) as tx:
+            await records.find(tx, ONE)
+            await records.keep(tx, ONE, MADE)
+        async with tables.transaction(soon()) as first, tables.transaction(soon()) as second:
+            for tx in (first, second):
+                assert await records.find(tx, ONE) == MADE
+
+
 async def test_who_waits_finds_what_was_kept_meanwhile(roles: Roles) -> None:
     """It looks when it has the scope, and not as of when it began to wait."""
     records = PostgresRecords(60.0)

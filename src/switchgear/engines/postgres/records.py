@@ -58,11 +58,17 @@ class PostgresRecords:
         self._keep = keep
 
     async def find(self, tx: Transaction, scope: bytes, *, wait: bool = False) -> Record | None:
-        """Take the scope for `tx`, and return what was recorded there."""
+        """Return what was recorded, or take the scope for `tx` where nothing was."""
         lock = int.from_bytes(scope[:8], "big", signed=True)
+        ours = True
         if wait:
             await tx.execute(WAIT, lock)
-        elif not await tx.fetch_one(bool, TRY, lock):
+        else:
+            ours = await tx.fetch_one(bool, TRY, lock)
+        row = await tx.fetch_first(_Row, FIND, scope, self._keep)
+        if row is not None:  # whoever else looks at it just now
+            return Record(row.fingerprint, row.status, _headers_of(row.headers), row.body)
+        if not ours:
             raise Fault(
                 Code.ABORTED,
                 "another request with this idempotency key is under way",
@@ -70,10 +76,7 @@ class PostgresRecords:
                 retry_after=_AGAIN,
                 public="A request with this idempotency key is under way; try again in a moment.",
             )
-        row = await tx.fetch_first(_Row, FIND, scope, self._keep)
-        if row is None:
-            return None
-        return Record(row.fingerprint, row.status, _headers_of(row.headers), row.body)
+        return None
 
     async def keep(self, tx: Transaction, scope: bytes, record: Record) -> None:
         """Record an outcome where `find` found none."""
