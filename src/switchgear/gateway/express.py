@@ -215,8 +215,8 @@ class Express:
                 except BaseException as error:  # noqa: BLE001 - as above
                     sent.error = error
         answer = sent.answer
-        assert sent.slot is not None  # noqa: S101 - it was armed
-        sent.slot.discard(sent)
+        if sent.slot is not None:  # it has rung twice where the loop was busy behind the first time
+            sent.slot.discard(sent)
         if sent.rings:
             sent.off()
         elif answer is not None and answer.__class__ is Response and answer.status < 400:
