@@ -21,7 +21,7 @@ LINE_BYTES: Final = 256  # of one chunk's size line, extensions and all
 EXTENSION_BYTES: Final = 4096  # of all extensions of one body
 TINY: Final = 16  # bytes that chunks must have on average, once there were MANY
 MANY: Final = 8192
-AT_ONCE: Final = 1024  # chunks that are read before others get a turn
+AT_ONCE: Final = 256  # chunks that are read before others get a turn
 TRAILER_BYTES: Final = 8192
 TRAILER_LINES: Final = 32
 

@@ -5,7 +5,7 @@ Source: RFC 6455 section 5.2.
 
 __all__ = ["AT_ONCE", "Boundary"]
 
-AT_ONCE = 2048  # frames that are looked at before others get a turn
+AT_ONCE = 512  # frames that are looked at before others get a turn
 _CLOSE = 0x8
 _LONGEST = 14  # bytes of a frame's head: 2, a length of 8, a mask of 4
 _WIDTHS = {126: 2, 127: 8}
