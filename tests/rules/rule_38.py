@@ -177,7 +177,7 @@ SHARED = [
          b'ETag: "1"', b"Set-Cookie: a=1", b"Cache-Control: no-store",
          has=ALLOWED + RESOURCE
          + b"access-control-expose-headers: x-total, etag, x-request-id, server-timing\r\n"),
-    read("with cookies where that is set", gateway=WITH_COOKIES,
+    read("and that it may send cookies, where that is set", gateway=WITH_COOKIES,
          has=ALLOWED + CREDENTIALS + RESOURCE),
     read("what the application says of who may use it where goes before",
          b"Cross-Origin-Resource-Policy: same-site", lacks=b"cross-origin-resource-policy: c"),
