@@ -144,6 +144,7 @@ class RoleContext:
         self.requests: Callable[[], int] = int
         self.draining = asyncio.Event()
         self.drain_within = settings.supervisor.drain
+        self.overran = False  # it could not finish what it had within that time
         self._tell = tell
         self._reasons: dict[str, str] = {}
 
@@ -184,6 +185,12 @@ class RoleContext:
         """Ask the role to finish. The host calls it; a second call shortens the time only."""
         self.drain_within = min(self.drain_within, within)
         self.draining.set()
+
+    def give_up(self, what: str) -> None:
+        """Say that something did not end within the drain: it is cut, and this is no clean end."""
+        self.overran = True
+        told = f"{what}: the drain took too long"
+        self.log.warning(told)
 
 
 Role = Callable[[RoleContext], Awaitable[None]]

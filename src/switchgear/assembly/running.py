@@ -68,7 +68,7 @@ async def run_body(context: RoleContext, body: Role) -> int:
         context.log.failed("the role failed", error)
         return 1
     if context.draining.is_set():
-        return 0
+        return 1 if context.overran else 0
     context.log.error("the role returned although nobody asked it to drain")
     return 1
 

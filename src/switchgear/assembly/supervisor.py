@@ -97,7 +97,7 @@ class Supervisor:
         self._ready = False
         self._version = 0
         self._publishing = False
-        self._control = self._new_control()
+        self._control: ControlServer
         self._homeless = False
 
     @property
@@ -117,6 +117,7 @@ class Supervisor:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self.stop, number.name)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        self._control = self._new_control()
         await self._control.start()
         left = self.site.runtime.end_leftovers()
         if self.site.runtime.previous is not None:

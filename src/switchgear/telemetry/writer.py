@@ -54,7 +54,7 @@ class DescriptorSink:
                     select((), (self._descriptor,), ())
         finally:
             if done:
-                self._torn = whole[done - 1 : done] != b"\n"
+                self._torn = bytes(whole[done - 1 : done]) != b"\n"
 
 
 class RotatingFile:

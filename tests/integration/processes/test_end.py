@@ -55,6 +55,20 @@ def test_a_role_that_does_not_drain_is_killed_when_the_time_is_over(start: Start
     assert left(system.folder) == []
 
 
+def test_a_role_that_must_cut_what_it_has_lives_to_tell_and_that_is_no_clean_end(
+    start: Start,
+) -> None:
+    system = start().ready()
+    with system.open("/endless"):
+        time.sleep(0.2)
+        system.interrupt()
+        assert system.end() == 1
+    told = system.wait("talks were cut: the drain took too long", level="warning")
+    ended = system.wait("process ended", label=told["process"])
+    assert ended["how"] == "exit code 1"
+    assert system.wait("stopped")["killed"] == [told["process"]]
+
+
 def test_a_second_ctrl_c_ends_everything_at_once(start: Start) -> None:
     system = start("up", "app", "--set=supervisor.drain=60", quick=False, TOY_EXTRA="stubborn")
     system.ready()

@@ -126,6 +126,8 @@ class Toy:
     async def finish(self) -> None:
         if self.talks:
             await asyncio.wait(self.talks, timeout=self.context.drain_within)
+        if self.talks:
+            self.context.give_up("talks were cut")
 
     async def answer(self, path: str) -> bytes:
         context = self.context
@@ -139,6 +141,8 @@ class Toy:
             ctypes.string_at(0)
         if path == "/slow":
             await asyncio.sleep(1.0)
+        if path == "/endless":
+            await asyncio.sleep(3600)
         if path == "/children":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
             return str(child.pid).encode()

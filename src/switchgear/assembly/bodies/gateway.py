@@ -73,7 +73,7 @@ async def gateway(context: RoleContext) -> None:
         context.ready()
         await context.draining.wait()
         if not await server.drain(context.drain_within):
-            context.log.warning("requests were cut: the drain took too long")
+            context.give_up("requests were cut")
 
 
 def _onward(context: RoleContext) -> int:

@@ -88,7 +88,7 @@ async def serve(context: RoleContext, service: str, host: Host) -> None:
         context.ready()
         await context.draining.wait()
         if not await server.drain(context.drain_within):
-            context.log.warning("requests were cut: the drain took too long")
+            context.give_up("requests were cut")
     finally:
         await server.stop()
 

@@ -68,7 +68,7 @@ async def _consume(context: RoleContext, queue: PostgresQueue, tables: Tables) -
         running.drain()
         done, _ = await asyncio.wait({work}, timeout=context.drain_within)
         if not done:
-            context.log.warning("work was called off: the drain took too long")
+            context.give_up("work was called off")
         else:
             work.result()  # a worker that ended by itself has a defect to tell
     finally:
