@@ -45,7 +45,9 @@ class Request(NamedTuple):
         Raises:
             StartError: there is none.
         """
-        return find_target(self.app or ".", _here())
+        target = find_target(self.app or ".", _here())
+        _check_text(f"{target.root}:{target.spec}")
+        return target
 
 
 def configured(
@@ -54,7 +56,8 @@ def configured(
     """Load and validate the settings; the data folder's path becomes absolute.
 
     Raises:
-        StartError: the folder that the command was given in is gone.
+        StartError: the folder that the command was given in is gone, or the data folder's path
+            is no text.
         SettingsError: something in them is wrong.
     """
     layers = [base] if base is not None else []
@@ -69,8 +72,18 @@ def configured(
     except RuntimeError:  # "~somebody", who is not known here
         wrong = f"there is no home folder for {loaded.settings.data!r}"
         raise SettingsError([Problem("data", wrong, loaded.sources.get("data", ""))]) from None
+    _check_text(data)
     settings = msgspec.structs.replace(loaded.settings, data=data)
     return Loaded(settings, loaded.sources)
+
+
+def _check_text(path: str) -> None:
+    """Refuse what no other process could be told: bytes that are no text, or not in this locale."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        remedy = "rename it, or choose a locale of UTF-8 (LC_ALL=C.UTF-8)"
+        raise StartError(f"the path {path!a} is not in UTF-8: {remedy}") from None
 
 
 def _here() -> Path:

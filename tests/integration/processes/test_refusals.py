@@ -219,6 +219,20 @@ def test_a_home_that_is_not_there(folder: Path) -> None:
     assert "(from --data)" in said
 
 
+@pytest.mark.parametrize(
+    "words", [("up", "\udce4pp", "--data=data"), ("up", "app", "--data=\udce4")]
+)
+def test_a_path_that_is_no_text(folder: Path, words: tuple[str, ...]) -> None:
+    (folder / "\udce4pp").mkdir()
+    (folder / "\udce4pp" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    said = refusal(folder, *words, "--port=0", "--admin=0")
+    assert "\\udce4" in said
+    assert said.endswith(
+        "is not in UTF-8: rename it, or choose a locale of UTF-8 (LC_ALL=C.UTF-8)\n"
+    )
+    assert len(said.splitlines()) == 1
+
+
 def test_a_host_that_is_none(folder: Path) -> None:
     said = refusal(folder, *UP, "--host=no such host")
     assert said.startswith("switchgear: cannot listen on no such host:0 (listen.host): ")
