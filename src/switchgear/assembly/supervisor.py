@@ -145,7 +145,9 @@ class Supervisor:
         self._stopping.set()
 
     def replace(self, label: str | None = None) -> list[str]:
-        """Give one seat, or every seat, a fresh process; return which."""
+        """Give one seat, or every seat, a fresh process; return which: none while all ends."""
+        if self._stopping.is_set():
+            return []
         chosen = [one for one in self.members if label in (None, one.label)]
         for member in chosen:
             member.replace(self.timings.drain)

@@ -69,6 +69,16 @@ def test_a_role_that_must_cut_what_it_has_lives_to_tell_and_that_is_no_clean_end
     assert system.wait("stopped")["killed"] == [told["process"]]
 
 
+def test_no_seat_is_filled_again_while_all_ends(start: Start) -> None:
+    system = start(TOY_EXTRA="stubborn").ready()
+    system.interrupt()
+    system.wait("process ended", label="service-1")
+    seen = system.seen
+    assert system.ask("replace", "service-1") == []
+    system.end()
+    assert "process started" not in [one["event"] for one in system.events[seen:]]
+
+
 def test_a_second_ctrl_c_ends_everything_at_once(start: Start) -> None:
     system = start("up", "app", "--set=supervisor.drain=60", quick=False, TOY_EXTRA="stubborn")
     system.ready()
