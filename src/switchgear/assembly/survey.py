@@ -66,7 +66,8 @@ def survey(target: Target, account: RunAs | None = None) -> Survey:
             )
         except subprocess.TimeoutExpired:
             raise StartError(
-                f"the app {target.spec!r} is still importing after {_PATIENCE:g} s"
+                f"the app {target.spec!r} is still importing after {_PATIENCE:g} s: if it runs"
+                ' a server of its own, put that under `if __name__ == "__main__":`'
             ) from None
         answer.seek(0)
         found = _read(answer.read())

@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.assembly.failures import StartError, told, user_trace
+from switchgear.assembly.foreign import misshapen
 
 __all__ = ["Target", "find_target", "load_object", "load_target"]
 
@@ -84,7 +86,22 @@ def load_target(target: Target) -> Any:
     """
     if target.root not in sys.path:
         sys.path.insert(0, target.root)
-    return load_object(target.spec, what="the app", nor=", and no such folder")
+    try:
+        return load_object(target.spec, what="the app", nor=", and no such folder")
+    except StartError as error:
+        if isinstance(error.__cause__, ImportError) and (hint := _packaged(target)):
+            raise StartError(f"{error.sentence}; {hint}", error.trace) from error.__cause__
+        raise
+
+
+def _packaged(target: Target) -> str:
+    """Say how the module of a package is given, whose relative imports need it to be one."""
+    folder, module = Path(target.root), target.module
+    while (folder / "__init__.py").is_file():
+        folder, module = folder.parent, f"{folder.name}.{module}"
+    if module == target.module:
+        return ""
+    return f"it is of a package, and is {module}:{target.attribute} from {folder}"
 
 
 def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
@@ -117,19 +134,22 @@ def load_object(spec: str, *, what: str = "the role", nor: str = "") -> Any:
 
 
 def _meant(attribute: str, held: Mapping[str, Any]) -> str:
-    """Find the name that is near, else that of an app; classes and modules were imported."""
+    """Find an app, or else the name that is near; classes and modules were imported."""
     choices = {
         name: value
         for name, value in held.items()
         if name[0] != "_" and not isinstance(value, (type, ModuleType))
     }
-    near = get_close_matches(attribute, choices, 1, 0.6)
-    return near[0] if near else next(filter(lambda name: _is_app(choices[name]), choices), "")
+    apps = list(filter(lambda name: _is_app(choices[name]), choices))
+    near = get_close_matches(attribute, apps, 1, 0.6) or apps[:1]
+    return next(iter(near or get_close_matches(attribute, choices, 1, 0.6)), "")
 
 
 def _is_app(value: object) -> bool:
     declaring = sys.modules.get("switchgear.assembly.app")  # whoever has made one has imported it
-    return declaring is not None and isinstance(value, declaring.App)
+    if declaring is not None and isinstance(value, declaring.App):
+        return True
+    return callable(value) and iscoroutinefunction(type(value).__call__) and not misshapen(value)
 
 
 def _failed(spec: str, what: str, error: BaseException) -> StartError:

@@ -96,10 +96,48 @@ def test_a_near_miss_is_suggested(here: Path) -> None:
 
 
 def test_an_app_of_another_name_is_suggested_and_not_its_class(here: Path) -> None:
-    made = 'from switchgear import App\nservice = App("shop")\n'
+    made = 'from switchgear import App\nmapp = None\nservice = App("shop")\n'
     (here / "named_x.py").write_text(made)
     with pytest.raises(StartError, match=r"has no 'app'; did you mean 'service'\?"):
         load_target(Target(str(here), "named_x"))
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("from typing import Mapping\nfrom fastapi import FastAPI\nasgi = FastAPI()\n", "asgi"),
+        (
+            "from starlette.applications import Starlette\napplication = Starlette()\n",
+            "application",
+        ),
+        ("async def map(one): ...\n", "map"),
+    ],
+)
+def test_an_application_is_suggested_before_what_is_only_called_like_it(
+    here: Path, made: str, name: str
+) -> None:
+    (here / "called_x.py").write_text(made)
+    with pytest.raises(StartError, match=rf"has no 'app'; did you mean '{name}'\?"):
+        load_target(Target(str(here), "called_x"))
+
+
+def test_a_module_of_a_package_is_told_how_it_is_given(here: Path) -> None:
+    (here / "package_x" / "inner").mkdir()
+    for name in ("__init__.py", "other.py"):
+        (here / "package_x" / "inner" / name).write_text("")
+    module = here / "package_x" / "inner" / "main_x.py"
+    module.write_text("from .other import app\n")
+    with pytest.raises(StartError) as raised:
+        load_target(find_target("package_x/inner/main_x.py", here))
+    right = f"it is of a package, and is package_x.inner.main_x:app from {here}"
+    assert raised.value.sentence.endswith(f"with no known parent package; {right}")
+    assert str(module) in raised.value.trace
+    module.write_text("import absent_x\n")
+    with pytest.raises(StartError, match="No module named 'absent_x'; it is of a package"):
+        load_target(find_target("package_x/inner/main_x.py", here))
+    module.write_text("raise ValueError\n")
+    with pytest.raises(StartError, match=r"ValueError$"):
+        load_target(find_target("package_x/inner/main_x.py", here))
 
 
 @pytest.mark.parametrize(
