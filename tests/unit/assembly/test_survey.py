@@ -111,6 +111,14 @@ def test_what_is_wrong_with_an_app_is_said_in_a_sentence(
     assert "\n" not in refused.value.sentence
 
 
+def test_an_import_that_does_not_end_is_told_what_it_mostly_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchgear.assembly.survey._PATIENCE", 0.5)
+    with pytest.raises(StartError, match=r'put that under `if __name__ == "__main__":`$'):
+        survey(app_at(tmp_path, "import time; time.sleep(3600)"))
+
+
 @pytest.mark.parametrize(
     ("source", "how"),
     [
