@@ -11,8 +11,6 @@ from switchgear.assembly.settings import Supervision
 __all__ = ["drain"]
 
 _UNKILLABLE: Final = 5.0
-# Of a stage's time, what is left for who must cut what does not end, and tell of it: at most half.
-_CUTTING: Final = 1.0
 
 
 async def drain(
@@ -24,9 +22,9 @@ async def drain(
     """Drain every member; return the labels of those that did not end well by themselves.
 
     Those who take in work end before those who do it, so that nothing that was accepted loses its
-    servant. What its members have not finished shortly before its time is over they cut, and what
-    overruns is killed; later stages have at least `drain_least`. When `hurry` is set, everything
-    that is left is killed at once.
+    servant. What its members have not finished shortly before its time is over they cut, and one
+    that overruns is killed; later stages have at least `drain_least`. When `hurry` is set,
+    everything that is left is killed at once.
     """
     until = now() + timings.drain
     ranked = sorted(members, key=lambda member: member.spec.rank)
@@ -37,7 +35,7 @@ async def drain(
 
 async def _stage(members: list[Member], within: float, hurry: asyncio.Event) -> None:
     for member in members:
-        member.drain(max(within / 2, within - _CUTTING))
+        member.drain(within)
     ended = asyncio.gather(*(member.gone.wait() for member in members))
     hurried = asyncio.ensure_future(hurry.wait())
     await asyncio.wait((ended, hurried), timeout=within, return_when=asyncio.FIRST_COMPLETED)
