@@ -65,7 +65,7 @@ def bank(calls: list[str]) -> FastAPI:
 async def shown(folder: Path, url: str) -> str:
     """Open a page in a browser of its own, and return what it shows at the end."""
     if CHROMIUM is None:
-        pytest.skip("platform: there is no Chromium here")
+        pytest.skip("there is no Chromium on the PATH")
     process = await asyncio.create_subprocess_exec(
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}",
         "--host-resolver-rules=MAP plain.example 127.0.0.1", "--virtual-time-budget=20000",
