@@ -9,10 +9,11 @@ from switchgear.policy.adaptive import AdaptiveLimit, AdaptiveSettings
 from switchgear.policy.breaker import Breaker, BreakerSettings
 from switchgear.policy.bucket import BucketSettings, Gcra, GcraSettings, TokenBucket
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
+from switchgear.policy.fault import Refusal
 from switchgear.policy.gate import ANYONE, Ask, Permit, Refused, Waiting, vacate
 from switchgear.policy.observing import Observing
 from switchgear.policy.reserve import Reserve
-from switchgear.policy.verdict import BAD, GOOD, NEUTRAL
+from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict
 
 
 def test_a_breaker_begins_a_generation_that_never_was() -> None:
@@ -180,6 +181,40 @@ def test_nor_are_those_whom_an_observed_gate_would_have_turned_away() -> None:
         with pytest.raises(RuntimeError, match="settled twice"):
             gate.settle(permit, GOOD, 3.0)
     assert (gate.statistics()["unheld"], gate.statistics()["out"]) == (0, 0)
+
+
+class Closed:
+    """A gate that admits nobody, and is never given back what it has not given out."""
+
+    name = "closed"
+
+    def admit(self, ask: Ask, now: float) -> Permit | Waiting | Refused:
+        return Refused(Refusal.FULL, "closed")
+
+    def settle(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Waiting, ...]:
+        raise AssertionError("it was never given out")
+
+    def abandon(self, waiting: Waiting, now: float) -> None:
+        raise AssertionError("nobody waits")
+
+    def available(self, now: float) -> bool:
+        return False
+
+    def statistics(self) -> dict[str, float | str]:
+        return {}
+
+
+def test_what_an_observed_gate_has_not_admitted_is_never_given_back_to_it() -> None:
+    gate = Observing(Closed())
+    permits = []
+    for at in (1.0, 2.0, 3.0):
+        permits.append(gate.admit(ANYONE, at))
+        gate.vacate(at + 0.5)
+    permits.append(gate.admit(ANYONE, 4.0))
+    assert gate.statistics()["unheld"] == 1
+    for permit in permits:
+        assert gate.settle(permit, GOOD, 5.0) == ()
+    assert gate.statistics()["unheld"] == 0
 
 
 def test_a_breaker_takes_its_good_calls_over_before_it_forgets_what_is_out() -> None:
