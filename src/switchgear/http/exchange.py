@@ -286,6 +286,8 @@ class Exchange:
         if connection.exchange is not self:
             return
         server = connection.server
+        if left and server.cutting:
+            left, self._cut = False, True
         now = server.clock()
         if self.status >= 400 and self.call.payload.upgrade:
             server.refused(connection.peer, "upgrade-refused", self.status)

@@ -104,6 +104,7 @@ class Server:
         self.census = Census(self.settings, several)
         self.connections: set[Connection] = set()
         self.draining = False
+        self.cutting = False  # what is not complete now was cut by us: no client has left
         self.drains_at = inf
         self.scheme = "http"
         self.full = _FULL
@@ -167,6 +168,7 @@ class Server:
 
     async def stop(self) -> None:
         """End now: every connection is cut, and the work of each is called off."""
+        self.cutting = True
         self._close(take=False)
         for acceptor in self._closed:
             acceptor.cut()
