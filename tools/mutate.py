@@ -66,7 +66,7 @@ ALSO: Final[dict[str, tuple[str, ...]]] = {
     "balance": (_BY_HAND,),
     "borne": _OTHERS,
     "breaker": (_FORKED,),
-    "bucket": (_BY_HAND,),
+    "bucket": (_BY_HAND, _FORKED),
     "bulkhead": (
         "tests/unit/policy/test_reserve.py",
         "tests/property/test_reserve_model.py",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.policy.crossing import as_fault, declared, worded
+from switchgear.policy.crossing import TRIED, as_fault, declared, worded
 from switchgear.policy.fault import Code, Effect, Fault, Refusal, leaves
 from switchgear.policy.verdict import (
     BAD,
@@ -290,3 +290,46 @@ def test_an_exception_that_cannot_speak_is_told_all_the_same() -> None:
     fault = as_fault(group(Mute(), DEFECT), "here")
     assert (fault.code, fault.origin) == (Code.INTERNAL, "here")
     assert "Mute, which cannot say what it is" in fault.detail
+
+
+def marked(error: BaseException, mark: object = "mark") -> BaseException:
+    """Leave the mark of a policy that has given up on an exception."""
+    error.__dict__[TRIED] = mark
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        marked(ConnectionResetError()),
+        marked(ZeroDivisionError()),
+        marked(Fault(Code.NOT_FOUND)),
+        marked(group(Fault(Code.NOT_FOUND))),
+        marked(group(ConnectionResetError(), Fault(Code.NOT_FOUND))),
+        group(marked(ConnectionResetError())),
+        group(ConnectionResetError(), marked(Fault(Code.NOT_FOUND))),
+        group(ConnectionResetError(), marked(ZeroDivisionError(), "mark")),
+        group(ValueError(), group(marked(group(Fault(Code.ABORTED))))),
+        group(marked(ConnectionResetError()), marked(ValueError(), "another")),
+    ],
+    ids=repr,
+)
+def test_the_mark_of_who_has_given_up_on_it_stays_on_what_is_made_of_it(
+    error: BaseException,
+) -> None:
+    fault = as_fault(error)
+    assert vars(fault)[TRIED] == "mark"
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(), ZeroDivisionError(), group(Fault(Code.ABORTED))], ids=repr
+)
+def test_what_nobody_has_given_up_on_bears_no_mark(error: BaseException) -> None:
+    assert TRIED not in vars(as_fault(error))
+
+
+def test_the_fault_in_a_marked_group_stays_as_it_is() -> None:
+    """It may be raised by others, too."""
+    fault = Fault(Code.ABORTED)
+    assert as_fault(marked(group(fault))) is not fault
+    assert TRIED not in vars(fault)
