@@ -81,7 +81,7 @@ ENTRIES = [
              "X-SSL-Client-S-DN", "X-Consumer-Username", "X-Goog-Authenticated-User-Email",
              "X-MS-Client-Principal", "X-MS-Client-Principal-Id", "Client-Cert",
              "Client_Cert_Chain", "X-Amzn-Oidc-Identity", "Cf-Access-Authenticated-User-Email",
-             "X-Envoy-Internal", "Tailscale-User-Login", "X.Forwarded.For", "X!User~Id",
+             "X-Envoy-Internal", "Tailscale-User-Login", "X.Forwarded.For", "X.User.Id",
              "X.Request.Id", "Content.Length"),
     sent("the chain of a proxy that is trusted is believed, from the right",
          [b"X-Forwarded-For: 203.0.113.9, 198.51.100.7, 127.0.0.2", b"X-Forwarded-Proto: https"],

@@ -67,5 +67,5 @@ ENTRIES = [
          "413 body-too-large, closed", settings=ServerSettings(body_bytes=2000)),
     slow("chunks of a byte each, by the thousand",
          head(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked") + b"1\r\na\r\n" * 9000,
-         "400 chunk-too-small, closed", settings=ServerSettings()),
+         "400 chunk-too-small, closed", None, settings=ServerSettings(), serve=reads),
 ]  # fmt: skip
