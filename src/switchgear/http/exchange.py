@@ -21,7 +21,7 @@ from switchgear.http.status import LINES, line, sized
 from switchgear.http.stream import Body, Produced
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
-from switchgear.policy.fault import PUBLIC, Code, Fault
+from switchgear.policy.fault import Code, Fault
 from switchgear.policy.native import native
 from switchgear.policy.trail import Trail
 
@@ -313,9 +313,10 @@ def _unwritable(detail: str) -> Fault:
     """Make the fault of an answer whose header cannot be sent: a 500 of a server that is well.
 
     What its handler has put there is mostly a client's text. It is a defect, and told as one; but
-    were it a failure, who sends a line break five times would open the breaker for everybody else.
+    were it counted as one, who sends a line break five times would open the breaker for everybody
+    else. So it is one that came from further on.
     """
-    return Fault(Code.INVALID_ARGUMENT, detail, public=PUBLIC[Code.INTERNAL], extra={"status": 500})
+    return Fault(Code.INTERNAL, detail, hops=("client",))
 
 
 def _announced(response: Response) -> int | None:
