@@ -13,12 +13,12 @@ from switchgear.core.drivers import Stepper, Work
 from switchgear.core.outcome import Done, Outcome
 from switchgear.http.exchanged import Exchanged
 from switchgear.http.flow import Flow
-from switchgear.http.headers import UnwritableError
 from switchgear.http.heads import CHUNKED, UNTIL_CLOSE
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade
 from switchgear.http.refusals import full, reason_of
 from switchgear.http.status import LINES, line, sized
 from switchgear.http.stream import Body, Produced
+from switchgear.http.unwritable import UnwritableError
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import as_fault, declared
 from switchgear.policy.fault import Code, Fault

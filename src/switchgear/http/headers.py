@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from switchgear.http.fields import TEXT
 from switchgear.http.names import COMMON
+from switchgear.http.unwritable import UnwritableError
 
-__all__ = ["HOP", "Headers", "UnwritableError"]
+__all__ = ["HOP", "Headers"]
 
 HOP: Final = frozenset(
     {
@@ -73,10 +74,6 @@ _ODD: Final = re.compile(r"[^0-9a-z]")
 _REQUEST_ID: Final = "x-request-id"  # which a client may give, under its own name alone
 
 Pairs = Iterable[tuple[str, str]]
-
-
-class UnwritableError(ValueError):
-    """A header has a name or a value that would break out of its line, or out of its alphabet."""
 
 
 class Headers:

@@ -12,11 +12,12 @@ import pytest
 from switchgear.core.ambient import current
 from switchgear.http.events import Turned
 from switchgear.http.exchanged import Exchanged
-from switchgear.http.headers import Headers, UnwritableError
+from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response, StreamResponse, hint
 from switchgear.http.problem import judging, problem_within
 from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
+from switchgear.http.unwritable import UnwritableError
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 from switchgear.policy.verdict import BAD, GOOD, NEUTRAL, Verdict

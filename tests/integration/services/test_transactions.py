@@ -16,8 +16,9 @@ from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
-from switchgear.http.headers import Headers, UnwritableError
+from switchgear.http.headers import Headers
 from switchgear.http.message import StreamResponse
+from switchgear.http.unwritable import UnwritableError
 from switchgear.policy.call import Call
 from switchgear.ports.broker import Reading
 from switchgear.services.endpoint import Endpoint
