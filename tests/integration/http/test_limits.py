@@ -194,7 +194,8 @@ class Descriptors:
     def take(self) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = max(map(int, os.listdir("/dev/fd")))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most + 1, hard))
+        # Some more than are open, so that both sides of a connection find one when they are given.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most + 16, hard))
         with pytest.raises(OSError, match="Too many open files"):
             while True:
                 self.taken.append(os.dup(2))
