@@ -128,7 +128,9 @@ async def test_unsolicited_bytes_poison_an_idle_connection(loop_factory: Any) ->
 
     async with raw_server(talk) as port, pooled(port) as pool:
         assert await (await pool(call())).read() == b"ok"
-        await asyncio.sleep(0.06)
+        async with asyncio.timeout(5):
+            while not pool.counters.poisoned:
+                await asyncio.sleep(0.005)
         assert pool.counters.poisoned == 1
         assert pool.statistics()["idle"] == 0
         assert await (await pool(call())).read() == b"ok"
@@ -137,30 +139,24 @@ async def test_unsolicited_bytes_poison_an_idle_connection(loop_factory: Any) ->
 async def test_poison_that_the_loop_has_not_seen_yet_is_found_before_a_post(
     loop_factory: Any,
 ) -> None:
-    sent = asyncio.Event()
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head_of(reader)
-        writer.write(OK)
-        await sent.wait()
-        writer.get_extra_info("socket")
-        await reader.read()
-
-    import socket
-
+    loop = asyncio.get_running_loop()
     sock = listen()
-    sock.settimeout(2)
+    sock.setblocking(False)
+
+    async def asked() -> socket.socket:
+        async with asyncio.timeout(5):
+            peer, _ = await loop.sock_accept(sock)
+            assert await loop.sock_recv(peer, 65536)
+        return peer
 
     async with pooled(sock.getsockname()[1]) as pool:
         first = asyncio.ensure_future(pool(call()))
-        await asyncio.sleep(0.02)
-        peer, _ = sock.accept()
+        peer = await asked()
         peer.sendall(OK)
         assert await (await first).read() == b"ok"
         peer.shutdown(socket.SHUT_WR)  # from here on no turn of the loop until the POST
         second = asyncio.ensure_future(pool(call("POST", "/", body=b"x")))
-        await asyncio.sleep(0.02)
-        other, _ = sock.accept()
+        other = await asked()
         other.sendall(OK)
         assert await (await second).read() == b"ok"
         assert pool.counters.stale == 0
