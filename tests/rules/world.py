@@ -222,7 +222,6 @@ async def _gateway(entry: Entry, recorder: Recorder, held: AsyncExitStack) -> Se
         problem=door.problem,
     )
     server.full = door.full()
-    server.problem_to = door.problem
     door.refused = server.refused
     return server
 

@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -78,5 +78,23 @@ async def run(dsn: Dsn, *statements: str) -> None:
     try:
         for statement in statements:
             await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running(data: Path, settings: EmbeddedSettings | None = None) -> AsyncIterator[Dsn]:
+    """Run a server of the test's own."""
+    server = EmbeddedPostgres(data, settings)
+    try:
+        yield await server.start()
+    finally:
+        await server.stop()
+
+
+async def value(dsn: Dsn, query: str) -> object:
+    connection = await asyncpg.connect(**dsn.arguments())
+    try:
+        return await connection.fetchval(query)
     finally:
         await connection.close()

@@ -24,7 +24,7 @@ from switchgear.services.keyed import Keeping
 from switchgear.services.providers import http_providers
 from tests.support.postgres import run
 
-__all__ = ["ADA", "BOB", "House", "Item", "New", "house", "same", "until"]
+__all__ = ["ADA", "BOB", "Held", "House", "Item", "New", "house", "same", "until"]
 
 INSERT = "insert into item (id, name) values ($1, $2)"
 ADA, BOB = Principal("ada", "acme"), Principal("bob", "acme")
@@ -95,6 +95,19 @@ class House:
         await tx.execute(INSERT, item.id, item.name)
         await tx.publish("item.made", item.id)
         return item
+
+
+class Held:
+    """A handler that waits before its work: `inside` says that it was called, `go` lets it on."""
+
+    def __init__(self, told: House) -> None:
+        self.inside, self.go = asyncio.Event(), asyncio.Event()
+        self._told = told
+
+    async def make(self, new: New, tx: Transaction) -> Item:
+        self.inside.set()
+        await self.go.wait()
+        return await self._told.make(new, tx)
 
 
 @asynccontextmanager

@@ -202,7 +202,6 @@ class House:
             observer=self._observe, wall=lambda: WALL,
             on_defect=lambda error, _: self.events.append(repr(error)),
         )  # fmt: skip
-        self.server.problem_to = self.door.problem
         self.server.loop = self.loop
         self.server.sweep = sweep_of(self.loop, clock)
 

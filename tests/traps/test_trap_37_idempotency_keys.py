@@ -11,7 +11,7 @@ import pytest
 from switchgear import Code, Fault, Transaction
 from switchgear.engines.postgres.bootstrap import Roles
 from tests.support.postgres import run
-from tests.support.recorded import BOB, Item, New, house, same, until
+from tests.support.recorded import BOB, Held, Item, New, house, same, until
 
 # Refuses the first commit of a table's row, after everything that came before it.
 NOT_YET = """
@@ -46,19 +46,13 @@ async def test_trap_37_effect_and_outcome_commit_together_or_not_at_all(roles: R
 
 async def test_trap_37_two_at_once_have_one_effect(roles: Roles) -> None:
     async with house(roles) as told:
-        inside, go = asyncio.Event(), asyncio.Event()
-
-        async def make(new: New, tx: Transaction) -> Item:
-            inside.set()
-            await go.wait()
-            return await told.make(new, tx)
-
-        host = told.host(make)
+        held = Held(told)
+        host = told.host(held.make)
         first = asyncio.ensure_future(told.ask(host))
-        await inside.wait()
+        await held.inside.wait()
         second = await told.ask(host)
         assert (second.status, second.headers["retry-after"]) == (409, "1")
-        go.set()
+        held.go.set()
         assert same(await first, await told.ask(host))
         assert told.runs == 1
 

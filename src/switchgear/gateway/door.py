@@ -180,7 +180,7 @@ class Door:
         answer.headers = outwards(answer.headers, own, secure=secure, shared=cors is not None)
         return answer
 
-    def problem(self, fault: Fault, asked: Headers = NOTHING) -> Response:
+    def problem(self, fault: Fault, asked: Headers) -> Response:
         """Answer what never became a call, or was a defect, as everything else is answered.
 
         `asked` are the client's fields, where they could be read: it may be a page.
@@ -194,7 +194,7 @@ class Door:
     def full(self) -> bytes:
         """Write what a connection over the cap is told before it is closed."""
         fault = Fault(Code.UNAVAILABLE, effect=Effect.NONE, refusal=Refusal.FULL, retry_after=1.0)
-        answer = self.problem(fault)
+        answer = self.problem(fault, NOTHING)
         head = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n"
         length = b"content-length: %d\r\n\r\n" % len(answer.body)
         return head + answer.headers.wire() + length + bytes(answer.body)

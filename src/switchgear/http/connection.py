@@ -20,7 +20,7 @@ from switchgear.http.heads import incomplete, read_request
 from switchgear.http.incoming import Incoming, begun
 from switchgear.http.limits import peer_of
 from switchgear.http.link import Link
-from switchgear.http.message import Request
+from switchgear.http.message import NOTHING, Request
 from switchgear.http.refusals import reason_of, refuse, status_of
 from switchgear.http.stream import EMPTY, Body
 from switchgear.http.tunnel import Tunnel
@@ -204,7 +204,7 @@ class Connection(Link):
         self._head_since = 0.0
         now = server.clock()
         body: Body = EMPTY
-        headers: Headers | None = None
+        headers = NOTHING  # until they are read
         try:
             head = read_request(buffer[at:end], server.settings, self._memo)
             fields = head.fields
@@ -332,7 +332,7 @@ class Connection(Link):
 
     # Ends
 
-    def _turn(self, fault: Fault, bodiless: bool, headers: Headers | None = None) -> None:
+    def _turn(self, fault: Fault, bodiless: bool, headers: Headers = NOTHING) -> None:
         """Turn bytes away that are no request: say so once, and close."""
         self._spoilt = True
         self.send(turned(self.server, self.peer, fault, headers, bodiless=bodiless))

@@ -33,20 +33,23 @@ from switchgear.http.events import Turned
 from switchgear.http.exchange import Exchange
 from switchgear.http.headers import Headers
 from switchgear.http.limits import Census, Counters
-from switchgear.http.message import Request, Response
+from switchgear.http.message import NOTHING, Request, Response
 from switchgear.http.problem import problem as public_problem
 from switchgear.http.refusals import CONFIGURED
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
 
-__all__ = ["Counters", "Drive", "Intake", "Run", "Server"]
+__all__ = ["Counters", "Drive", "Intake", "Problem", "Run", "Server"]
 
 Intake = Callable[[Request, float], Call[Request]]
 """Makes the call of a request that arrived at an instant. Raises Fault to turn it away."""
 
 Run = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and settles it, as `core.delivery.dispatch` does."""
+
+Problem = Callable[[Fault, Headers], Response]
+"""Writes a fault for whoever has sent these fields; none, where they could not be read."""
 
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
@@ -83,7 +86,7 @@ class Server:
         drive: Drive = Drive.PARKED,
         intake: Intake | None = None,
         run: Run | None = None,
-        problem: Callable[[Fault], Response] = public_problem,
+        problem: Problem | None = None,
         observer: Observer | None = None,
         several: Callable[[str], bool] | None = None,
         on_defect: Callable[[BaseException, Call[Request]], None] | None = None,
@@ -96,7 +99,7 @@ class Server:
         self.eager = drive is Drive.EAGER
         self.intake = intake or self._intake
         self.run = run or (self._run if self.eager else self._user)
-        self.problem = problem
+        self.problem = problem or _public
         self.observer = observer
         self.on_defect = on_defect or log_defect
         self.clock = clock
@@ -108,8 +111,6 @@ class Server:
         self.drains_at = inf
         self.scheme = "http"
         self.full = _FULL
-        # Writes faults, in place of `problem`, for whoever has sent fields that could be read.
-        self.problem_to: Callable[[Fault, Headers], Response] | None = None
         self.loop: AbstractEventLoop
         self.place = HERE.place  # of the thread that it runs in
         self.sweep: Sweep
@@ -247,15 +248,13 @@ class Server:
             self._date_until = now + 1.0 - wall % 1.0
         return self._date
 
-    def answer(self, fault: Fault, headers: Headers | None = None) -> Response:
+    def answer(self, fault: Fault, headers: Headers = NOTHING) -> Response:
         """Write a fault; one that cannot be written is a plain 500, and a defect.
 
         `headers` are the client's, where they could be read.
         """
         try:
-            if headers is not None and self.problem_to is not None:
-                return self.problem_to(fault, headers)
-            return self.problem(fault)
+            return self.problem(fault, headers)
         except Exception as error:  # noqa: BLE001 - whoever asked must have an answer
             self.report("a fault could not be written", error)
             return public_problem(Fault(Code.INTERNAL))
@@ -283,6 +282,10 @@ class Server:
 
     def _intake(self, request: Request, now: float) -> Call[Request]:
         return Call(request, now + self.settings.deadline, repeatable=request.method in _REPEATABLE)
+
+
+def _public(fault: Fault, _: Headers) -> Response:
+    return public_problem(fault)
 
 
 def _wake(future: "Future[None]") -> None:

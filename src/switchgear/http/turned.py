@@ -15,9 +15,7 @@ __all__ = ["turned"]
 _CLOSE: Final = b"connection: close\r\n"
 
 
-def turned(
-    server: "Server", peer: str, fault: Fault, headers: Headers | None = None, *, bodiless: bool
-) -> bytes:
+def turned(server: "Server", peer: str, fault: Fault, headers: Headers, *, bodiless: bool) -> bytes:
     """Return the answer to bytes that are no request, and tell the observer.
 
     `headers` are those of a head that was read all the same, as where its body is too large.

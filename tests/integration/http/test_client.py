@@ -634,7 +634,7 @@ async def test_a_fault_keeps_its_meaning_across_our_own_hops(loop_factory: Any) 
         )
 
     async with (
-        serving(handler, problem=lambda fault: problem_within(fault, "users")) as server,
+        serving(handler, problem=lambda fault, _: problem_within(fault, "users")) as server,
         pooled(server.port) as pool,
     ):
         answer = await pool(call())

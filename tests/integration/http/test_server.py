@@ -357,7 +357,7 @@ async def test_a_header_with_a_line_break_is_a_defect(loop_factory: Any) -> None
     async with serving(
         handler,
         on_defect=lambda error, _: defects.append(error),
-        problem=lambda fault: problem_within(fault, "service"),
+        problem=lambda fault, _: problem_within(fault, "service"),
     ) as server:
         (got,) = await ask(server.port, LAST)
     assert got.status == 500

@@ -9,9 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -22,7 +20,7 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
 from switchgear.engines.postgres.postmaster import members
 from switchgear.policy.fault import Code, Fault
-from tests.support.postgres import run
+from tests.support.postgres import run, running, value
 
 OWNER = Path(__file__).with_name("owner.py")
 SPIN = "SELECT max(n) FROM (SELECT generate_series(1, 1e11) AS n) AS counted"
@@ -31,23 +29,6 @@ SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 SITE = Path(asyncpg.__file__).parent.parent
 
 only_root = pytest.mark.skipif(not ROOT, reason="platform: only root can drop to another account")
-
-
-@asynccontextmanager
-async def running(data: Path, settings: EmbeddedSettings | None = None) -> AsyncIterator[Dsn]:
-    server = EmbeddedPostgres(data, settings)
-    try:
-        yield await server.start()
-    finally:
-        await server.stop()
-
-
-async def value(dsn: Dsn, query: str) -> object:
-    connection = await asyncpg.connect(**dsn.arguments())
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
 
 
 def owner_command(data: Path, python: str = sys.executable) -> tuple[list[str], dict[str, str]]:

@@ -1,36 +1,16 @@
 """The embedded server on a full disk: what is told, and that it starts when there is room again."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from switchgear.engines.postgres.cluster import explained
-from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
 from switchgear.engines.postgres.places import Home
 from switchgear.policy.fault import Code, Fault
 from tests.support.disk import fill, mounted
-from tests.support.postgres import run
-
-
-@asynccontextmanager
-async def running(data: Path) -> AsyncIterator[Dsn]:
-    server = EmbeddedPostgres(data)
-    try:
-        yield await server.start()
-    finally:
-        await server.stop()
-
-
-async def value(dsn: Dsn, query: str) -> object:
-    connection = await asyncpg.connect(**dsn.arguments())
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
+from tests.support.postgres import run, running, value
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from switchgear.ports.records import Record
 from switchgear.services.forgetting import forgetting
 from switchgear.services.host import Host
 from tests.support.postgres import run
-from tests.support.recorded import ADA, BOB, House, Item, New, house, same, until
+from tests.support.recorded import ADA, BOB, Held, House, Item, New, house, same, until
 
 NONE = ["", '""', '"a', 'a"b', "a b", "a, b", '"a", "b"', "a;b=1", "\xe9", '"\xe9"', '"a\\b"',
         "a" * 256, f'"{"a" * 256}"', '"a\tb"', "a\x7f"]  # fmt: skip
@@ -89,21 +89,15 @@ async def test_of_those_that_come_together_one_is_done_and_the_others_told_to_wa
     roles: Roles,
 ) -> None:
     async with house(roles) as told:
-        inside, go = asyncio.Event(), asyncio.Event()
-
-        async def make(new: New, tx: Transaction) -> Item:
-            inside.set()
-            await go.wait()
-            return await told.make(new, tx)
-
-        host = told.host(make)
+        held = Held(told)
+        host = told.host(held.make)
         first = asyncio.ensure_future(told.ask(host))
-        await inside.wait()
+        await held.inside.wait()
         for answer in await asyncio.gather(*(told.ask(host) for _ in range(5))):
             assert (answer.status, answer.headers["retry-after"]) == (409, "1")
             assert b'"aborted"' in answer.body
         other = asyncio.ensure_future(told.ask(host, "desk", "k2"))  # holds up nobody else
-        go.set()
+        held.go.set()
         assert (await other).status == 201
         assert same(await first, await told.ask(host))
         assert told.runs == 2
@@ -205,9 +199,7 @@ async def test_what_was_called_off_is_no_outcome(roles: Roles) -> None:
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
-        async with asyncio.timeout(5):
-            while (await told.ask(host)).status == 409:  # it is rolled back in the background
-                await asyncio.sleep(0.02)
+        assert (await until(partial(told.ask, host))).status == 201  # rolled back by and by
         assert (told.runs, await told.rows()) == (2, ["lamp"])
 
 
@@ -222,9 +214,7 @@ async def test_what_overruns_its_deadline_is_no_outcome(roles: Roles) -> None:
 
         host = told.host(make)
         assert (await told.ask(host, within=0.5)).status == 504
-        async with asyncio.timeout(5):
-            while (await told.ask(host)).status == 409:
-                await asyncio.sleep(0.02)
+        assert (await until(partial(told.ask, host))).status == 201
         assert (told.runs, await told.rows()) == (2, ["lamp"])
 
 

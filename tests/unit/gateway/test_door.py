@@ -13,7 +13,7 @@ from switchgear.gateway.forward import PROTECTIVE
 from switchgear.gateway.settings import GatewaySettings, Limit
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.headers import Headers
-from switchgear.http.message import Request, Response, Upgrade, json_response
+from switchgear.http.message import NOTHING, Request, Response, Upgrade, json_response
 from switchgear.http.tunnel import Tunnel
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
@@ -306,7 +306,7 @@ async def test_every_answer_is_dressed_alike() -> None:
     asked = [("GET", "/a"), ("GET", "/b"), ("POST", "/a"), ("GET", "/mine"), ("GET", "/a")]
     found = [await doors.ask(*one, {"x-request-id": "0123456789"}) for one in asked]
     assert [one.status for one in found] == [200, 404, 405, 401, 429]
-    turned = doors.door.problem(Fault(Code.INVALID_ARGUMENT, SECRET))
+    turned = doors.door.problem(Fault(Code.INVALID_ARGUMENT, SECRET), NOTHING)
     for one in [*found, turned]:
         assert set(PROTECTIVE) <= set(one.headers)
         assert "content-security-policy" in one.headers

@@ -59,7 +59,6 @@ async def gateway(context: RoleContext) -> None:
             on_defect=defects_to(context.log),
         )
         server.full = door.full()
-        server.problem_to = door.problem
         door.refused = server.refused
         server_metrics(context.registry, server)
         held.push_async_callback(server.stop)

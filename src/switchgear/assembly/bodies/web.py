@@ -71,13 +71,14 @@ def problem_of(context: RoleContext) -> Callable[[Fault], Response]:
 
 async def serve(context: RoleContext, service: str, host: Host) -> None:
     """Serve `host` to gateways, user code in each connection's own task, until drained."""
+    within = problem_of(context)
     server = Server(
         host,
         _within_reach(seated(context, onward=_OWN)),
         drive=Drive.PARKED,
         intake=Intake(internal_tokens(context), service),
         run=host.run,
-        problem=problem_of(context),
+        problem=lambda fault, _: within(fault),
         observer=request_metrics(context.registry, cuts_told(context.log)),
         on_defect=defects_to(context.log),
     )
