@@ -1,13 +1,14 @@
 """The embedded server on a full disk: what is told, and that it starts when there is room again."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from switchgear.engines.postgres.cluster import explained
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
-from switchgear.engines.postgres.places import Home
+from switchgear.engines.postgres.places import Home, no_room
 from switchgear.policy.fault import Code, Fault
 from tests.support.disk import fill, mounted
 from tests.support.postgres import run, running, value
@@ -75,3 +76,12 @@ def test_what_the_server_adds_to_no_error_is_no_reason(tmp_path: Path) -> None:
         'did not start: [7] FATAL:  lock file "postmaster.pid" already exists'
         " | [7] HINT:  Is another postmaster running in data directory?"
     )
+
+
+def test_a_disk_on_which_no_file_can_be_made_is_full(data_folder: Path) -> None:
+    with mounted(data_folder.parent / "disk", "70m,nr_inodes=8") as place:
+        assert no_room(place) == ""
+        with suppress(OSError):
+            for number in range(8):
+                (place / str(number)).touch()
+        assert no_room(place) == f"its disk is full: no file can be made in {place}"

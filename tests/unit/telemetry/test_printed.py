@@ -81,6 +81,17 @@ def test_a_reader_that_stands_still_keeps_no_print_waiting() -> None:
         printed.close(timeout=0.01)  # and no end
 
 
+def test_a_line_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who prints dots for days would have all of them held."""
+    monkeypatch.setattr("switchgear.telemetry.printed._LONGEST", 10)
+    with piped() as pipe:
+        printed = Printed()
+        print("." * 11, end="", flush=True)
+        print("the next")
+        printed.close()
+        assert pipe.read() == "...........\nthe next\n"
+
+
 def test_a_process_that_is_forked_off_prints_by_itself() -> None:
     with piped() as pipe:
         printed = Printed()
