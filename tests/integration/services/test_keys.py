@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchgear import Code, Fault, Principal, Request, Response, Transaction
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.records import PostgresRecords
+from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.http.headers import Headers
 from switchgear.http.message import StreamResponse
 from switchgear.http.problem import judging
@@ -436,6 +438,24 @@ async def test_what_has_expired_is_swept_in_batches_and_nothing_else(roles: Role
                 while await told.kept() > 1:
                     await asyncio.sleep(0.05)
         assert (await told.kept(), defects) == (1, [])
+
+
+async def test_a_server_that_is_away_is_looked_for_again_and_no_defect(roles: Roles) -> None:
+    looks = 0
+
+    class Away(PostgresTables):
+        def transaction(self, deadline: float) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().transaction(deadline)
+
+    tables, defects = Away(replace(roles.app, host="/nowhere")), list[Exception]()
+    async with forgetting(PostgresRecords(1.0), tables, defects.append, every=0.01):
+        async with asyncio.timeout(15):
+            while looks < 3:
+                await asyncio.sleep(0.01)
+    await tables.close()
+    assert defects == []
 
 
 # Who comes between
