@@ -81,8 +81,9 @@ class _Node(Generic[T]):
 class Router(Generic[T]):
     """Find the route of a path, at a cost that does not grow with the number of routes.
 
-    Paths without parameters are one dictionary; the others a tree by segments. A literal segment
-    goes before a parameter, a parameter before a rest; where the more literal path ends in nothing
+    Paths without parameters are one dictionary; the others a tree by segments, whose paths with one
+    parameter, at their end, are found by what stands before it. A literal segment goes before a
+    parameter, a parameter before a rest; where the more literal path ends in nothing
     or lacks the method, the next is tried. GET answers HEAD. The path must have been normalised
     and carry no query; ``/a`` and ``/a/`` are two paths.
 
@@ -93,9 +94,11 @@ class Router(Generic[T]):
     def __init__(self, routes: Iterable[Route[T]]) -> None:
         self._fixed: dict[str, _Node[T]] = {}
         self._root: _Node[T] = _Node()
+        self._tails: dict[str, _Node[T]] = {}  # where one way leads, to a parameter's node
         self._depth = 0
         for route in routes:
             self._add(route)
+        self._note_tails(self._root, "")
 
     def match(self, method: str, path: str) -> Found[T] | NoMethod | NoRoute:
         """Return the route that answers, or why there is none."""
@@ -134,6 +137,12 @@ class Router(Generic[T]):
         fixed = self._fixed.get(path)
         if fixed is not None:
             return fixed.here.get(method), ()
+        last = path.rfind("/")
+        tail = self._tails.get(path[:last]) if last >= 0 else None
+        if tail is not None and tail.param is not None:
+            segment = path[last + 1 :]
+            if segment and segment not in tail.literal:
+                return tail.param.here.get(method), (segment,)
         values: list[str] = []
         node = self._root
         segments = path.split("/", self._depth + 1)
@@ -189,6 +198,16 @@ class Router(Generic[T]):
                 f"{route.method} {route.path} is taken already, by {taken.found.route.path}"
             )
         node.here[route.method] = _Leaf(Found(route, _NO_PARAMS), names)
+
+    def _note_tails(self, node: _Node[T], path: str) -> None:
+        """Note what ends in a parameter, and is led to by one way of literal segments."""
+        if node.rest is not None:
+            return
+        if node.param is not None:
+            self._tails[path] = node
+            return
+        for segment, following in node.literal.items():
+            self._note_tails(following, f"{path}/{segment}")
 
 
 def _choose(node: _Node[T], method: str) -> _Leaf[T] | None:

@@ -44,6 +44,21 @@ def test_an_unknown_path_is_404(path: str) -> None:
     assert router("GET /users/{id}", "GET /about").match("GET", path) == NoRoute()
 
 
+@pytest.mark.parametrize("path", ["*", "a", "", "/"])
+def test_what_is_no_segment_behind_a_slash_is_no_value(path: str) -> None:
+    assert router("OPTIONS /{id}").match("OPTIONS", path) == NoRoute()
+
+
+def test_a_literal_beside_the_last_parameter_goes_before_it() -> None:
+    routes = router("GET /a/{x}", "GET /a/b/{y}", "POST /a/b", "GET /c/{x}", "GET /c/{x}/{rest...}")
+    assert found(routes.match("GET", "/a/z")) == ("GET /a/{x}", {"x": "z"})
+    assert found(routes.match("GET", "/a/b")) == ("GET /a/{x}", {"x": "b"})
+    assert found(routes.match("POST", "/a/b")) == ("POST /a/b", {})
+    assert found(routes.match("GET", "/a/b/z")) == ("GET /a/b/{y}", {"y": "z"})
+    assert found(routes.match("GET", "/c/z")) == ("GET /c/{x}", {"x": "z"})
+    assert found(routes.match("GET", "/c/z/1")) == ("GET /c/{x}/{rest...}", {"x": "z", "rest": "1"})
+
+
 def test_a_known_path_with_another_method_is_405_with_allow() -> None:
     routes = router("GET /users/{id}", "DELETE /users/{id}", "PUT /about")
     assert routes.match("POST", "/users/7") == NoMethod(("DELETE", "GET", "HEAD"))
