@@ -1,6 +1,7 @@
 """The host: endpoints and mounted applications as one handler of HTTP requests."""
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from switchgear.binding.given import BODILESS, HTTP, Provider
 from switchgear.binding.parameters import Unbindable
-from switchgear.binding.plan import bind
+from switchgear.binding.plan import Plan, bind
 from switchgear.binding.schema import Operation, openapi
 from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
@@ -18,15 +19,15 @@ from switchgear.core.confining import confine
 from switchgear.core.delivery import Delivery, dispatch
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
-from switchgear.core.stack import INBOUND, Part, Place, stack
+from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
 from switchgear.http.message import JSON, Request, Response
 from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
-from switchgear.policy.route import Found, NoMethod, Route, Router
+from switchgear.policy.route import Found, NoMethod, NoRoute, Route, Router
 from switchgear.policy.verdict import GOOD
 from switchgear.ports.tables import Tables, Transaction
-from switchgear.services.answers import answering, plain
-from switchgear.services.calling import calling
+from switchgear.services.answers import Answering, answering, plain
+from switchgear.services.calling import Answers, Calling
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
 from switchgear.services.honours import asks, honours
@@ -54,13 +55,17 @@ _Answer = Callable[[Call[Request], Mapping[str, str]], Coroutine[Any, Any, Respo
 
 
 class _Way:
-    """Where a route leads: `answer` takes the call and its path parameters, not decoded."""
+    """Where a route leads: `answer` takes the call and its path parameters, not decoded.
 
-    __slots__ = ("answer", "name")
+    `calling`, where there is one, does so with an exchange, too, from its beginning to its end.
+    """
 
-    def __init__(self, name: str, answer: _Answer) -> None:
+    __slots__ = ("answer", "calling", "name")
+
+    def __init__(self, name: str, answer: _Answer, calling: Calling | None = None) -> None:
         self.name = name
         self.answer = answer
+        self.calling = calling
 
 
 class Host:
@@ -113,20 +118,20 @@ class Host:
 
         Calls are made ambient when they begin, with their own deadlines: not twice.
         """
-        return dispatch(self, exchange, self._excuse)
-
-    def __call__(self, call: Call[Request]) -> Coroutine[Any, Any, Response]:
-        """Answer one request. Raises the fault that the endpoint, or the lack of one, makes.
-
-        (It and what it leads to are no coroutines of their own: each would cost 0.1 us.)
-        """
+        call = exchange.call
         request = call.payload
         found = self._router.match(request.method, request.path)
-        if not isinstance(found, Found):
-            return _refuse(_missing(request.method, request.path, found))
-        way = found.route.value
-        call.trail.route = way.name
-        return way.answer(call, found.params)
+        if isinstance(found, Found):
+            way = found.route.value
+            if way.calling is not None:
+                call.trail.route = way.name
+                return way.calling.run(call, _read(found.params, request), exchange)
+        return dispatch(partial(_lead, found), exchange, self._excuse)
+
+    def __call__(self, call: Call[Request]) -> Coroutine[Any, Any, Response]:
+        """Answer one request. Raises the fault that the endpoint, or the lack of one, makes."""
+        request = call.payload
+        return _lead(self._router.match(request.method, request.path), call)
 
     def _bound(self, endpoint: Endpoint) -> _Way:
         """Compile one endpoint: its plan, its deadline, its transaction."""
@@ -156,34 +161,41 @@ class Host:
             )
         )
         if not asks(plan.parameters, unopened):
-            answers = calling(plan, answer, self._body_bytes)
-        elif idempotency == "off":
-            answers = transacting(Work(plan, answer, self._body_bytes), self._tables)
+            return self._untransacted(endpoint, plan, answer)
+        work = Work(plan, answer, self._body_bytes)
+        answers: Answers
+        if idempotency == "off":
+            answers = transacting(work, self._tables)
         else:
-            answers = keyed(
-                endpoint.name,
-                Work(plan, answer, self._body_bytes),
-                self._tables,
-                self._keeping,
-                required=idempotency == "required",
-            )
-        run = self._within(endpoint, answers, repeatable=endpoint.repeatable)
+            required = idempotency == "required"
+            answers = keyed(endpoint.name, work, self._tables, self._keeping, required=required)
+        run = self._within(endpoint, answers, repeatable=endpoint.repeatable).run
         latest, clock = endpoint.deadline, self._clock
 
         def bound(call: Call[Request], params: Mapping[str, str]) -> Coroutine[Any, Any, Response]:
             until = clock() + latest
             if until < call.deadline:
                 call = replace(call, deadline=until)
-            path = _unquoted(params) if "%" in call.payload.path else params
-            return run(replace(call, payload=HttpGiven(call, path)))
+            return run(replace(call, payload=HttpGiven(call, _read(params, call.payload))))
 
         return _Way(endpoint.name, bound)
+
+    def _untransacted(self, endpoint: Endpoint, plan: Plan, answer: Answering) -> _Way:
+        """Lead to a plan that needs nothing around it but its deadline."""
+        whole = self._within(endpoint, _by_hand, repeatable=endpoint.repeatable)
+        frame, limit = whole.frames[0], self._body_bytes
+        calling = Calling(frame, plan, answer, limit, endpoint.deadline, self._excuse)
+
+        def called(call: Call[Request], params: Mapping[str, str]) -> Coroutine[Any, Any, Response]:
+            return calling.run(call, _read(params, call.payload))
+
+        return _Way(endpoint.name, called, calling)
 
     def _wrapped(self, mount: Mount, mounted: Mounted | None) -> _Way:
         if mounted is None:
             raise ValueError(f"mount {mount.path}: nothing here hosts ASGI applications")
         handler = mounted(mount.application, mount.path.rstrip("/"))
-        often, once = (self._within(mount, handler, repeatable=each) for each in (True, False))
+        often, once = (self._within(mount, handler, repeatable=each).run for each in (True, False))
         latest, clock = mount.deadline, self._clock
 
         async def wrapped(call: Call[Request], _: Mapping[str, str]) -> Response:
@@ -212,11 +224,11 @@ class Host:
 
     def _within(
         self, one: Endpoint | Mount, handler: Handler[Any, Any], *, repeatable: bool
-    ) -> Handler[Any, Any]:
+    ) -> Stack:
         """Put a handler under its deadline. What it overruns counts against this service."""
         bound = Timeout(full=self._fair(one, repeatable), limit=inf, share=1.0)
         parts = [Part(Place.DEADLINE, bound)]
-        return stack(self._name, INBOUND, parts, handler, clock=self._clock).run
+        return stack(self._name, INBOUND, parts, handler, clock=self._clock)
 
     def _excuse(self, error: Exception, call: Call[Request]) -> None:
         """Take a timeout amid the request's body for the slowness of whoever sends it."""
@@ -226,11 +238,33 @@ class Host:
             error.refusal = Refusal.HURRIED
 
 
+async def _by_hand(_: Call[Request]) -> Response:
+    """Stand in the frame that `Calling` passes by hand."""
+    raise AssertionError("nobody runs this frame")
+
+
 async def _refuse(fault: Fault) -> Response:
     raise fault
 
 
-def _unquoted(params: Mapping[str, str]) -> Mapping[str, str]:
+def _lead(
+    found: "Found[_Way] | NoMethod | NoRoute", call: Call[Request]
+) -> Coroutine[Any, Any, Response]:
+    """Answer a call where its path was found to lead.
+
+    (It and what it leads to are no coroutines of their own: each would cost 0.1 us.)
+    """
+    if not isinstance(found, Found):
+        return _refuse(_missing(call.payload.method, call.payload.path, found))
+    way = found.route.value
+    call.trail.route = way.name
+    return way.answer(call, found.params)
+
+
+def _read(params: Mapping[str, str], request: Request) -> Mapping[str, str]:
+    """Return the parameters of a path as they are meant."""
+    if "%" not in request.path:
+        return params
     return {name: unquote(value) for name, value in params.items()}
 
 
