@@ -212,6 +212,16 @@ ENTRIES = [
             "target-too-large", 414),
     refused("a head of 33 KiB", head(GET, *[b"X: " + b"a" * 990] * 34), "head-too-large", 431),
     refused("101 lines", head(GET, *[b"X: y"] * 100), "too-many-headers", 431),
+    *(refused(f"a {name} of 257 members", head(GET, name.encode() + b": " + b"," * 256),
+              "list-too-long", 431)
+      for name in ("Connection", "Via", "X-Forwarded-For", "Sec-WebSocket-Protocol",
+                   "Sec-WebSocket-Extensions")),
+    refused("257 members in two lines", head(GET, *[b"Via: " + b"1.1 x," * 128 + b"1.1 x"] * 2),
+            "list-too-long", 431),
+    taken("a Connection of 256 members", head(GET, b"Connection: " + b"x-a," * 255 + b"x-a"),
+          plain()),
+    taken("any number of members of another field", head(GET, b"Accept: " + b"," * 300),
+          plain(b"/", b"accept: " + b"," * 300)),
     refused("a body over 1 MiB is refused by its head",
             head(POST, b"Content-Length: 1048577"), "body-too-large", 413),
 ]  # fmt: skip

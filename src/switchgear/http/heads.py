@@ -72,6 +72,15 @@ _SINGLE: Final = frozenset(
     }
 )
 
+# Taken apart on the way, each member for itself: a head of commas would be 30,000 of them.
+_LISTS: Final = (
+    "connection",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "via",
+    "x-forwarded-for",
+)
+_MEMBERS: Final = 256
 
 Lookup = Callable[[str], str | None]
 
@@ -98,12 +107,12 @@ def _framing(field: Lookup, minor: int) -> int | None:
         if length is not None:
             raise refuse("transfer-encoding", "both Content-Length and Transfer-Encoding")
         if coding != "chunked" or minor == 0:
-            raise refuse("transfer-encoding", f"Transfer-Encoding {coding!r} is not supported")
+            raise refuse("transfer-encoding", f"Transfer-Encoding {coding[:40]!r} is not supported")
         return CHUNKED
     if length is None:
         return None
     if _LENGTH.fullmatch(length) is None:
-        raise refuse("content-length", f"Content-Length {length!r} is no number")
+        raise refuse("content-length", f"Content-Length {length[:40]!r} is no number")
     return int(length)
 
 
@@ -158,6 +167,8 @@ def read_request(head: bytes, limits: "ServerSettings", memo: Memo | None = None
 def _read(block: bytes, minor: int, lines: int) -> Fields:
     """Read the field lines of a request, and what they say of it."""
     headers, field = _index(read_fields(block, lines))
+    if block.count(b",") >= _MEMBERS:
+        _check_lists(headers)
     host = field("host")
     if host is None:
         if minor:
@@ -181,6 +192,13 @@ def _read(block: bytes, minor: int, lines: int) -> Fields:
             raise refuse("expectation", f"the expectation {expect[:40]!r} is unknown", status=417)
         expects = minor == 1
     return Fields(headers, host, length, keep_alive=keep, expects=expects, upgrade=upgrade)
+
+
+def _check_lists(headers: Headers) -> None:
+    for name in _LISTS:
+        value = headers.get(name)
+        if value is not None and value.count(",") >= _MEMBERS:
+            raise refuse("list-too-long", f"a {name} of over {_MEMBERS} members", status=431)
 
 
 def incomplete(buffer: bytes, at: int, scanned: int, limits: "ServerSettings") -> Fault | None:
@@ -254,7 +272,7 @@ def _odd_target(method: str, target: str, host: str | None, *, connect: bool) ->
     if not _is_host(authority):
         raise refuse("target", f"malformed authority {authority[:60]!r} in the target")
     if host is not None and _same(authority, host, target) is False:
-        raise refuse("host", f"Host {host!r} differs from the target's {authority!r}")
+        raise refuse("host", f"Host {host[:60]!r} differs from the target's {authority[:60]!r}")
     if not rest and method == "OPTIONS":
         return "*", ""
     return normalise(rest if rest.startswith("/") else "/" + rest)

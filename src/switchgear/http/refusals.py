@@ -33,6 +33,7 @@ REASONS: Final = frozenset(
         "header-name",
         "host",
         "line-break",
+        "list-too-long",
         "loop",
         "malformed",
         "request-line",
