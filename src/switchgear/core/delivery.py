@@ -69,10 +69,14 @@ async def dispatch(
     except BaseException as error:  # noqa: BLE001 - raised below
         outcome, final = Failed(error), error
     settling = delivery.settle(outcome)
+    del outcome  # what failed holds its traceback, and that one this frame
     if settling is not None:
         await settling
     if final is not None:
-        raise final
+        try:
+            raise final
+        finally:
+            final = None  # as above
 
 
 async def settled(delivery: Delivery[In, Out], outcome: Outcome[Out]) -> None:

@@ -283,6 +283,7 @@ class Exchange:
         """Account for the exchange and hand the connection to the next one."""
         connection = self._connection
         self._flow = None
+        fault, self._fault = self._fault, None  # it holds its traceback, and that one this exchange
         if connection.exchange is not self:
             return
         server = connection.server
@@ -292,7 +293,6 @@ class Exchange:
         if self.status >= 400 and self.call.payload.upgrade:
             server.refused(connection.peer, "upgrade-refused", self.status)
         if server.observer is not None:
-            fault = self._fault
             server.show(
                 Exchanged(
                     self.call,

@@ -244,7 +244,10 @@ async def _by_hand(_: Call[Request]) -> Response:
 
 
 async def _refuse(fault: Fault) -> Response:
-    raise fault
+    try:
+        raise fault
+    finally:
+        del fault  # it holds its traceback, and that one this frame
 
 
 def _lead(
