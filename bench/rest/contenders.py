@@ -23,6 +23,7 @@ def contenders() -> Sequence[Contender | Missing]:
     return (
         ours("ours, a service", "rest_service"),
         ours("ours, http alone", "rest_raw"),
+        ours("ours, FastAPI hosted", "rest_hosted"),
         _fastify("Fastify, zod's provider", "provider"),
         _fastify("Fastify, zod by hand", "hand"),
         _fastify("Fastify, ajv", "ajv"),
