@@ -130,34 +130,39 @@ class Router(Generic[T]):
         return found.route.value if isinstance(found, Found) else found
 
     def _plainly(self, method: str, path: str) -> "tuple[_Leaf[T] | None, Sequence[str]]":
-        """Walk down where there is one way only, to a leaf of this very method: nearly always.
+        """Walk down where there is one way only: nearly always.
 
         No leaf says nothing: there may be other ways.
         """
         fixed = self._fixed.get(path)
         if fixed is not None:
-            return fixed.here.get(method), ()
+            return _choose(fixed, method), ()
         last = path.rfind("/")
         tail = self._tails.get(path[:last]) if last >= 0 else None
         if tail is not None and tail.param is not None:
             segment = path[last + 1 :]
             if segment and segment not in tail.literal:
-                return tail.param.here.get(method), (segment,)
+                return _choose(tail.param, method), (segment,)
         values: list[str] = []
         node = self._root
         segments = path.split("/", self._depth + 1)
         for place in range(1, len(segments)):
             segment = segments[place]
             following = node.literal.get(segment) if node.literal else None
-            if node.rest is not None or (node.param is not None and following is not None):
-                return None, ()
+            if node.rest is not None:
+                if following is not None or node.param is not None:
+                    return None, ()
+                values.append("/".join(segments[place:]))
+                return _choose(node.rest, method), values
             if following is None:
                 following = node.param
                 if following is None or not segment:
                     return None, ()
                 values.append(segment)
+            elif node.param is not None:
+                return None, ()
             node = following
-        return node.here.get(method), values
+        return _choose(node, method), values
 
     def _ends(self, path: str) -> Iterator[tuple[_Node[T], tuple[str, ...]]]:
         """Walk the tree, and yield where the path ends in it, the most literal way first."""

@@ -115,10 +115,10 @@ AMONG = (
         ("GET", "/users/7", "GET /users/{id}", ["7"]),
         ("GET", "/users/7/posts/8", "GET /users/{id}/posts/{n}", ["7", "8"]),
         ("GET", "/x/b/1", None, []),  # "b" may be meant, or any "a"
-        ("HEAD", "/a/b", None, []),  # GET answers it
-        ("HEAD", "/users/7", None, []),
+        ("HEAD", "/a/b", "GET /a/b", []),
+        ("HEAD", "/users/7", "GET /users/{id}", ["7"]),
         ("GET", "/x/b", None, []),
-        ("GET", "/files/a/b", None, []),
+        ("GET", "/files/a/b", "GET /files/{path...}", ["a/b"]),
         ("GET", "/files/known/1", None, []),  # or any path of "files"
         ("GET", "/files", None, []),
         ("GET", "/users/", None, []),
