@@ -71,7 +71,8 @@ class Run:
         self._listens = False  # the app waits, or has waited, to be told that its client has left
         self._failure: Exception | None = None  # what the answer is, whatever the app makes of it
         self._off = False  # called off: nobody waits for the answer, or for the rest of it
-        self._left: Future[None] = loop.create_future()  # what `receive` reports as a disconnect
+        self._over = False  # the client has left, or the exchange is over: `receive` says so
+        self._left: Future[None] | None = None  # wakes whom it is to be said
         self._room: Future[None] | None = None
         self._turn: asyncio.Lock | None = None
         self._alarm: set[Alarm] | None = None
@@ -187,7 +188,8 @@ class Run:
 
         Whoever still waits in `send`, beside the one that has ended it, waits no longer.
         """
-        if not self._left.done():
+        self._over = True
+        if self._left is not None and not self._left.done():
             self._left.set_result(None)
         self.resume()
 
@@ -195,7 +197,7 @@ class Run:
 
     async def receive(self) -> Message:
         """Return the next piece of the body, and after its end the client's leaving."""
-        if self._read or self._left.done():
+        if self._read or self._over:
             return await self._leaving()
         body = self.call.payload.body
         if isinstance(body, Whole):
@@ -218,9 +220,16 @@ class Run:
         return {"type": "http.request", "body": data, "more_body": bool(data)}
 
     async def _leaving(self) -> Message:
-        self._listens = True
-        await asyncio.shield(self._left)
+        await self._until_over()
         return {"type": "http.disconnect"}
+
+    async def _until_over(self) -> None:
+        """Wait until the client has left, or the exchange is over."""
+        self._listens = True
+        if not self._over:
+            if self._left is None:
+                self._left = self._loop.create_future()
+            await asyncio.shield(self._left)
 
     async def send(self, message: Message) -> None:
         """Take a piece of the answer; wait while the client is behind.

@@ -94,8 +94,7 @@ class SocketRun(Run):
             return {"type": "websocket.connect"}
         socket = self._socket
         if socket is None:
-            self._listens = True
-            await asyncio.shield(self._left)
+            await self._until_over()
             return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
         message = await socket.receive()
         if message is None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
+Ends = tuple[tuple[str, int] | None, tuple[str, int | None] | None]
+"""A client's address, where it has one, and our own."""
+
 _RESET: Final = struct.pack("ii", 1, 0)
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -30,7 +33,7 @@ _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 class Link(Watching):
     """One accepted connection, as a transport."""
 
-    __slots__ = ("_blocked_since", "_closing", "_heard", "_linger", "_paused", "_spoilt",
+    __slots__ = ("_blocked_since", "_closing", "_ends", "_heard", "_linger", "_paused", "_spoilt",
                  "_unread", "_untaken", "_writers", "admitted", "blocked", "loop", "lost", "peer",
                  "server", "transport")  # fmt: skip
 
@@ -52,18 +55,23 @@ class Link(Watching):
         self._unread = 0  # bytes of that
         self._writers: list[Future[None]] = []
         self._blocked_since = 0.0
+        self._ends: Ends | None = None  # once somebody has asked, for that is dear
         self._untaken = 0  # bytes, when it had last taken enough
 
     def clockwork(self) -> tuple[Clock, Sweep]:
         """Return the server's clock and sweep."""
         return self.server.clock, self.server.sweep
 
-    def ends(self) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
+    def ends(self) -> Ends:
         """Return the client's address, where it has one, and our own."""
-        peer = self.transport.get_extra_info("peername")
-        name = self.transport.get_extra_info("sockname")
-        own = (name[0], name[1]) if isinstance(name, tuple) else (str(name or ""), None)
-        return (peer[0], peer[1]) if isinstance(peer, tuple) else None, own
+        ends = self._ends
+        if ends is None:
+            peer = self.transport.get_extra_info("peername")
+            name = self.transport.get_extra_info("sockname")
+            own = (name[0], name[1]) if isinstance(name, tuple) else (str(name or ""), None)
+            ends = (peer[0], peer[1]) if isinstance(peer, tuple) else None, own
+            self._ends = ends
+        return ends
 
     def pause_reading(self) -> None:
         """Stop reading."""
