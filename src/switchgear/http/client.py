@@ -13,7 +13,7 @@ from switchgear.core.drivers import Wait
 from switchgear.core.here import HERE
 from switchgear.http.answer import check_bare, check_start
 from switchgear.http.bodies import Decoder, decoder
-from switchgear.http.corked import WARY, corked, outbox_of
+from switchgear.http.corked import FRESH, corked
 from switchgear.http.handshake import check_switch
 from switchgear.http.heads import CHUNKED, ResponseHead
 from switchgear.http.message import Request, Response, StreamResponse, Upgrade, hint
@@ -39,18 +39,16 @@ AT_ONCE: Final = 4096  # bytes that the kernel takes of a request, whatever its 
 class Upstream(Patience):
     """One connection of a pool. It is the feeder of the body that it brings."""
 
-    __slots__ = ("_again", "_buffer", "_call", "_fresh", "_interim", "_keep", "_key", "_method",
-                 "_outgoing", "_size", "_streamed", "heard", "uses")  # fmt: skip
+    __slots__ = ("_again", "_buffer", "_call", "_interim", "_keep", "_key", "_method", "_outgoing",
+                 "_size", "heard", "uses")  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__(pool)
         self.uses = 0
         self.heard = False  # whether anything of the present answer has come
-        self._fresh = outbox_of(self._loop).fresh  # what makes a request one that has not left
         self._call: Call[Request] | None = None  # until the head of its answer is there
         self._method = ""
         self._size = 0  # of the request on the wire, where it was given as a whole
-        self._streamed = False  # whether the last answer was read, or taken, bit by bit
         self._key = ""  # of the WebSocket handshake that is under way
         self._buffer = b""
         self._again = False  # chunks that were left are read in the next turn
@@ -107,9 +105,7 @@ class Upstream(Patience):
         self._interim = 0
         self._waiter = waiter
         self._head_by = by
-        # A long answer may have ended while nothing was read: what lies behind it was not seen yet.
-        self.transport.fresh = WARY if self._streamed else self._fresh
-        self._streamed = False
+        self.transport.fresh = FRESH
         if wire:
             self.transport.write(wire)
         if by < self._due:
@@ -231,7 +227,6 @@ class Upstream(Patience):
 
     def _flow(self, head: ResponseHead, reader: Decoder, first: bytes, waiter: Waiter) -> None:
         self._decoder = reader
-        self._streamed = True
         length = head.length if head.length > 0 else None
         self._stream = stream = Stream(self, length, self.pool.settings.buffer_bytes, self)
         self._moved = self.pool.clock()

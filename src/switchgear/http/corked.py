@@ -8,22 +8,22 @@ awake. (`bench/proxy`: a seventh less for each request, and a p99 of four fifths
 
 import asyncio
 import os
+import select
 import socket
 from contextvars import Context
 from typing import Any, Final
 
 from switchgear.core.per_loop import PerLoop
 from switchgear.http.sips import Sipper, Sips, sips
-from switchgear.http.watch import readable
 
-__all__ = ["ENOUGH", "WARY", "Corked", "Outbox", "corked", "outbox_of"]
+__all__ = ["ENOUGH", "FRESH", "Corked", "Outbox", "corked", "outbox_of"]
 
 ENOUGH: Final = 16 * 1024  # bytes that are worth a system call of their own
 
 # How fresh it is what a transport holds.
 _LEFT: Final = 0
-_FRESH: Final = 1
-WARY: Final = 3  # the kernel is asked first; 2 once it was
+_ASKED: Final = 1  # the kernel was, often enough
+FRESH: Final = 3
 _PLAIN: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _MOST: Final = 32  # writes that wait: those who are first must not wait long for those after them
 
@@ -31,14 +31,11 @@ _MOST: Final = 32  # writes that wait: those who are first must not wait long fo
 class Outbox:
     """The transports of one loop that have something to write when its turn is over."""
 
-    __slots__ = ("_bare", "_due", "_later", "_loop", "_soon", "_waiting", "fresh")
+    __slots__ = ("_bare", "_due", "_later", "_loop", "_soon", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._soon: Any = loop.call_soon
-        # uvloop looks at its sockets before it takes a turn, asyncio's loop behind it.
-        first = type(loop).__module__.startswith("uvloop")
-        self.fresh: int = _FRESH if first else WARY
         self._bare = Context()  # its own: a Context is entered by one thread at a time
         self._waiting: list[Corked] = []
         self._later: list[Corked] = []  # which are looked at no earlier than in the next turn
@@ -75,7 +72,7 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             try:
-                if transport.fresh > _FRESH and transport.preceded():
+                if transport.fresh > _ASKED and transport.preceded():
                     continue
                 transport.flush()
             except Exception as error:  # noqa: BLE001 - one connection's trouble is not the others'
@@ -91,17 +88,20 @@ class Corked:
     the connection that what is held could matter to has it written first; what is held counts as
     not sent. `held`: nothing of what was written last has left yet.
 
-    Who asks something sets `fresh` to what its outbox has for that; it is 0 as soon as anything has
-    left. What comes before is no answer. So that it is seen, a question is held whatever its size,
-    and longer where something lies in the kernel still.
+    Who asks something sets `fresh` to FRESH; it is 0 as soon as anything has left. What comes
+    before is no answer. So that it is seen, a question is held whatever its size, and longer where
+    something lies in the kernel still: no loop looks at its sockets between the last answer, in
+    whose turn the next question is often asked, and what leaves at the end of that turn.
     """
 
-    __slots__ = ("_outbox", "_sips", "_transport", "fresh", "held")
+    __slots__ = ("_outbox", "_poll", "_secured", "_sips", "_transport", "fresh", "held")
 
     def __init__(self, transport: Any, outbox: Outbox) -> None:
         self._transport = transport
         self._outbox = outbox
         self._sips: Sips | None = None
+        self._poll: Any = None  # kept: to make one costs more than to ask it
+        self._secured = False
         self.fresh: int = _LEFT
         self.held = b""
 
@@ -137,12 +137,29 @@ class Corked:
     def preceded(self) -> bool:
         """Say whether something came before what is held; then it waits till that has been read.
 
-        That is in the next turn, or the one behind it if it came as this one had begun.
+        That is in the next turn, or the one behind it if it came as this one had begun. TLS may
+        have taken from the kernel what it hands on in the next turn alone: there the first one is
+        waited for, whatever the kernel says.
         """
         self.fresh -= 1
-        if not self.held or not readable(self._transport):
+        if not self.held or self._transport.is_closing():  # whose descriptor may be another's
+            return False
+        if self._poll is None and not self._begin_to_ask():
+            return False
+        veiled = self._secured and self.fresh > _ASKED
+        if not veiled and not self._poll.poll(0):
             return False
         self._outbox.defer(self)
+        return True
+
+    def _begin_to_ask(self) -> bool:
+        """Find out whom to ask whether something came; say whether there is anybody."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is None:
+            return False
+        self._secured = self._transport.get_extra_info("ssl_object") is not None
+        self._poll = select.poll()
+        self._poll.register(raw.fileno(), select.POLLIN)
         return True
 
     def take(self) -> bytes:

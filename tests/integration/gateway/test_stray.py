@@ -76,8 +76,10 @@ async def standing(talk: Any) -> AsyncIterator[Gateway]:
 
 
 @pytest.mark.parametrize("size", [0, 20_000])
-async def test_what_came_before_the_request_left_is_not_its_answer(size: int) -> None:
-    """On asyncio's loop, which looks at its sockets only behind what the last turn has left."""
+async def test_what_came_before_the_request_left_is_not_its_answer(
+    loop_factory: Any, size: int
+) -> None:
+    """No loop looks at its sockets between the arrival of a head and its sending on."""
     ends: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,7 @@ Answers are read by h11, a parser of somebody else's.
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -60,7 +61,7 @@ async def pooled(port: int, settings: ClientSettings | None = None, **options: A
 
 
 @asynccontextmanager
-async def raw_server(talk: Talk) -> AsyncIterator[int]:
+async def raw_server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Run an upstream that says whatever `talk` writes."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +77,7 @@ async def raw_server(talk: Talk) -> AsyncIterator[int]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

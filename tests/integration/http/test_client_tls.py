@@ -1,8 +1,6 @@
 """TLS to upstreams with certificates that are right, and with those that are not."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -11,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from switchgear.http.message import Response, StreamResponse
 from switchgear.http.pool import Pool
@@ -25,62 +19,11 @@ from switchgear.http.tls import client_context
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.verdict import Health, judge
 from tests.integration.http.harness import call, echo, listen
+from tests.support.authority import LOOPBACK, Authority
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
 NAME = "users.internal"
-HERE = ipaddress.IPv4Address("127.0.0.1")
-
-
-class Authority:
-    """A certificate authority of the test's own, which signs what it is told to."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.file = folder / f"{name}.pem"
-        made = self._build(self._name, self._key.public_key(), 1).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        self.file.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
-
-    def issue(self, *names: str | ipaddress.IPv4Address, days: int = 1, own: bool = False) -> Path:
-        """Return the file of a certificate, with its key. `own`: it has signed itself."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
-        kinds = [x509.DNSName(one) if isinstance(one, str) else x509.IPAddress(one)
-                 for one in names]  # fmt: skip
-        made = self._build(subject, key.public_key(), days, subject if own else None)
-        made = made.add_extension(x509.SubjectAlternativeName(kinds), critical=False)
-        file = self._folder / f"{made._serial_number}.pem"
-        file.write_bytes(
-            _pem(made.sign(key if own else self._key, hashes.SHA256()))
-            + key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return file
-
-    def _build(
-        self, subject: x509.Name, key: Any, days: int, issuer: x509.Name | None = None
-    ) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer or self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=9))
-            .not_valid_after(now + dt.timedelta(days=days))
-        )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +86,7 @@ async def asked(port: int, tls: TlsSettings, **given: Any) -> Response:
 
 async def test_the_right_certificate_is_believed(loop_factory: Any, authority: Authority) -> None:
     ours = TlsSettings(ca_file=str(authority.file))
-    async with upstream(authority.issue(HERE)) as server:
+    async with upstream(authority.issue(LOOPBACK)) as server:
         assert (await asked(server.port, ours)).body == b"ok"
 
 
@@ -164,10 +107,10 @@ async def test_a_certificate_that_cannot_be_believed_is_a_fault_that_no_attempt_
 ) -> None:
     certificate = {
         "another host": lambda: authority.issue("other.internal"),
-        "expired": lambda: authority.issue(HERE, days=-1),
-        "self-signed": lambda: authority.issue(HERE, own=True),
-        "another authority": lambda: stranger.issue(HERE),
-        "the system's authorities": lambda: authority.issue(HERE),
+        "expired": lambda: authority.issue(LOOPBACK, days=-1),
+        "self-signed": lambda: authority.issue(LOOPBACK, own=True),
+        "another authority": lambda: stranger.issue(LOOPBACK),
+        "the system's authorities": lambda: authority.issue(LOOPBACK),
     }[wrong]()
     ca = "" if wrong.startswith("the system") else str(authority.file)
     async with upstream(certificate) as server:
@@ -184,7 +127,7 @@ async def test_an_upstream_may_ask_who_we_are(
     loop_factory: Any, authority: Authority, stranger: Authority
 ) -> None:
     ca = str(authority.file)
-    async with upstream(authority.issue(HERE), client=stranger) as server:
+    async with upstream(authority.issue(LOOPBACK), client=stranger) as server:
         with pytest.raises(Fault):
             await asked(server.port, TlsSettings(ca_file=ca))
         assert server.asked == 0
@@ -297,7 +240,7 @@ async def test_a_body_until_the_close_is_cut_where_the_close_was_not_announced(
     """Anybody on the way can end a TCP connection; only the upstream can end the TLS on it."""
     asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.issue(HERE))
+    context.load_cert_chain(authority.issue(LOOPBACK))
     sock = listen()
 
     def serve() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.http.corked import ENOUGH, Corked, corked, outbox_of
+from switchgear.http.corked import ENOUGH, FRESH, Corked, corked, outbox_of
 from tests.support.transport import Transport
 
 BIG = b"x" * ENOUGH
@@ -109,7 +109,7 @@ async def test_what_is_worth_it_leaves_at_once_behind_what_was_held() -> None:
 @pytest.mark.parametrize("first", [b"a", BIG])
 async def test_a_question_is_held_to_the_end_of_the_turn_whatever_its_size(first: bytes) -> None:
     one, kept = made()
-    one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+    one.fresh = FRESH
     one.write(first)
     assert (kept.done, bool(one.fresh)) == ([], True)
     await asyncio.sleep(0)
@@ -120,7 +120,7 @@ async def test_a_question_is_held_to_the_end_of_the_turn_whatever_its_size(first
 
 async def test_a_question_does_not_hold_more_than_it_must() -> None:
     one, kept = made()
-    one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+    one.fresh = FRESH
     for _ in range(10):
         one.write(BIG)
         assert len(one.held) <= len(BIG)
@@ -134,7 +134,7 @@ async def test_what_lies_in_the_kernel_is_waited_for_but_not_for_ever() -> None:
         one, kept = made()
         kept.raw = near
         far.send(b"x")
-        one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+        one.fresh = FRESH
         one.write(b"a")
         turns = 0
         while not kept.done:
@@ -153,7 +153,7 @@ async def test_many_that_wait_for_what_lies_in_the_kernel_wait_a_turn_each() -> 
         several = [made() for _ in range(100)]
         for one, kept in several:
             kept.raw = near
-            one.fresh = outbox_of(asyncio.get_running_loop()).fresh
+            one.fresh = FRESH
             one.write(b"a")
         assert [kept.done for _, kept in several] == [[]] * 100
         await asyncio.sleep(0)
