@@ -7,7 +7,7 @@ does not use, and the gateway's token, which no load generator makes.
 from bench._apps.serving import serve
 from bench._apps.users.app import app
 from switchgear.assembly.bodies.serving import request_metrics
-from switchgear.assembly.routes import SERVICE
+from switchgear.assembly.routes import SERVICE, declared
 from switchgear.assembly.settings import Settings
 from switchgear.http.server import Drive, Server
 from switchgear.services.host import Host
@@ -19,7 +19,7 @@ def service() -> Server:
     settings = Settings().http
     host = Host(
         SERVICE,
-        app.endpoints,
+        declared(app, settings.deadline)[0],
         tables=None,
         providers=http_providers(),
         title=app.name,

@@ -87,6 +87,17 @@ def test_what_takes_too_long_is_answered_by_the_deadline(system: Running) -> Non
     assert time.monotonic() - hurried < 1.0
 
 
+def test_how_long_it_may_take_is_a_setting_that_the_log_names(home: Path) -> None:
+    folder = home / "patient"
+    folder.mkdir()
+    (folder / "main.py").write_text(APP)
+    flags = ("--gateways=1", "--services=1", "--set=http.deadline=0.4")
+    with Running.started("up", "main:app", folder / "data", *flags, cwd=folder) as running:
+        assert running.ask("POST", "/slow").status == 504
+        (line,) = running.until(lambda: running.events("request", status=504))
+        assert line["detail"].endswith("; the route's deadline is http.deadline: 0.4 s")
+
+
 def test_a_gateway_that_lags_sheds_and_says_so(system: Running) -> None:
     """The gateway is stopped again and again: to itself that is an event loop that runs late."""
     rows = system.ask_admin("/status").json["rows"]

@@ -20,7 +20,7 @@ class Options(TypedDict, total=False):
 
     scope: str | None
     public: bool
-    deadline: float | str
+    deadline: float | str | None
     priority: int
     status: int
     attempt_timeout: float | str | None
@@ -73,7 +73,7 @@ class App:
         *,
         scope: str | None = None,
         public: bool = False,
-        deadline: float | str = 3.0,
+        deadline: float | str | None = None,
         priority: int = 5,
         status: int = 0,
         attempt_timeout: float | str | None = None,
@@ -82,8 +82,9 @@ class App:
         """Declare an HTTP handler.
 
         Without `public` the caller needs a valid token, with `scope` one that bears it. `deadline`
-        is seconds or "2s". `priority` 0 is the first to be shed under load, 8 the last. `status` is
-        the success status: by default 201 for POST, 204 for None, else 200.
+        is seconds or "2s", by default what is configured (`http.deadline`, 3 s). `priority` 0 is
+        the first to be shed under load, 8 the last. `status` is the success status: by default 201
+        for POST, 204 for None, else 200.
 
         A call that may be repeated (GET, PUT, DELETE) is tried again elsewhere when it takes longer
         than `attempt_timeout`: by default a third of the deadline, at least 1 s. At a POST or PATCH
@@ -104,10 +105,10 @@ class App:
                 function,
                 _scope(f"{method} {path}", scope),
                 public,
-                seconds(deadline),
+                _seconds(deadline),
                 priority,
                 status,
-                0.0 if attempt_timeout is None else seconds(attempt_timeout),
+                _seconds(attempt_timeout),
                 "" if idempotency is None else idempotency,
             )
             if endpoint.name in self._declared:
@@ -154,7 +155,7 @@ class App:
         *,
         scope: str | None = None,
         public: bool = True,
-        deadline: float | str = 3.0,
+        deadline: float | str | None = None,
         priority: int = 5,
         attempt_timeout: float | str | None = None,
     ) -> None:
@@ -170,9 +171,9 @@ class App:
             application,
             _scope(f"mount {path!r}", scope),
             public and scope is None,
-            seconds(deadline),
+            _seconds(deadline),
             priority,
-            0.0 if attempt_timeout is None else seconds(attempt_timeout),
+            _seconds(attempt_timeout),
         )
         if any(one.path == path for one in self.mounts):
             raise ValueError(f"mount {path!r} is declared twice")
@@ -184,6 +185,11 @@ def _scope(where: str, given: str | None) -> str:
     if given == "":
         raise ValueError(f"{where}: scope='' names none: leave it out where any token will do")
     return given or ""
+
+
+def _seconds(given: float | str | None) -> float:
+    """Return a duration in seconds; 0 is what is configured."""
+    return 0.0 if given is None else seconds(given)
 
 
 def _must_be_async(function: Callable[..., Any], where: str) -> None:

@@ -27,7 +27,7 @@ def plan(settings: Settings, target: Target) -> Plan:
     Raises StartError for an app that cannot be imported or bound, and for a wrong `database.url`.
     """
     account = run_as(settings, Path(target.root))
-    found = survey(target, account)
+    found = survey(target, account, deadline=settings.http.deadline)
     roles = tuple(roles_of(settings, found, account))
     if not found.native:
         return Plan(roles, admin=partial(Admin, settings))

@@ -10,16 +10,28 @@ from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.foreign import misshapen
 from switchgear.gateway.table import RouteEntry
+from switchgear.http.settings import ServerSettings
 from switchgear.policy.route import Route, Router
-from switchgear.services.endpoint import Endpoint, Mount
+from switchgear.services.endpoint import Endpoint, Mount, timed
 from switchgear.services.honours import honours_unbound
 
-__all__ = ["ACCOUNTS", "ENDED", "HEALTH", "KEYS", "SERVICE", "app_of", "is_native", "routes_of"]
+__all__ = [
+    "ACCOUNTS",
+    "ENDED",
+    "HEALTH",
+    "KEYS",
+    "SERVICE",
+    "app_of",
+    "declared",
+    "is_native",
+    "routes_of",
+]
 
 SERVICE: Final = "service"
 ACCOUNTS: Final = "accounts"
 HEALTH: Final = ("/health/live", "/health/ready")
 """What every gateway answers itself."""
+_SETTING: Final = "http.deadline"
 
 
 def _of_accounts(face: Face) -> RouteEntry:
@@ -65,14 +77,27 @@ def app_of(loaded: Any) -> App:
     return app
 
 
-def routes_of(loaded: Any) -> list[RouteEntry]:
+def declared(app: App, deadline: float) -> tuple[list[Endpoint], list[Mount]]:
+    """Return what an app serves; what says no deadline of its own has `deadline`, in seconds.
+
+    Raises ValueError where attempts would take longer.
+    """
+    return [timed(one, deadline) for one in app.endpoints], [
+        timed(one, deadline) for one in app.mounts
+    ]
+
+
+def routes_of(loaded: Any, deadline: float = ServerSettings().deadline) -> list[RouteEntry]:
     """Return everything the gateway routes for this app, its accounts included.
+
+    `deadline` is the configured one, of what says none of its own.
 
     Raises StartError for what cannot be served: a path that is claimed twice, or is ours.
     """
     app = app_of(loaded)
     try:
-        routes = [_endpoint(one) for one in app.endpoints] + [_mount(one) for one in app.mounts]
+        endpoints, mounts = declared(app, deadline)
+        routes = [*map(_endpoint, endpoints, app.endpoints), *map(_mount, mounts, app.mounts)]
         taken = {(route.method, route.path) for route in routes}
         _leave(taken, (("GET", path) for path in HEALTH), "every gateway answers")
         if is_native(loaded):
@@ -93,7 +118,7 @@ def _leave(taken: set[tuple[str, str]], ours: Iterable[tuple[str, str]], who: st
         raise StartError(f"the app declares {', '.join(clash)}, which {who}")
 
 
-def _endpoint(one: Endpoint) -> RouteEntry:
+def _endpoint(one: Endpoint, said: Endpoint) -> RouteEntry:
     return RouteEntry(
         one.method,
         one.path,
@@ -104,10 +129,11 @@ def _endpoint(one: Endpoint) -> RouteEntry:
         one.priority,
         attempt_timeout=one.attempt_timeout,
         keyed=honours_unbound(one),
+        setting="" if said.deadline else _SETTING,
     )
 
 
-def _mount(one: Mount) -> RouteEntry:
+def _mount(one: Mount, said: Mount) -> RouteEntry:
     return RouteEntry(
         "*",
         one.path,
@@ -118,4 +144,5 @@ def _mount(one: Mount) -> RouteEntry:
         one.priority,
         prefix=True,
         attempt_timeout=one.attempt_timeout,
+        setting="" if said.deadline else _SETTING,
     )

@@ -18,6 +18,7 @@ from switchgear.assembly.messages import RunAs
 from switchgear.assembly.routes import app_of, is_native, routes_of
 from switchgear.assembly.target import Target, load_target
 from switchgear.gateway.table import RouteEntry
+from switchgear.http.settings import ServerSettings
 
 __all__ = ["Survey", "survey"]
 
@@ -42,17 +43,22 @@ class _Question(msgspec.Struct, frozen=True):
     target: Target
     account: RunAs | None
     asker: int
+    deadline: float
 
 
-def survey(target: Target, account: RunAs | None = None) -> Survey:
+def survey(
+    target: Target, account: RunAs | None = None, *, deadline: float = ServerSettings().deadline
+) -> Survey:
     """Load the app elsewhere, as the account that its roles will run as, and say what it is.
+
+    `deadline` is the configured one, of routes that say none of their own.
 
     Raises StartError for an app that cannot be imported or bound, in words of its own.
     """
     # A file, not a pipe: nobody reads before the process has ended, and a pipe holds only so much.
     with open(scratch("survey"), "r+b") as answer:
         asked = msgspec.json.encode(
-            _Question(answer.fileno(), target, account, os.getpid())
+            _Question(answer.fileno(), target, account, os.getpid(), deadline)
         ).decode()
         try:
             done = subprocess.run(
@@ -87,11 +93,11 @@ def _read(answer: bytes) -> Survey | None:
         return None
 
 
-def _look(target: Target) -> Survey:
+def _look(target: Target, deadline: float) -> Survey:
     try:
         loaded = load_target(target)
         app = app_of(loaded)
-        routes = routes_of(loaded)
+        routes = routes_of(loaded, deadline)
         bind_all(app)
     except StartError as error:
         return Survey(wrong=error.sentence, trace=error.trace)
@@ -105,7 +111,7 @@ def _main(asked: _Question) -> None:
     if asked.account is not None:
         drop_to(asked.account)
     die_with(asked.asker)  # an import may take its time, and nobody would be left to stop it
-    found = msgspec.json.encode(_look(asked.target))
+    found = msgspec.json.encode(_look(asked.target, asked.deadline))
     with open(asked.answer, "wb") as file:
         file.write(found)
     # At once: the threads that an import has left behind keep nobody waiting.

@@ -35,7 +35,8 @@ def check(request: Request, *, every: bool) -> int:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
     check_url(loaded.settings)
     doubts: list[str] = []
-    found = _WHOLE if target is None else survey(target)
+    deadline = loaded.settings.http.deadline
+    found = _WHOLE if target is None else survey(target, deadline=deadline)
     roles = [spec.name for spec in roles_of(loaded.settings, found)]
     check_peers(loaded.settings.peers, roles, loaded.sources)
     if target is not None:

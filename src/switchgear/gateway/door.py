@@ -60,6 +60,7 @@ class _Way(NamedTuple):
     priority: int
     run: Web
     express: Express | None = None
+    setting: str = ""
 
 
 class Door:
@@ -128,7 +129,7 @@ class Door:
         way = self._router.lead(request.method, request.path)
         name, within, priority = "", _BRIEF, _MIDDLING
         if isinstance(way, _Way):
-            name, within, priority, _, _ = way
+            name, within, priority, _, _, _ = way
         asked = notes.asked
         return Call(
             request,
@@ -159,7 +160,7 @@ class Door:
         try:
             answer = await work
         except Fault as fault:
-            passage.fault, passage.detail = fault.code.value, fault.detail
+            _note(passage, fault)
             answer = _refusal(fault)
         else:
             if answer.status == 101:  # a session: the handshake was the call, and is over
@@ -169,7 +170,7 @@ class Door:
             if answer.status >= 400 and FAULT_HEADER in answer.headers:
                 told = fault_of(answer, trusted=True)
                 if told is not None:
-                    passage.fault, passage.detail = told.code.value, told.detail
+                    _note(passage, told)
         own = [
             ("x-request-id", passage.request_id),
             ("server-timing", f"upstream;dur={1000 * passage.upstream:.1f}"),
@@ -221,7 +222,7 @@ class Door:
         express = None
         if self._swift is not None and not entry.sign_in:
             express = Express(entry, lane, self._swift)
-        return _Way(entry.name, entry.deadline, entry.priority, inner.run, express)
+        return _Way(entry.name, entry.deadline, entry.priority, inner.run, express, entry.setting)
 
 
 def _at_its_word(request: Request) -> Request:
@@ -254,6 +255,14 @@ async def _routed(call: Call[Request]) -> Response:
         answer: Response = await way.run(call)
         return answer
     raise _missing(call.payload, way)
+
+
+def _note(passage: Passage, fault: Fault) -> None:
+    """Note a fault for the log: of a deadline that nobody declared, where to set it, too."""
+    passage.fault, passage.detail = fault.code.value, fault.detail
+    way = passage.way
+    if fault.code is Code.DEADLINE_EXCEEDED and isinstance(way, _Way) and way.setting:
+        passage.detail += f"; the route's deadline is {way.setting}: {way.deadline:g} s"
 
 
 def _missing(request: Request, way: _Way | NoMethod | NoRoute) -> Fault:

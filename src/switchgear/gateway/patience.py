@@ -19,8 +19,11 @@ def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettin
     """Say how long one attempt may take of a route's `deadline`, in seconds.
 
     Where the route does not say it (0), a repeatable call leaves time for all its attempts: a
-    route with a long deadline means what it says, and is not cut after the default's second.
+    route with a long deadline means what it says, and is not cut after the default's second. Where
+    one attempt is all that is made, it has all the time.
     """
+    if settings.attempts == 1:
+        return Timeout(full=deadline, limit=deadline, share=1.0)
     if attempt_timeout:
         return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
     return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))

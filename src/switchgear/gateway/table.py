@@ -18,7 +18,8 @@ class RouteEntry(msgspec.Struct, frozen=True):
     method, and may speak WebSocket. `sign_in` routes take credentials and have the stricter limit.
     `deadline` is in seconds, like `attempt_timeout`: what one attempt at a repeatable call may
     take of it (0: as the gateway is configured). A `keyed` route does what a request with an
-    idempotency key asks once, however often it is sent. Raises ValueError for what cannot be.
+    idempotency key asks once, however often it is sent. `setting` names where the deadline was
+    configured, if no declaration says it. Raises ValueError for what cannot be.
     """
 
     method: str
@@ -32,11 +33,13 @@ class RouteEntry(msgspec.Struct, frozen=True):
     sign_in: bool = False
     attempt_timeout: float = 0.0
     keyed: bool = False
+    setting: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.deadline <= LONGEST:
+            by = f" ({self.setting})" if self.setting else ""
             raise ValueError(
-                f"{self.name}: a deadline of {self.deadline:g} s; up to {LONGEST:g} s would be"
+                f"{self.name}: a deadline of {self.deadline:g} s{by}; up to {LONGEST:g} s would be"
                 " right, and a job or a consumer for what takes longer"
             )
 

@@ -20,7 +20,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     `body_bytes` is the ceiling of any request body; a handler may ask for less when it reads.
     """
 
-    deadline: Time = 3.0  # of a call that nobody gave a shorter one
+    deadline: Time = 3.0  # of a call whose route does not say its own
     body_bytes: Amount = 1 << 20
     head_bytes: Count = 32 << 10
     head_lines: Count = 100

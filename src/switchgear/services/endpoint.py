@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from switchgear.http.methods import METHODS, REPEATABLE
 from switchgear.identity.claims import SCOPE
 
-__all__ = ["Endpoint", "Idempotency", "Mount"]
+__all__ = ["Endpoint", "Idempotency", "Mount", "timed"]
+
+Declared = TypeVar("Declared", "Endpoint", "Mount")
 
 Idempotency = Literal["optional", "required", "off"]
 """What an Idempotency-Key is to an endpoint."""
@@ -23,11 +26,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     """One HTTP handler: where it stands, who may call it, and how long it may take.
 
     `path` has `{name}` segments; `scope` is what the caller's token must bear; `public` endpoints
-    need none. `deadline` is in seconds, like `attempt_timeout`: what one attempt may take of
-    it where several may be made (0: as the gateway is configured). `idempotency` says what an
-    Idempotency-Key is: "optional", "required" or "off"; by default optional where it can be heeded
-    (a POST or PATCH that takes a Transaction and is not public), else off. Raises ValueError for a
-    path or a pair that cannot be, TypeError for a value of another kind.
+    need none. `deadline` is in seconds (0: as it is configured), like `attempt_timeout`: what one
+    attempt may take of it where several may be made (0: as the gateway is configured).
+    `idempotency` says what an Idempotency-Key is: "optional", "required" or "off"; by default
+    optional where it can be heeded (a POST or PATCH that takes a Transaction and is not public),
+    else off. Raises ValueError for a path or a pair that cannot be, TypeError for a value of
+    another kind.
     """
 
     method: str
@@ -126,6 +130,14 @@ class Mount(msgspec.Struct, frozen=True):
         return (stem, f"{stem}/{{rest...}}") if stem else ("/{rest...}",)
 
 
+def timed(one: Declared, deadline: float) -> Declared:
+    """Return a declaration whose deadline is its own, else `deadline` seconds.
+
+    Raises ValueError where it asks for attempts that take longer.
+    """
+    return one if one.deadline else replace(one, deadline=deadline)
+
+
 def _check_path(where: str, path: str) -> None:
     if not path.startswith("/"):
         raise ValueError(f"{where}: a path begins with a slash")
@@ -160,7 +172,8 @@ def _check_figures(one: Endpoint | Mount) -> None:
             f"{one.name}: priority={one.priority} must be {_FIRST_SHED} (shed first) to"
             f" {_LAST_SHED} (shed last)"
         )
-    if one.deadline <= 0 or not 0 <= one.attempt_timeout <= one.deadline:
+    within = one.deadline or one.attempt_timeout  # what is configured is not known here
+    if one.deadline < 0 or not 0 <= one.attempt_timeout <= within:
         raise ValueError(
             f"{one.name}: attempt_timeout={one.attempt_timeout:g} s must lie within the"
             f" deadline of {one.deadline:g} s"

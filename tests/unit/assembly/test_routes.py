@@ -8,7 +8,15 @@ import pytest
 from switchgear import App, Transaction
 from switchgear.accounts.surface import SURFACE
 from switchgear.assembly.failures import StartError
-from switchgear.assembly.routes import ACCOUNTS, KEYS, SERVICE, app_of, is_native, routes_of
+from switchgear.assembly.routes import (
+    ACCOUNTS,
+    KEYS,
+    SERVICE,
+    app_of,
+    declared,
+    is_native,
+    routes_of,
+)
 from switchgear.gateway.table import RouteEntry
 
 
@@ -34,6 +42,21 @@ def test_declarations_become_routes() -> None:
     assert (mount.service, mount.public, mount.prefix, mount.deadline) == (SERVICE, True, True, 9.0)
     assert mount.templates == (("*", "/legacy"), ("*", "/legacy/{rest...}"))
     assert found["GET /openapi.json"].service == SERVICE
+
+
+def test_who_says_no_deadline_has_the_configured_one() -> None:
+    app = toys()
+    app.post("/brief")(handler)
+    app.mount("/other", asgi)
+    found = {route.name: (route.deadline, route.setting) for route in routes_of(app, 60.0)}
+    assert found["GET /users/{id}"] == (60.0, "")
+    assert found["* /legacy/*"] == (9.0, "")
+    assert found["POST /brief"] == found["* /other/*"] == (60.0, "http.deadline")
+    endpoints, mounts = declared(app, 60.0)
+    assert [one.deadline for one in endpoints] == [60.0, 60.0]
+    assert [one.deadline for one in mounts] == [9.0, 60.0]
+    (root,) = routes_of(asgi, 60.0)
+    assert (root.deadline, root.setting) == (60.0, "http.deadline")
 
 
 def test_the_table_says_which_routes_heed_keys() -> None:
@@ -115,3 +138,5 @@ def test_a_deadline_that_no_gateway_waits_for_is_refused() -> None:
     app.post("/long", deadline="10min")(handler)
     with pytest.raises(StartError, match="POST /long: a deadline of 600 s; up to 300 s"):
         routes_of(app)
+    with pytest.raises(StartError, match=r"a deadline of 400 s \(http.deadline\); up to 300 s"):
+        routes_of(asgi, 400.0)

@@ -57,7 +57,19 @@ def test_what_an_app_is(tmp_path: Path) -> None:
     assert "GET /openapi.json" in [route.name for route in found.routes]
     assert survey(app_at(tmp_path, CONSUMING)).consumers
     foreign = survey(app_at(tmp_path, "async def app(scope, receive, send): ..."))
-    assert foreign == Survey(routes=(RouteEntry("*", "/", "service", public=True, prefix=True),))
+    route = RouteEntry("*", "/", "service", public=True, prefix=True, setting="http.deadline")
+    assert foreign == Survey(routes=(route,))
+
+
+def test_the_configured_deadline_is_that_of_routes_which_say_none(tmp_path: Path) -> None:
+    own = NATIVE.replace("public=True", 'public=True, deadline="2s"')
+    for source, found in ((NATIVE, 60.0), (own, 2.0)):
+        routes = survey(app_at(tmp_path, source), deadline=60.0).routes
+        assert [route.deadline for route in routes if route.path == "/a"] == [found]
+    tight = NATIVE.replace("public=True", 'public=True, attempt_timeout="5s"')
+    assert survey(app_at(tmp_path, tight), deadline=6.0).routes
+    with pytest.raises(StartError, match="attempt_timeout=5 s must lie within the deadline of 3 s"):
+        survey(app_at(tmp_path, tight))
 
 
 def test_an_app_of_many_routes_is_told_whole(tmp_path: Path) -> None:

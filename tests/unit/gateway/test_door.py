@@ -278,6 +278,16 @@ async def test_a_client_shortens_the_deadline_only(headers: dict[str, str], seco
     assert clock() - began == pytest.approx(seconds, abs=0.02)
 
 
+@pytest.mark.parametrize("setting", ["http.deadline", ""])
+async def test_the_log_names_the_setting_of_a_deadline_that_nobody_declared(setting: str) -> None:
+    doors = house(public("POST", deadline=2.0, setting=setting), serving={"service-1": hang})
+    call = doors.call("POST", "/a")
+    await doors.door.handler(call)
+    assert call.trail.fault == "deadline_exceeded"
+    told = call.trail.detail.endswith("; the route's deadline is http.deadline: 2 s")
+    assert told == bool(setting)
+
+
 async def test_a_token_that_is_long_to_prove_does_not_outlive_the_deadline() -> None:
     doors = house(guarded())
 

@@ -391,6 +391,12 @@ def test_what_an_attempt_gets(
     assert attempts.allow(deadline, repeatable=False) == other
 
 
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_an_attempt_that_is_the_only_one_gets_all_the_time(repeatable: bool) -> None:
+    attempts = attempts_of(60.0, 0.0, GatewaySettings(attempts=1))
+    assert attempts.allow(60.0, repeatable=repeatable) == 60.0
+
+
 def taking(seconds: float) -> Any:
     async def serve(call: Call[Request]) -> Response:
         await asyncio.sleep(seconds)

@@ -55,7 +55,7 @@ def test_a_path_as_others_write_it_is_told_what_would_be_right(path: str, words:
         ({"public": True, "scope": "a"}, "contradict"),
         ({"priority": 9}, r"priority=9 must be 0 \(shed first\) to 8 \(shed last\)"),
         ({"priority": -1}, "priority=-1"),
-        ({"deadline": 0.0}, "deadline of 0 s"),
+        ({"deadline": -1.0}, "deadline of -1 s"),
         ({"attempt_timeout": 4.0}, "attempt_timeout=4 s must lie within the deadline of 3 s"),
         ({"method": "POST", "attempt_timeout": 1.0}, "POST /a: attempt_timeout=1 s is for what"),
         ({"method": "PATCH", "attempt_timeout": 1.0}, r"twice \(GET, HEAD, PUT, DELETE, OPTIONS\)"),

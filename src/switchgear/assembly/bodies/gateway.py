@@ -112,7 +112,7 @@ def _door(
     live, ready = HEALTH
     try:
         return Door(
-            routes_of(context.app),
+            routes_of(context.app, context.settings.http.deadline),
             upstreams,
             trust,
             context.settings.gateway,

@@ -8,7 +8,7 @@ from switchgear.assembly.bodies.serving import defects_to
 from switchgear.assembly.bodies.web import fair, problem_of, serve
 from switchgear.assembly.bound import unbound
 from switchgear.assembly.roles import RoleContext
-from switchgear.assembly.routes import SERVICE, app_of, is_native
+from switchgear.assembly.routes import SERVICE, app_of, declared, is_native
 from switchgear.binding.parameters import Unbindable
 from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.records import PostgresRecords
@@ -29,10 +29,11 @@ async def service(context: RoleContext) -> None:
         keeping = None if tables is None else await _keeping(context, tables, held)
         mounts = Mounts(defects_to(context.log))
         try:
+            endpoints, mounted = declared(app, context.settings.http.deadline)
             host = Host(
                 SERVICE,
-                app.endpoints,
-                app.mounts,
+                endpoints,
+                mounted,
                 tables=tables,
                 providers=http_providers(),
                 mounted=mounts.mounted,
