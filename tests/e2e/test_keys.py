@@ -145,7 +145,9 @@ def test_one_that_dies_before_its_effect_is_done_elsewhere(shop: Shop) -> None:
 
 
 def test_without_a_key_nobody_knows(shop: Shop) -> None:
-    assert shop.order("lost", None, "after").status in (502, 503)
+    lost = shop.order("lost", None, "after")
+    assert (lost.status in (502, 503), lost.json["effect"]) == (True, "unknown")
+    assert "retry-after" not in lost.headers
     assert (shop.ordered("lost"), shop.runs("lost")) == (1, 1)
 
 

@@ -101,7 +101,7 @@ def test_nothing_internal_is_in_what_a_stranger_sees(fault: Fault, mark: int) ->
     )
     told = json.dumps(ack_error(fault))
     assert secret not in told
-    members = set(public_form(fault)) - {"retry_after"}
+    members = set(public_form(fault)) - {"retry_after", "effect"}
     assert members == {"code", "detail", "row"}
 
 

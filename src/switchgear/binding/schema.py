@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -43,6 +43,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
     status: int
     code: str
     detail: str = ""
+    effect: Literal["none", "unknown", "done"] | None = None
+    retry_after: float | None = None
     instance: str = ""
     errors: list[WrongValue] = []
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from switchgear.policy.fault import PUBLIC, Code, Effect, Fault, Refusal
+from switchgear.policy.status import effect_of_status, http_status
 
 __all__ = ["ack_error", "ack_within", "decode", "encode", "fault_of_ack", "public_form"]
 
@@ -35,6 +36,8 @@ _EXTRA: Final = 2048
 _HOPS: Final = 16
 _NEAREST: Final = 8  # of the hops that are kept: those nearest to the origin
 _GAP: Final = "..."
+
+_UNSURE: Final = "The service is unavailable; whether it did what was asked is not known."
 
 _encode: Final = msgspec.json.Encoder().encode
 _ODD: Final = re.compile(r"[^ -~]")
@@ -106,18 +109,28 @@ def decode(text: str | bytes) -> Fault | None:
 
 
 def public_form(fault: Fault) -> dict[str, Any]:
-    """Say of a fault what a stranger may know: `code`, `detail`, `retry_after`, and `extra`.
+    """Say of a fault what a stranger may know: `code`, `detail`, `effect`, `retry_after`, `extra`.
 
-    `detail` is the public sentence, as in a problem document (RFC 9457). Members of `extra`
-    replace none of these. Which rule a dependency broke (`reason`) is ours to know.
+    `detail` is the public sentence, as in a problem document (RFC 9457). `effect` says whether it
+    may have been done, unless the status says it: whoever is told 404 is told that nothing was.
+    Members of `extra` replace none of these. Which rule a dependency broke (`reason`) is ours to
+    know.
     """
-    told: dict[str, Any] = {"code": fault.code.value, "detail": fault.public}
+    told: dict[str, Any] = {"code": fault.code.value, "detail": _sentence(fault)}
+    if fault.effect is Effect.DONE or effect_of_status(http_status(fault)) is Effect.UNKNOWN:
+        told["effect"] = fault.effect.value
     if fault.retry_after is not None and isfinite(fault.retry_after):
         told["retry_after"] = max(0.0, fault.retry_after)
     for member, value in fault.extra.items():
         if member != "reason" or not fault.origin:
             told.setdefault(member, value)
     return told
+
+
+def _sentence(fault: Fault) -> str:
+    """Return the public sentence. What may have been done is not to be asked again without care."""
+    unsure = fault.code is Code.UNAVAILABLE and fault.effect is not Effect.NONE
+    return _UNSURE if unsure and fault.public == PUBLIC[fault.code] else fault.public
 
 
 def ack_error(fault: Fault) -> dict[str, Any]:

@@ -44,6 +44,37 @@ async def test_a_repeated_request_is_answered_as_the_first_was_and_done_once(rol
         assert depths == {"item.made": {"ready": 1}}
 
 
+# The server ends the connection amid the COMMIT, once: what became of it cannot be told.
+ENDS_A_COMMIT = """
+create sequence commits;
+grant usage on sequence commits to public;
+create function ended() returns trigger language plpgsql as $$ begin
+    if nextval('commits') = 1 then
+        perform pg_terminate_backend(pg_backend_pid());
+        perform pg_sleep(60);
+    end if;
+    return null;
+end $$;
+create constraint trigger ends after insert on item
+    deferrable initially deferred for each row execute function ended();
+"""
+
+
+@pytest.mark.parametrize("key", [None, "k1"])
+async def test_of_a_lost_commit_nobody_is_told_that_it_was_not_done(
+    roles: Roles, key: str | None
+) -> None:
+    async with house(roles) as told:
+        await run(roles.owner, ENDS_A_COMMIT)
+        host = told.host(told.make)
+        lost = await told.ask(host, key=key)
+        assert (lost.status, msgspec.json.decode(lost.body)["effect"]) == (503, "unknown")
+        assert "retry-after" not in lost.headers
+        assert b"again" not in lost.body
+        assert (await told.ask(host, key=key)).status == 201
+        assert await told.rows() == ["lamp"]
+
+
 async def test_another_key_and_no_key_are_other_requests(roles: Roles) -> None:
     async with house(roles) as told:
         host = told.host(told.make)

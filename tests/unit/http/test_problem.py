@@ -20,7 +20,7 @@ from switchgear.identity.seals import Seals
 from switchgear.identity.shared import SharedKeys
 from switchgear.policy.codec import encode
 from switchgear.policy.fault import PUBLIC, Code, Effect, Fault, Refusal
-from switchgear.policy.status import STATUS
+from switchgear.policy.status import STATUS, effect_of_status
 from switchgear.policy.verdict import (
     BAD,
     BAD_AGAIN,
@@ -33,6 +33,26 @@ from switchgear.policy.verdict import (
 )
 
 
+@pytest.mark.parametrize("effect", list(Effect))
+@pytest.mark.parametrize("code", list(Code))
+def test_whether_it_may_have_been_done_is_said_by_the_status_or_else_in_words(
+    code: Code, effect: Effect
+) -> None:
+    body = json.loads(problem(Fault(code, effect=effect)).body)
+    if effect is Effect.DONE or effect_of_status(STATUS[code]) is Effect.UNKNOWN:
+        assert body["effect"] == effect.value
+    else:
+        assert "effect" not in body
+
+
+def test_only_of_what_was_not_done_it_is_said_to_try_it_again() -> None:
+    for effect, invited in ((Effect.NONE, True), (Effect.UNKNOWN, False), (Effect.DONE, False)):
+        detail = json.loads(problem(Fault(Code.UNAVAILABLE, effect=effect)).body)["detail"]
+        assert ("try again" in detail) == invited
+    own = Fault(Code.UNAVAILABLE, public="Come back on Monday.")
+    assert json.loads(problem(own).body)["detail"] == "Come back on Monday."
+
+
 @pytest.mark.parametrize("code", list(Code))
 def test_every_code_has_a_status_and_says_nothing_internal(code: Code) -> None:
     fault = Fault(
@@ -40,12 +60,13 @@ def test_every_code_has_a_status_and_says_nothing_internal(code: Code) -> None:
         "secret host db7",
         origin="db7",
         hops=("users",),
-        effect=Effect.DONE,
+        effect=Effect.NONE,
         refusal=Refusal.OPEN,
     )
     answer = problem(fault)
     assert answer.status == STATUS[code]
     body = json.loads(answer.body)
+    body.pop("effect", None)
     assert body == {
         "type": "about:blank",
         "title": body["title"],

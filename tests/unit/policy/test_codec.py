@@ -199,12 +199,14 @@ def test_a_stranger_is_told_the_code_the_sentence_and_the_wait() -> None:
     assert public_form(WHOLE) == {
         "code": "resource_exhausted",
         "detail": "Later, please.",
+        "effect": "none",
         "retry_after": 0.25,
         "left": [1, {"a": None}],
     }
     assert public_form(Fault(Code.INTERNAL, "secret")) == {
         "code": "internal",
         "detail": PUBLIC[Code.INTERNAL],
+        "effect": "unknown",
     }
     assert public_form(whole(retry_after=-1.0))["retry_after"] == 0.0
     assert public_form(whole(retry_after=0.0))["retry_after"] == 0.0
@@ -212,6 +214,8 @@ def test_a_stranger_is_told_the_code_the_sentence_and_the_wait() -> None:
 
 def test_further_members_replace_none_of_ours() -> None:
     told = public_form(Fault(Code.ABORTED, extra={"code": "mine", "detail": "mine", "row": 1}))
+    ours = public_form(Fault(Code.UNAVAILABLE, effect=Effect.NONE, extra={"effect": "done"}))
+    assert ours["effect"] == "none"
     assert told == {"code": "aborted", "detail": PUBLIC[Code.ABORTED], "row": 1}
 
 
@@ -221,7 +225,8 @@ def test_which_rule_a_dependency_broke_is_not_said() -> None:
     theirs = Fault(Code.UNAVAILABLE, origin="db7", extra={"reason": "bare-lf", "status": 502})
     assert public_form(theirs) == {
         "code": "unavailable",
-        "detail": PUBLIC[Code.UNAVAILABLE],
+        "detail": "The service is unavailable; whether it did what was asked is not known.",
+        "effect": "unknown",
         "status": 502,
     }
 
@@ -306,7 +311,8 @@ def test_a_wait_that_no_float_can_hold_is_one_without_end(huge: int) -> None:
     assert fault.retry_after == (inf if huge > 0 else -inf)
     assert public_form(fault) == {
         "code": "unavailable",
-        "detail": "The service is unavailable; try again later.",
+        "detail": "The service is unavailable; whether it did what was asked is not known.",
+        "effect": "unknown",
     }
     read = decode(encode(fault))
     assert read is not None
