@@ -187,6 +187,26 @@ def test_of_two_that_come_together_one_is_told_to_wait(shop: Shop) -> None:
     assert (shop.ordered("both"), shop.runs("both")) == (1, 1)
 
 
+def test_what_became_of_keys_is_counted(shop: Shop) -> None:
+    def counted() -> dict[str, int]:
+        """Sum up what the services say, by outcome."""
+        text = shop.running.ask_admin("/metrics").body.decode()
+        found: dict[str, int] = {}
+        for line in text.splitlines():
+            if line.startswith("idempotency_requests_total{"):
+                outcome = line.partition('outcome="')[2].partition('"')[0]
+                found[outcome] = found.get(outcome, 0) + int(float(line.rpartition(" ")[2]))
+        return found
+
+    before = counted()
+    assert before.keys() == {"recorded", "replayed", "busy", "mismatch", "not_kept"}
+    for name in ("counted", "counted", "another"):
+        shop.order(name, "k-counted")
+    rise = {"recorded": 1, "replayed": 1, "mismatch": 1}
+    after = {outcome: count + rise.get(outcome, 0) for outcome, count in before.items()}
+    shop.running.until(lambda: counted() == after)
+
+
 def test_the_description_says_what_a_key_is_for(shop: Shop) -> None:
     paths = shop.running.ask("GET", "/openapi.json").json["paths"]["/orders"]
     (parameter,) = paths["post"]["parameters"]

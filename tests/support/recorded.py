@@ -20,7 +20,7 @@ from switchgear.policy.call import Call
 from switchgear.policy.crossing import declared
 from switchgear.services.endpoint import Endpoint
 from switchgear.services.host import Host
-from switchgear.services.keyed import Keeping
+from switchgear.services.keyed import OUTCOMES, Keeping
 from switchgear.services.providers import http_providers
 from tests.support.postgres import run
 
@@ -48,9 +48,19 @@ class House:
         self.tables = PostgresTables(roles.app, outbox=self.queue)
         self.records = PostgresRecords(keep)
         self.keeping = Keeping(
-            self.records, answer_bytes, lambda fault: problem_within(fault, "service")
+            self.records, answer_bytes, lambda fault: problem_within(fault, "service"), self._count
         )
         self.runs = 0
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+
+    def _count(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+
+    def counted(self) -> dict[str, int]:
+        """Say what has been counted since this was asked last."""
+        found = {outcome: count for outcome, count in self.counts.items() if count}
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+        return found
 
     def host(self, function: Callable[..., Any], path: str = "/items", **options: Any) -> Host:
         return Host(

@@ -33,21 +33,28 @@ from switchgear.services.given import HttpGiven
 from switchgear.services.keys import fingerprint_of, key_in, scope_of, wrong_key
 from switchgear.services.transacting import Work, transacting
 
-__all__ = ["REPLAYED", "Keeping", "keyed"]
+__all__ = ["OUTCOMES", "REPLAYED", "Keeping", "keyed"]
 
 REPLAYED: Final = "idempotency-replayed"
 """The header by which a repeated answer says that it is one."""
+
+OUTCOMES: Final = ("recorded", "replayed", "busy", "mismatch", "not_kept")
+"""What requests with a key are counted by: done and recorded, whether well or not; answered from
+the record; told to wait for the first one (409); of another request's key (422); done, and answered
+with more than is kept (409)."""
 
 
 class Keeping(NamedTuple):
     """Where outcomes are recorded, and up to how many bytes of an answer's body.
 
-    `within` answers our own hops with a fault, all of it, as the server here does.
+    `within` answers our own hops with a fault, all of it, as the server here does. `told` hears
+    which of the `OUTCOMES` came of a request.
     """
 
     records: Records
     answer_bytes: int
     within: Callable[[Fault], Response]
+    told: Callable[[str], None]
 
 
 class _Asked(NamedTuple):
@@ -85,14 +92,18 @@ def keyed(
                     begun = True
                     answer = await work.run(tx, arguments)
                     await keeping.records.keep(tx, asked.scope, _written(answer, asked, keeping))
-                    return answer
         except Exception as error:
             if begun:
                 known = await _failed(error, asked, tables, keeping)
+            elif isinstance(error, Fault) and error.code is Code.ABORTED:
+                keeping.told("busy")
             if known is None:
                 raise
-        # Not within the transaction: its rollback would hold the key for a moment more.
-        return _repeated(known, asked, keeping)
+        if known is not None:
+            # Not within the transaction: its rollback would hold the key for a moment more.
+            return _repeated(known, asked, keeping)
+        keeping.told("recorded")
+        return answer
 
     return either
 
@@ -148,9 +159,11 @@ async def _failed(
             known = await keeping.records.find(tx, asked.scope, wait=True)
             if known is None:
                 await keeping.records.keep(tx, asked.scope, record)
-            return known
     except Fault:
         return None  # nothing was done: who asks again has it tried again
+    if known is None:
+        keeping.told("recorded")
+    return known
 
 
 def _final(fault: Fault) -> bool:
@@ -180,6 +193,7 @@ def _repeated(record: Record, asked: _Asked, keeping: Keeping) -> Response:
     large to be kept.
     """
     if record.fingerprint != asked.fingerprint:
+        keeping.told("mismatch")
         raise Fault(
             Code.INVALID_ARGUMENT,
             "the idempotency key was used for another request",
@@ -188,12 +202,14 @@ def _repeated(record: Record, asked: _Asked, keeping: Keeping) -> Response:
             extra={"status": 422},
         )
     if record.body is None:
+        keeping.told("not_kept")
         raise Fault(
             Code.FAILED_PRECONDITION,
             "the recorded answer was too large to be kept",
             effect=Effect.DONE,
             public=f"This was done and answered {record.status}; its answer was too large to keep.",
         )
+    keeping.told("replayed")
     headers = [pair for pair in record.headers if pair[0] != REPLAYED]
     headers.append((REPLAYED, "true"))
     if record.status >= 500:

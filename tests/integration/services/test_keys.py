@@ -40,6 +40,7 @@ async def test_a_repeated_request_is_answered_as_the_first_was_and_done_once(rol
             assert same(first, await told.ask(host))
         assert same(first, await told.ask(host, key='"k1"'))  # in quotes it is the same key
         assert (told.runs, await told.rows()) == (1, ["lamp"])
+        assert told.counted() == {"recorded": 1, "replayed": 4}
         depths = await told.queue.depths(time.perf_counter() + 5)
         assert depths == {"item.made": {"ready": 1}}
 
@@ -116,6 +117,7 @@ async def test_a_key_of_another_request_is_refused(roles: Roles) -> None:
             assert b"This idempotency key was used for another request." in answer.body
         assert same(first, await told.ask(host, "lamp", target="/items?a=0"))
         assert await told.rows() == ["lamp"]
+        assert told.counted() == {"recorded": 1, "mismatch": 3, "replayed": 1}
 
 
 async def test_of_those_that_come_together_one_is_done_and_the_others_told_to_wait(
@@ -129,6 +131,7 @@ async def test_of_those_that_come_together_one_is_done_and_the_others_told_to_wa
         for answer in await asyncio.gather(*(told.ask(host) for _ in range(5))):
             assert (answer.status, answer.headers["retry-after"]) == (409, "1")
             assert b'"aborted"' in answer.body
+        assert told.counted() == {"busy": 5}
         other = asyncio.ensure_future(told.ask(host, "desk", "k2"))  # holds up nobody else
         held.go.set()
         assert (await other).status == 201
@@ -190,6 +193,7 @@ async def test_a_failure_that_is_final_is_an_outcome_and_leaves_no_effect(roles:
             for _ in range(2):
                 assert same(first, await told.ask(host, what, what.replace(" ", "-")))
             assert (told.runs, await told.rows()) == (runs, [])
+            assert told.counted() == {"recorded": 1, "replayed": 2}
         assert await told.queue.depths(time.perf_counter() + 5) == {}
 
 
@@ -213,6 +217,8 @@ async def test_what_says_try_again_is_no_outcome(roles: Roles) -> None:
             assert (what, answer.status) == (what, 201)
             assert "idempotency-replayed" not in answer.headers
         assert (told.runs, await told.rows()) == (2 * len(AGAIN), sorted(AGAIN))
+        counted = told.counted()  # `until` may have found it busy
+        assert (counted["recorded"], "replayed" in counted) == (len(AGAIN), False)
 
 
 async def test_what_was_called_off_is_no_outcome(roles: Roles) -> None:
@@ -384,6 +390,7 @@ async def test_a_body_too_large_to_keep_is_done_once_and_said_to_be(roles: Roles
         again = await told.ask(host, large, "k2")
         assert (again.status, "retry-after" in again.headers) == (409, False)
         assert b"This was done and answered 200" in again.body
+        assert told.counted() == {"recorded": 2, "replayed": 1, "not_kept": 1}
         assert (told.runs, await told.rows()) == (2, [fits, large])
 
 

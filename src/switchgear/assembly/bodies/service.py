@@ -15,7 +15,7 @@ from switchgear.engines.postgres.records import PostgresRecords
 from switchgear.ports.tables import Tables
 from switchgear.services.forgetting import forgetting
 from switchgear.services.host import Host
-from switchgear.services.keyed import Keeping
+from switchgear.services.keyed import OUTCOMES, Keeping
 from switchgear.services.providers import http_providers
 
 __all__ = ["service"]
@@ -60,7 +60,13 @@ async def _keeping(context: RoleContext, tables: Tables, held: AsyncExitStack) -
         context.log.failed("expired outcomes could not be removed", error)
 
     await held.enter_async_context(forgetting(records, tables, defect))
-    return Keeping(records, settings.answer_bytes, problem_of(context))
+    family = context.registry.counter(
+        "idempotency_requests_total", "Requests with an idempotency key.", ("outcome",)
+    )
+    counts = {outcome: family.bind(outcome) for outcome in OUTCOMES}
+    return Keeping(
+        records, settings.answer_bytes, problem_of(context), lambda outcome: counts[outcome].add()
+    )
 
 
 async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:
