@@ -5,6 +5,7 @@ from typing import Final
 from switchgear.assembly.build import roles_of
 from switchgear.assembly.database import check_migrations, check_url
 from switchgear.assembly.load import describe
+from switchgear.assembly.named import misnamed
 from switchgear.assembly.peers import check_peers
 from switchgear.assembly.survey import Survey, survey
 from switchgear.cli.request import Request, configured
@@ -19,7 +20,8 @@ _WHOLE: Final = Survey(native=True, consumers=True)  # an app with everything, w
 def check(request: Request, *, every: bool) -> int:
     """Print each setting that is no default (`every`: all of them) and where it came from.
 
-    Then what contradicts in the app's routes, which is served all the same.
+    Then what contradicts in the app's routes, and what is named that the app has not, which is
+    served all the same.
 
     Raises:
         StartError: the app cannot be imported or bound, its migrations are not in order, or the
@@ -41,6 +43,7 @@ def check(request: Request, *, every: bool) -> int:
     check_peers(loaded.settings.peers, roles, loaded.sources)
     if target is not None:
         check_migrations(found.folder)
+        doubts += misnamed(loaded.settings, found.routes)
         for route in found.routes:
             plan = plan_of(route, loaded.settings.gateway)
             doubts += (f"{route.name}: {finding}" for finding in lint(plan))

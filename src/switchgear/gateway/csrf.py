@@ -25,6 +25,7 @@ from switchgear.gateway.table import RouteEntry
 from switchgear.http.handshake import is_own
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
+from switchgear.http.methods import SAFE
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.route import Found, Route, Router
@@ -34,8 +35,6 @@ __all__ = ["Csrf", "Refused"]
 Refused = Callable[[str, str, int, str], None]
 """Is told of each refusal: the peer, the reason, the status (0: let through all the same), why."""
 
-# Nothing changes by them (RFC 9110, section 9.2.1). TRACE is served nowhere.
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # What a form can send, and a script without asking first. Source: Fetch, "CORS-safelisted".
 _OF_FORMS: Final = frozenset(
     {"", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
@@ -65,7 +64,7 @@ class Csrf:
         def guarded(inner: Handler[Any, Any]) -> Handler[Any, Any]:
             async def run(call: Call[Request]) -> Response:
                 request = call.payload
-                if request.method not in _SAFE and inward(request.headers).afar:
+                if request.method not in SAFE and inward(request.headers).afar:
                     self._look(request, trusting=trusting)
                 answer: Response = await inner(call)
                 return answer

@@ -13,7 +13,10 @@ from switchgear.policy.shedder import ShedderSettings
 __all__ = ["CorsSettings", "CsrfSettings", "GatewaySettings", "Limit"]
 
 
-_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+")
+# Whatever the address bar shows, browsers write names in ASCII, and no port that is the scheme's.
+_ORIGIN: Final = re.compile(
+    r"\*|null|(?!http:.*:80\Z|https:.*:443\Z)[a-z][a-z0-9+.-]*://(?:(?![A-Z/?#@])[!-~])+"
+)
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -88,7 +91,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
         networks(self.trusted_proxies)
         if any(not _ORIGIN.fullmatch(one) for one in self.origins):
             right = (
-                'origins as browsers write them ("https://a.example", lower case, no path), or "*"'
+                'origins as browsers write them ("https://a.example": lower case, no path, names in'
+                ' ASCII, and neither :443 of https nor :80 of http), or "*"'
             )
             raise ValueError(ranges.words(self, "origins", right))
         listed = set(self.origins)

@@ -151,6 +151,19 @@ def test_check_tells_what_is_set_and_what_is_wrong(folder: Path) -> None:
     assert "No module named 'nothere'" in refusal(folder, "check", "app")
 
 
+def test_check_tells_of_names_that_the_app_has_not(folder: Path) -> None:
+    (folder / "app" / "app.py").write_text(
+        "from switchgear import App\napp = App('toy')\n"
+        "@app.post('/sso/acs', public=True)\nasync def signed_in() -> None: ...\n"
+    )
+    named = "--set=gateway.csrf.exempt=/sso/acs,/sso/axs"
+    found = switchgear("check", "app", named, cwd=folder)
+    assert found.returncode == 0, "it can be served"
+    doubts = [line for line in found.stdout.splitlines() if line.startswith("! ")]
+    said = "no route takes what a form sends to '/sso/axs'; did you mean '/sso/acs'?"
+    assert doubts == [f"! gateway.csrf.exempt: {said}"]
+
+
 def test_check_refuses_the_migrations_that_a_start_would(folder: Path) -> None:
     (folder / "app" / "migrations").mkdir()
     (folder / "app" / "migrations" / "0002_todos.sql").write_text("select 1")

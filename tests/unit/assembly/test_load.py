@@ -242,6 +242,9 @@ def test_a_parts_own_refusal_carries_its_path() -> None:
         (("accounts.default_scopes", "a b"), "found ('a b',), where names without blanks"),
         (("gateway.origins", "https://a.example/"), "found ('https://a.example/',), where origins"),
         (("gateway.origins", "a.example"), "found ('a.example',), where origins as browsers"),
+        (("gateway.origins", "https://a.example:443"), "found ('https://a.example:443',), where"),
+        (("gateway.origins", "http://a.example:80"), "found ('http://a.example:80',), where"),
+        (("gateway.origins", "https://m\xfc.example"), "found ('https://m\xfc.example',), where"),
         (("gateway.csrf.mode", "maybe"), "found the text 'maybe', where one of 'enforce'"),
         (("gateway.csrf.exempt", "sso"), "found ('sso',), where paths of routes (route path 'sso'"),
         (("gateway.cors.max_age", "-1"), "found -1.0, where a number from 0 to 86400"),
@@ -254,7 +257,8 @@ def test_a_parts_own_refusal_is_told_of_the_setting(pair: Pair, said: str) -> No
 
 
 def test_origins_that_a_browser_sends() -> None:
-    for good in ("*", "null", "https://a.example", "http://[::1]:80", "capacitor://localhost"):
+    own_port = ("http://[::1]:8080", "https://a:80", "http://a:443")
+    for good in ("*", "null", "https://a.example", *own_port, "capacitor://localhost"):
         assert flagged(Settings, ("gateway.origins", good)).settings.gateway.origins == (good,)
 
 
