@@ -19,7 +19,6 @@ from typing import IO, Any, Final, Protocol
 __all__ = ["DescriptorSink", "LogWriter", "RotatingFile", "Sink"]
 
 _PIPE_ATOMIC: Final = 4096  # PIPE_BUF: what several writers of one pipe may write unmixed
-_FOR_GOOD: Final = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET})
 _GATHER: Final = 0.05
 _BATCH_BYTES: Final = 256 * 1024  # of less, waking up costs as much as writing
 
@@ -114,8 +113,9 @@ class LogWriter:
     """Take encoded lines from any thread and hand them to a sink, in batches and in order.
 
     `written` and `dropped` count lines. A batch whose write fails counts as dropped, and `failure`
-    says why: a log that cannot be written is no reason to stop serving. A full disk may get room
-    again, so the next batch is tried; a pipe whose reader has gone is used no more.
+    says why: a log that cannot be written is no reason to stop serving. The next batch is tried: a
+    full disk may get room again, and a named pipe another reader. Only a descriptor that is closed
+    is used no more, for its number is anybody's next.
     """
 
     def __init__(self, sink: Sink, *, bound_bytes: int = 8 * 1024 * 1024) -> None:
@@ -224,7 +224,7 @@ class LogWriter:
                 self.written += len(lines)
                 return
             self.dropped += len(lines)
-            self._dead = failure.errno in _FOR_GOOD
+            self._dead = failure.errno == errno.EBADF
 
 
 # Those whose thread runs. A forked child has our memory but not our threads, and perhaps a lock

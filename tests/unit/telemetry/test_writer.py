@@ -94,8 +94,31 @@ def test_a_full_disk_loses_a_batch_and_the_next_is_tried() -> None:
     assert state(writer) == (1, 1, None)
 
 
-def test_a_pipe_without_a_reader_is_used_no_more() -> None:
-    sink = Failing(errno.EPIPE)
+def test_a_pipe_is_used_again_when_it_has_another_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def read() -> int:
+        return os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    first = read()
+    target = os.open(tmp_path / "pipe", os.O_WRONLY)
+    writer = LogWriter(DescriptorSink(target))
+    os.close(first)
+    for _ in range(2):
+        writer.put(b"lost")
+        assert writer.flush(PATIENCE)
+        assert "Broken pipe" in writer.trouble()
+    second = read()
+    writer.put(b"kept")
+    writer.close(PATIENCE)
+    assert (os.read(second, 99), writer.trouble()) == (b"kept\n", "")
+    assert state(writer) == (1, 2, None)
+    os.close(second)
+    os.close(target)
+
+
+def test_a_descriptor_that_is_closed_is_used_no_more() -> None:
+    sink = Failing(errno.EBADF)
     writer = LogWriter(sink)
     writer.put(b"lost")
     assert writer.flush(PATIENCE)
