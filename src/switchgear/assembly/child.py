@@ -50,7 +50,7 @@ def main() -> None:
     log = _open_log(boot, settings)
     printed = Printed()
     try:
-        code = _run(boot, settings, line, log)
+        code = _run(boot, settings, line, log, printed)
     finally:
         # Whoever has closed its line is killed after `dump`, and neither may have a reader.
         log.writer.close(settings.supervisor.dump / 2)
@@ -58,7 +58,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log) -> int:
+def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log, printed: Printed) -> int:
     try:
         body: Role = load_object(boot.spec.body)
         app = load_target(boot.app) if boot.app is not None else None
@@ -68,7 +68,7 @@ def _run(boot: Boot, settings: Settings, line: socket.socket, log: Log) -> int:
     sockets = tuple(socket.socket(fileno=number) for number in boot.listeners)
     for sock in sockets:
         sock.set_inheritable(False)
-    host = Host(boot, settings, log, app, sockets)
+    host = Host(boot, settings, log, app, sockets, lambda: printed.dropped)
     with ExitStack() as held:
         for sock in sockets:  # of which the body may never come to take any
             held.callback(sock.close)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from switchgear.assembly.messages import (
     Upward,
 )
 from switchgear.assembly.roles import Post, Role, RoleContext
-from switchgear.assembly.running import UNSTARTABLE, equip, freeze, run_body
+from switchgear.assembly.running import UNSTARTABLE, LogWatch, equip, freeze, run_body
 from switchgear.assembly.settings import Settings
 from switchgear.telemetry.logs import Log
 from switchgear.telemetry.process import LagProbe, resident_bytes
@@ -42,6 +43,7 @@ class Host:
         log: Log,
         app: Any,
         sockets: tuple[socket.socket, ...],
+        unprinted: Callable[[], int],
     ) -> None:
         self._control = Path(boot.control)
         self._line: Line[Downward] = Line(Downward, self._take, on_lost=self._orphaned)
@@ -56,8 +58,10 @@ class Host:
             boot_key=boot.boot_key,
             sockets=sockets,
             inside=boot.spec.inside,
+            unprinted=unprinted,
             tell=self._tell,
         )
+        self._watch = LogWatch(self.context)
 
     async def run(self, sock: socket.socket, body: Role) -> int:
         """Run the body; return the exit code of the process."""
@@ -77,6 +81,7 @@ class Host:
             self._line.put(Failed(error.sentence, error.trace))
             code = UNSTARTABLE
         await control.stop()
+        self._watch.look(last=True)
         self._ended = True
         self._line.close()
         probe.stop()
@@ -104,19 +109,11 @@ class Host:
     def _beat(self, loop: asyncio.AbstractEventLoop, probe: LagProbe) -> None:
         if self._ended:
             return
-        self._look_after_log()
+        self._watch.look()
         self._line.send(
             Beat(resident_bytes(), time.process_time(), self.context.requests(), probe.take_worst())
         )
         loop.call_later(self.context.settings.supervisor.beat, self._beat, loop, probe)
-
-    def _look_after_log(self) -> None:
-        """Tell of a log that cannot be written, and try again: nothing else may want a line."""
-        log = self.context.log
-        why = log.writer.trouble()
-        if why:
-            log.warning("lines of the log were lost", lost=log.writer.dropped)
-        self.context.degraded("log", why or None)
 
     def _orphaned(self) -> None:
         """End at once when the supervisor has gone: whoever comes next starts its own roles."""

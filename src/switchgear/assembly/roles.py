@@ -112,8 +112,9 @@ class RoleContext:
     `sockets` are the public listening sockets of a gateway. `app` is the loaded application,
     `offers` what the auxiliaries give (the database's URL), `boot_key` 32 bytes that all processes
     of this boot share. `draining` is set when the role must stop taking work, finish what it has
-    within `drain_within` seconds and return. `requests` may be replaced by a function that tells
-    how many requests were served; `answers` gains verbs for the control socket.
+    within `drain_within` seconds and return. `unprinted` counts the lines that were printed here
+    and nobody took. `requests` may be replaced by a function that tells how many requests were
+    served; `answers` gains verbs for the control socket.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class RoleContext:
         offers: Mapping[str, str] | None = None,
         topology: TopologyFeed | None = None,
         inside: tuple[RoleSpec, ...] = (),
+        unprinted: Callable[[], int] = int,
         tell: Callable[[Upward], None],
     ) -> None:
         self.post = post
@@ -139,6 +141,7 @@ class RoleContext:
         self.offers: Mapping[str, str] = offers or {}
         self.topology = topology or TopologyFeed()
         self.inside = inside
+        self.unprinted = unprinted
         self.registry = Registry()
         self.answers: dict[str, Answer] = {}
         self.requests: Callable[[], int] = int

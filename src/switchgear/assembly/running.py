@@ -10,9 +10,10 @@ from typing import Any
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.roles import Role, RoleContext
 from switchgear.telemetry.logs import Log
+from switchgear.telemetry.printed import Flood
 from switchgear.telemetry.process import LagProbe, register_process
 
-__all__ = ["UNSTARTABLE", "equip", "freeze", "loop_factory", "run_body"]
+__all__ = ["UNSTARTABLE", "LogWatch", "equip", "freeze", "loop_factory", "run_body"]
 
 UNSTARTABLE = 78  # EX_CONFIG: starting it again would not help
 
@@ -31,7 +32,7 @@ def equip(context: RoleContext, loop: asyncio.AbstractEventLoop) -> LagProbe:
     """Give a process its figures, its verbs, and a place for errors that nobody awaited."""
     log = context.log
     probe = LagProbe(context.registry, clock=time.perf_counter)
-    register_process(context.registry, log.writer)
+    register_process(context.registry, log.writer, context.unprinted)
     probe.start(loop)
     loop.set_exception_handler(lambda _, told: _unhandled(log, told))
 
@@ -71,6 +72,25 @@ async def run_body(context: RoleContext, body: Role) -> int:
         return 1 if context.overran else 0
     context.log.error("the role returned although nobody asked it to drain")
     return 1
+
+
+class LogWatch:
+    """Look, again and again, after what this process writes and prints, and say what was lost."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self._context = context
+        self._flood = Flood(context.unprinted)
+
+    def look(self, *, last: bool = False) -> None:
+        """Tell of a log that cannot be written, and try again: nothing else may want a line."""
+        log = self._context.log
+        why = log.writer.trouble()
+        if why:
+            log.warning("lines of the log were lost", lost=log.writer.dropped)
+        self._context.degraded("log", why or None)
+        lost = self._flood.over(last=last)
+        if lost:
+            log.warning("printed lines were lost", lost=lost)
 
 
 def freeze() -> None:

@@ -19,7 +19,7 @@ from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
 from switchgear.assembly.peers import check_peers
 from switchgear.assembly.roles import Plan, Post, Role, RoleContext
-from switchgear.assembly.running import equip, freeze, loop_factory, run_body
+from switchgear.assembly.running import LogWatch, equip, freeze, loop_factory, run_body
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import Target, load_object, load_target
 from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
@@ -49,8 +49,17 @@ def choose_role(plan: Plan, name: str) -> RoleSpec:
     raise StartError(f"there is no role {name!r}; there are: {names}")
 
 
-def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, log: Log) -> int:
+def run_alone(
+    plan: Plan,
+    spec: RoleSpec,
+    settings: Settings,
+    target: Target,
+    log: Log,
+    unprinted: Callable[[], int],
+) -> int:
     """Run one role of a plan until it is told to end; return the exit code.
+
+    `unprinted` counts the lines that this process prints and nobody takes.
 
     What it needs of external auxiliaries is prepared first: schemas, migrations, under their lock.
 
@@ -79,6 +88,7 @@ def run_alone(plan: Plan, spec: RoleSpec, settings: Settings, target: Target, lo
         boot_key=_key(settings, log),
         sockets=sockets,
         topology=TopologyFeed(_peers(settings, plan)),
+        unprinted=unprinted,
         tell=_teller(log),
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -95,7 +105,8 @@ async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> 
         name: value for name, value in offers.items() if wanted is None or name in wanted
     }
     loop = asyncio.get_running_loop()
-    probe = equip(context, loop)
+    probe, watch = equip(context, loop), LogWatch(context)
+    looking = loop.create_task(_looking(watch, context.settings.supervisor.beat))
     work = loop.create_task(run_body(context, body))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _drain, context, work)
@@ -105,7 +116,15 @@ async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> 
         context.log.warning("ended without draining, as asked twice")
         return 1
     finally:
+        looking.cancel()
+        watch.look(last=True)
         probe.stop()
+
+
+async def _looking(watch: LogWatch, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        watch.look()
 
 
 def _drain(context: RoleContext, work: asyncio.Task[int]) -> None:

@@ -25,7 +25,7 @@ def run(role: str, request: Request) -> int:
     bridge(log)
     printed = Printed()
     try:
-        return run_alone(plan, spec, settings, target, log)
+        return run_alone(plan, spec, settings, target, log, lambda: printed.dropped)
     finally:
         log.writer.close()
         printed.close()

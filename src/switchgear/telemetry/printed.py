@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 from switchgear.telemetry.writer import DescriptorSink, LogWriter
@@ -16,9 +17,10 @@ from switchgear.telemetry.writer import DescriptorSink, LogWriter
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Printed"]
+__all__ = ["Flood", "Printed"]
 
 _LONGEST: Final = 1 << 20  # bytes of a line; a longer one is cut
+_LOOKS: Final = 60  # after which one that goes on is told of all the same
 
 
 class Printed:
@@ -34,6 +36,11 @@ class Printed:
         sys.stdout, sys.stderr = map(self._taken, self._before)
         self._after = sys.stdout, sys.stderr
         os.register_at_fork(after_in_child=self._direct)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines nobody took."""
+        return sum(lines.dropped for lines in self._files)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is held, for at most `timeout`, and print directly from then on."""
@@ -70,6 +77,27 @@ class Printed:
             lines.fork()
 
 
+class Flood:
+    """Say how many lines were dropped, when no more are: once, and not with each of many looks."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+        self._seen = self._told = self._looks = 0
+
+    def over(self, *, last: bool = False) -> int:
+        """Return what a flood has cost that is over since the last look; 0 where there is none.
+
+        One that goes on is over with the `last` look, and with each sixtieth.
+        """
+        now = self._dropped()
+        rises, self._seen = now > self._seen, now
+        self._looks = self._looks + 1 if rises else 0
+        if rises and not last and self._looks < _LOOKS:
+            return 0
+        lost, self._told, self._looks = now - self._told, now, 0
+        return lost
+
+
 class _Lines(io.RawIOBase):
     """Takes bytes, and hands on whole lines; it neither waits nor fails until it ends."""
 
@@ -79,6 +107,10 @@ class _Lines(io.RawIOBase):
         self._lock = threading.Lock()
         self._writer: LogWriter | None = None  # most processes never print
         self._over = False
+
+    @property
+    def dropped(self) -> int:
+        return 0 if self._writer is None else self._writer.dropped
 
     def fileno(self) -> int:
         return self._descriptor

@@ -28,8 +28,13 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def register_process(registry: Registry, writer: LogWriter) -> None:
-    """Add this process's own figures and those of its log to its registry."""
+def register_process(
+    registry: Registry, writer: LogWriter, unprinted: Callable[[], int] = int
+) -> None:
+    """Add this process's own figures and those of its log to its registry.
+
+    `unprinted` counts the lines that it printed and nobody took.
+    """
     registry.sampled("process_resident_memory_bytes", "Resident memory.", resident_bytes)
     registry.sampled("process_open_fds", "Open descriptors.", _descriptors)
     registry.sampled(
@@ -38,6 +43,9 @@ def register_process(registry: Registry, writer: LogWriter) -> None:
     registry.sampled("log_lines_total", "Lines written.", lambda: writer.written, "counter")
     registry.sampled(
         "log_lines_dropped_total", "Lines that did not fit.", lambda: writer.dropped, "counter"
+    )
+    registry.sampled(
+        "printed_lines_dropped_total", "Printed lines that nobody took.", unprinted, "counter"
     )
 
 

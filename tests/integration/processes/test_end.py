@@ -1,16 +1,20 @@
 """The ordered end: who ends when, what is answered, and what is left behind (nothing)."""
 
+import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from switchgear.assembly.control import ask
 from tests.integration.processes.harness import (
     PATIENCE,
     System,
@@ -18,6 +22,7 @@ from tests.integration.processes.harness import (
     command,
     environment,
     left,
+    recorded,
     switchgear,
 )
 
@@ -155,6 +160,44 @@ def test_what_nobody_reads_makes_no_clean_end_an_unclean_one(
         process.kill()
         process.wait()
         os.close(reading)
+
+
+def test_what_was_printed_to_nobody_is_counted_and_told_of_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command("up", "app", "--port=0", "--admin=0", "--data=data"),
+            cwd=tmp_path,
+            env=environment(TOY_EXTRA="flooding"),
+            stdout=log,
+            stderr=writing,
+        )
+    os.close(writing)
+
+    def lines(event: str) -> list[dict[str, Any]]:
+        whole = (tmp_path / "log").read_text().rpartition("\n")[0]
+        told = map(json.loads, whole.splitlines())
+        return [line for line in told if line["event"] == event]
+
+    def counted() -> float:
+        answer = asyncio.run(ask(recorded(tmp_path / "data").socket, "metrics", timeout=5))
+        return sum(map(float, re.findall(r"printed_lines_dropped_total\{\S+ (\S+)", answer)))
+
+    try:
+        end = time.monotonic() + PATIENCE
+        while not lines("ready") or not counted():
+            assert time.monotonic() < end, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        (told,) = lines("printed lines were lost")
+        assert (told["process"], told["lost"] > 0) == ("flooding-1", True)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_crash_during_the_drain_is_no_clean_end(start: Start) -> None:

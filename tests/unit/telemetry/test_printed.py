@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from switchgear.telemetry.printed import Printed
+from switchgear.telemetry.printed import Flood, Printed
 
 
 class Pipe:
@@ -70,6 +70,28 @@ def test_a_reader_that_has_gone_fails_no_print() -> None:
             print("to nobody", flush=True)
             print("to nobody", file=sys.stderr, flush=True)
         printed.close()
+        assert printed.dropped == 6
+
+
+def test_a_flood_is_told_of_when_it_is_over() -> None:
+    dropped = iter([0, 3, 9, 9, 9, 12, 12])
+    flood = Flood(lambda: next(dropped))
+    assert [flood.over() for _ in range(7)] == [0, 0, 0, 9, 0, 0, 3]
+
+
+def test_a_flood_that_goes_on_is_told_of_by_and_by_and_at_the_end() -> None:
+    looks = 0
+
+    def dropped() -> int:
+        nonlocal looks
+        looks += 1
+        return 10 * looks
+
+    flood = Flood(dropped)
+    told = [flood.over() for _ in range(130)]
+    assert {look: lost for look, lost in enumerate(told, 1) if lost} == {60: 600, 120: 600}
+    assert flood.over(last=True) == 110
+    assert Flood(lambda: 0).over(last=True) == 0
 
 
 def test_a_reader_that_stands_still_keeps_no_print_waiting() -> None:
