@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from switchgear.core.clock import FINE
 from switchgear.engines.postgres.cluster import explained
 from switchgear.engines.postgres.embedded import EmbeddedPostgres
 from switchgear.engines.postgres.places import Home, no_room
-from switchgear.policy.fault import Code, Fault
+from switchgear.engines.postgres.pool import FULL_FOR
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.policy.fault import Code, Effect, Fault
 from tests.support.disk import fill, mounted
 from tests.support.postgres import run, running, value
 
@@ -52,6 +55,34 @@ async def test_a_start_that_a_full_disk_has_ended_can_be_tried_again(small_disk:
         assert await value(dsn, "SELECT 1") == 1
     finally:
         await server.stop()
+
+
+async def test_a_server_whose_disk_is_full_is_told_of_by_who_writes(small_disk: Path) -> None:
+    filler, later = small_disk / "filler", 0.0
+    async with running(small_disk / "data") as dsn:
+        await run(dsn, "CREATE TABLE lines (text text)")
+        tables = PostgresTables(dsn, clock=lambda: FINE() + later)
+
+        async def write() -> None:
+            async with tables.transaction(FINE() + later + 30) as tx:
+                many = "INSERT INTO lines SELECT repeat('x', 1000) FROM generate_series(1, 500)"
+                await tx.execute(many)
+
+        try:
+            await write()
+            assert tables.trouble() == ""
+            fill(filler)
+            with pytest.raises(Fault) as full:
+                await write()
+            assert (full.value.code, full.value.effect) == (Code.UNAVAILABLE, Effect.NONE)
+            await tables.probe(FINE() + 30)  # it answers all the while
+            assert tables.trouble().startswith("its disk is full: could not extend file")
+            filler.unlink()
+            await write()
+            later = FULL_FOR + 1
+            assert tables.trouble() == ""
+        finally:
+            await tables.close()
 
 
 async def test_a_full_disk_is_told_where_the_server_could_not_write_so(small_disk: Path) -> None:

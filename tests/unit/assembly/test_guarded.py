@@ -92,6 +92,25 @@ async def test_the_watch_looks_closer_while_the_server_is_away() -> None:
 
 
 @pytest.mark.virtual
+async def test_what_is_wrong_with_a_server_that_answers_is_told_and_shuts_nobody_out() -> None:
+    server, context = Server(), Context()
+    heard: list[str | None] = []
+    trouble = iter(["", "its disk is full", "its disk is full", ""])
+    watching = asyncio.create_task(
+        watch(cast(Any, context), server, heard.append, lambda: next(trouble))
+    )
+    await asyncio.sleep(3.5)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert context.said == [
+        ("database", None),
+        ("database", "its disk is full"),
+        ("database", None),
+    ]
+    assert heard == [None] * 4
+
+
+@pytest.mark.virtual
 async def test_the_watch_outlives_whatever_a_look_raises() -> None:
     """Its last word would else stand for good: that the server is away, and nobody is served."""
 

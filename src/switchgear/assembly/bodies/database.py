@@ -10,8 +10,8 @@ from switchgear.assembly.roles import RoleContext
 from switchgear.core.clock import FINE
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.pool import PoolSettings
+from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
-from switchgear.engines.postgres.transaction import Outbox
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.ports.tables import Tables, Transaction
 
@@ -36,13 +36,18 @@ def dsn_of(context: RoleContext, offer: str) -> Dsn:
 
 @asynccontextmanager
 async def guarded(
-    context: RoleContext, dsn: Dsn, outbox: Outbox | None = None
+    context: RoleContext, dsn: Dsn, queue: PostgresQueue | None = None
 ) -> AsyncIterator[Tables]:
     """Open the tables at `dsn`, guarded by a watch whose one connection is no request's."""
     alone = PoolSettings(connections=1)
     probed = PostgresTables(dsn, name=f"{context.label} watch", settings=alone)
-    tables = Guarded(PostgresTables(dsn, name=context.label, outbox=outbox))
-    watching = asyncio.create_task(watch(context, probed, tables.looked))
+    own = PostgresTables(dsn, name=context.label, outbox=queue)
+    tables = Guarded(own)
+
+    def trouble() -> str:
+        return own.trouble() or ("" if queue is None else queue.trouble())
+
+    watching = asyncio.create_task(watch(context, probed, tables.looked, trouble))
     try:
         yield tables
     finally:
@@ -93,12 +98,16 @@ class Guarded:
 
 
 async def watch(
-    context: RoleContext, probed: Tables, looked: Callable[[str | None], None] = lambda _: None
+    context: RoleContext,
+    probed: Tables,
+    looked: Callable[[str | None], None] = lambda _: None,
+    trouble: Callable[[], str] = str,
 ) -> None:
     """Look after the database for as long as the role runs: degraded while it does not answer.
 
     The process stays ready all the while: a shared database that is down would else turn every
-    replica unready at once. `looked` hears how each look went.
+    replica unready at once. `looked` hears how each look went; `trouble` says what is wrong with a
+    server that answers, which shuts nobody out.
     """
     while True:
         why = None
@@ -108,6 +117,6 @@ async def watch(
             why = fault.detail
         except Exception as error:  # noqa: BLE001 - a watch that ended would leave its last word
             why = f"{type(error).__name__}: {error}"
-        context.degraded("database", why)
+        context.degraded("database", why or trouble() or None)
         looked(why)
         await asyncio.sleep(_EVERY if why is None else _AGAIN)

@@ -8,7 +8,7 @@ import asyncpg
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.sqlstate import of_sqlstate
 
-__all__ = ["ORIGIN", "translate"]
+__all__ = ["ORIGIN", "of_full_disk", "translate"]
 
 ORIGIN: Final = "postgres"
 
@@ -35,6 +35,13 @@ def translate(error: BaseException, *, committing: bool = False) -> Fault | None
     if isinstance(error, OSError):
         return _fault(Code.UNAVAILABLE, error, unknown)
     return None
+
+
+def of_full_disk(error: BaseException | None) -> str:
+    """Return what the server says of its disk, that is full; nothing for any other error."""
+    while error is not None and not isinstance(error, asyncpg.DiskFullError):
+        error = error.__cause__
+    return "" if error is None else str(error).partition("\n")[0]
 
 
 def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:

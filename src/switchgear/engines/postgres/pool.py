@@ -17,10 +17,10 @@ import msgspec
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.engines.postgres.dsn import Dsn
-from switchgear.engines.postgres.faults import ORIGIN, translate
+from switchgear.engines.postgres.faults import ORIGIN, of_full_disk, translate
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 
-__all__ = ["PoolSettings", "PostgresPool"]
+__all__ = ["FULL_FOR", "PoolSettings", "PostgresPool"]
 
 # One round trip ends a transaction and leaves nothing of it to the next: a `SET` by one request
 # would otherwise be another tenant's.
@@ -29,6 +29,10 @@ RESET = (
     "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all();"
     " CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES"
 )
+
+
+FULL_FOR = 30.0
+"""Seconds for which a disk counts as full after it was: where nobody writes, nobody learns more."""
 
 
 class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +65,8 @@ class PostgresPool:
         self.settings = settings or PoolSettings()
         self._session = {"application_name": name[:63], **(session or {})}
         self._pool: asyncpg.Pool[Any] | None = None
+        self._full = ""
+        self._full_at = 0.0
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -94,8 +100,13 @@ class PostgresPool:
         if self._pool is not None:
             await self._pool.release(connection)
 
-    def end(self, connection: Any) -> None:
-        """Roll back and take back a connection in the background: its caller waits no more."""
+    def end(self, connection: Any, error: BaseException | None = None) -> None:
+        """Roll back and take back a connection in the background: its caller waits no more.
+
+        `error` is what the server said to its caller, if anything.
+        """
+        if full := of_full_disk(error):
+            self._full, self._full_at = full, self.clock()
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._end(connection), context=Context())
         self._ending.add(task)
@@ -112,13 +123,19 @@ class PostgresPool:
                 sql, *arguments, timeout=max(0.001, min(deadline - self.clock(), 86400.0))
             )
         except BaseException as error:
-            self.end(connection)
+            self.end(connection, error)
             fault = translate(error, committing=True)
             if fault is None or fault is error:
                 raise
             raise fault from error
         await self.give(connection)
         return rows
+
+    def trouble(self) -> str:
+        """Say that the server's disk is full, if it was lately: it says so only to who writes."""
+        if self._full and self.clock() > self._full_at + FULL_FOR:
+            self._full = ""
+        return f"its disk is full: {self._full}" if self._full else ""
 
     async def close(self) -> None:
         """Close every connection, those in use when their users let go or time runs out."""

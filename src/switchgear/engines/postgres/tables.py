@@ -45,6 +45,10 @@ class PostgresTables:
         async with self.transaction(deadline) as tx:
             await tx.fetch_one(int, "SELECT 1")
 
+    def trouble(self) -> str:
+        """Say what is wrong with a server that answers: its disk was full just now."""
+        return self.pool.trouble()
+
     async def close(self) -> None:
         """Close the connections."""
         await self.pool.close()
@@ -81,7 +85,7 @@ class _Opening:
                 timeout=left,
             )
         except BaseException as error:
-            self._pool.end(connection)
+            self._pool.end(connection, error)
             fault = translate(error)
             if fault is None or fault is error:
                 raise
@@ -100,12 +104,12 @@ class _Opening:
             return
         tx.end()
         if error is not None:
-            self._pool.end(connection)
+            self._pool.end(connection, tx.broken)
             return
         try:
             await tx.flush()
         except BaseException as failure:
-            self._pool.end(connection)
+            self._pool.end(connection, failure)
             fault = tx.refused(failure)
             if fault is None or fault is failure:
                 raise
@@ -113,7 +117,7 @@ class _Opening:
         try:
             await connection.execute(COMMIT, timeout=tx.remaining())
         except BaseException as failure:
-            self._pool.end(connection)
+            self._pool.end(connection, failure)
             fault = tx.refused(failure, committing=True)
             if fault is None or fault is failure:
                 raise

@@ -40,8 +40,9 @@ class PostgresTransaction:
     """A transaction as the port describes it.
 
     Messages are kept until the commit and then written by one statement. A statement that failed
-    breaks the transaction: it cannot commit any more, even if the handler went on. Nothing can be
-    done with it once its block is left, however long a task of the handler's goes on.
+    breaks the transaction: it cannot commit any more, even if the handler went on; `broken` is what
+    it said. Nothing can be done with it once its block is left, however long a task of the
+    handler's goes on.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class PostgresTransaction:
         self._clock = clock
         self._outbox = outbox
         self._messages: list[Message] = []
-        self._broken: BaseException | None = None
+        self.broken: BaseException | None = None
         self._over = False
 
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
@@ -123,8 +124,8 @@ class PostgresTransaction:
 
     async def flush(self) -> None:
         """Write what was published; the caller commits next."""
-        if self._broken is not None:
-            raise _uncommittable(self._broken)
+        if self.broken is not None:
+            raise _uncommittable(self.broken)
         if self._messages and self._outbox is not None:
             await self._outbox.write(self.connection, self._messages, self.remaining())
 
@@ -157,20 +158,20 @@ class PostgresTransaction:
             result = await method(sql, *arguments, timeout=left)
         except Exception as error:
             later = isinstance(error, asyncpg.InFailedSQLTransactionError)
-            if self._broken is None or not later:  # what broke it is told, not what came after
-                self._broken = error
+            if self.broken is None or not later:  # what broke it is told, not what came after
+                self.broken = error
             fault = translate(error)
             if fault is None or fault is error:
                 raise
             raise fault from error
-        self._broken = None  # only ROLLBACK TO succeeds in a broken transaction: it is whole again
+        self.broken = None  # only ROLLBACK TO succeeds in a broken transaction: it is whole again
         if not self.connection.is_in_transaction():
             # What came next would be committed at once, and by itself.
-            self._broken = RuntimeError(
+            self.broken = RuntimeError(
                 f"{' '.join(sql.split())[:60]!r} ended the transaction that it ran in:"
                 " to leave its block is what commits it, and an error what rolls it back"
             )
-            raise self._broken
+            raise self.broken
         return result
 
 

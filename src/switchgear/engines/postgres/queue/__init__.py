@@ -142,6 +142,10 @@ class PostgresQueue:
         """Remove a dead letter for good; False where there is none."""
         return bool(await self._pool.fetch(sql.DISCARD, entry, deadline=deadline))
 
+    def trouble(self) -> str:
+        """Say what is wrong with a server that answers: its disk was full just now."""
+        return self._pool.trouble()
+
     async def close(self) -> None:
         """Close the intakes, hand back what they hold, and let go of the connections."""
         for intake in self._intakes:
