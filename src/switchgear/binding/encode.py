@@ -11,6 +11,7 @@ from typing import Any, get_args, is_typeddict
 
 import msgspec
 
+from switchgear.binding.finite import may_hold, unfinite
 from switchgear.binding.models import holds_model, model_data, model_encoder
 from switchgear.binding.parameters import ABSENT
 from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Row, Table, bare, shape_of
@@ -30,12 +31,12 @@ def encoder(annotation: Any, subject: str) -> Encode:
     The encoder raises TypeError, a defect of the function, for a result that does not fit.
     """
     if annotation in (ABSENT, Any, object):
-        plain = _writer(subject)
+        plain = _finite(_writer(subject), subject)
         return lambda value: None if value is None else plain(value)
     if bare(annotation)[0] in (None, type(None)):
         return _nothing(subject)
     if holds_model(annotation):
-        dump = model_encoder(annotation)
+        dump = _finite(model_encoder(annotation), subject)
         return lambda value: None if value is None else dump(value)
     return _declared(annotation, subject)
 
@@ -52,6 +53,18 @@ def _writer(subject: str) -> Callable[[Any], bytes]:
     return msgspec.json.Encoder(enc_hook=held).encode
 
 
+def _finite(write: Callable[[Any], bytes], subject: str) -> Callable[[Any], bytes]:
+    """Return what writes the same, and refuses a number that it would make null of."""
+
+    def finite(value: Any) -> bytes:
+        written = write(value)
+        if found := unfinite(value, written):
+            raise TypeError(f"{subject} returned what cannot be JSON: {found}")
+        return written
+
+    return finite
+
+
 def _nothing(subject: str) -> Encode:
     def encode(value: Any) -> bytes | None:
         if value is not None:
@@ -65,6 +78,8 @@ def _declared(annotation: Any, subject: str) -> Encode:
     node = shape_of(annotation)
     fits = _Fitting().of(node)
     write = _writer(subject)
+    if may_hold(node):
+        write = _finite(write, subject)
     optional = type(None) in get_args(bare(annotation)[0])
 
     def encode(value: Any) -> bytes | None:

@@ -49,12 +49,12 @@ _FEW = 20  # values that a message lists
 class Leaf:
     """What msgspec judges as a whole.
 
-    `integer`: may hold an int without bounds of its own. `decimal`: may hold decimals. `nested`:
-    may hold objects. `expected`: the type's own words for what it admits, from
+    `integer`: may hold an int without bounds of its own. `decimal`, `real`: may hold decimals,
+    floats. `nested`: may hold objects. `expected`: the type's own words for what it admits, from
     `Meta(extra={"expected": "an email address"})`; of a few values, those.
     """
 
-    __slots__ = ("annotation", "decimal", "decode", "expected", "integer", "nested")
+    __slots__ = ("annotation", "decimal", "decode", "expected", "integer", "nested", "real")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
@@ -66,7 +66,8 @@ class Leaf:
             raise TypeError(f"no JSON is known for {foreign}")
         kinds = kinds_of(info)
         self.expected = words[-1] if words else _choices(kinds)
-        self.decimal = _decimal(info)
+        self.decimal = _holds(info, inspect.DecimalType)
+        self.real = _holds(info, inspect.FloatType, inspect.AnyType)
         self.integer = any(isinstance(kind, inspect.IntType) and _endless(kind) for kind in kinds)
         self.nested = not all(isinstance(kind, _PLAIN) for kind in kinds)
 
@@ -362,8 +363,8 @@ def _foreign(info: inspect.Type) -> str:
     return next((name for member in _within(info) if (name := _foreign(member))), "")
 
 
-def _decimal(info: inspect.Type) -> bool:
-    return isinstance(info, inspect.DecimalType) or any(map(_decimal, _within(info)))
+def _holds(info: inspect.Type, *kinds: type[inspect.Type]) -> bool:
+    return isinstance(info, kinds) or any(_holds(one, *kinds) for one in _within(info))
 
 
 def _within(info: inspect.Type) -> list[inspect.Type]:

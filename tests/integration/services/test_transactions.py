@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf, nan
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -97,6 +98,14 @@ async def test_what_fails_leaves_nothing(roles: Roles) -> None:
             await tx.execute(INSERT, uuid4(), "unwritable")
             return object()  # type: ignore[return-value]  # the defect under test
 
+        async def endless(tx: Transaction) -> float:
+            await tx.execute(INSERT, uuid4(), "endless")
+            return inf
+
+        async def published(tx: Transaction) -> None:
+            await tx.execute(INSERT, uuid4(), "published")
+            await tx.publish("item.made", {"price": nan, "name": None})
+
         async def broken(tx: Transaction) -> Response:
             await tx.execute(INSERT, uuid4(), "broken")
             return Response(200, Headers({"x-name": "a\r\nset-cookie: b"}))
@@ -109,6 +118,8 @@ async def test_what_fails_leaves_nothing(roles: Roles) -> None:
             (fault, Fault),
             (defect, ZeroDivisionError),
             (unwritable, TypeError),
+            (endless, TypeError),
+            (published, TypeError),
             (broken, UnwritableError),
         ):
             with pytest.raises(kind):

@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
+from switchgear.binding.finite import unfinite
 from switchgear.binding.models import model_data
 from switchgear.core.ambient import current
 from switchgear.core.clock import Clock
@@ -105,11 +106,14 @@ class PostgresTransaction:
                 raise TypeError(f"publish to {topic!r}: {name}={seconds!r} is no number of seconds")
             if not abs(seconds) <= FARTHEST:
                 raise ValueError(f"publish to {topic!r}: {name}={seconds} is no span of seconds")
+        body = msgspec.json.encode(value, enc_hook=model_data)
+        if found := unfinite(value, body):
+            raise TypeError(f"publish to {topic!r}: what cannot be JSON: {found}")
         call = current()
         message = Message(
             id=str(uuid4()),
             topic=topic,
-            body=msgspec.json.encode(value, enc_hook=model_data),
+            body=body,
             key=key,
             trace=None if call is None else call.trace,
             delay=delay,
