@@ -79,7 +79,7 @@ asks = st.builds(
 events = st.builds(
     Event, st.integers(0, 40), st.sampled_from(sorted(EVENTS.keys() - {"unsigned", "signed"}))
 )
-SLOT, STEP = 0.4, 0.02  # seconds: alarms of one tick ring in no certain order, so all are apart
+SLOT, STEP = 0.4, 0.02  # seconds
 
 
 def often(ask: Ask, count: int, step: int) -> History:
@@ -256,6 +256,13 @@ AMISS: dict[str, tuple[History, str]] = {
 def test_where_something_is_amiss_both_ways_are_the_same(amiss: str) -> None:
     history, config = AMISS[amiss]
     assert alike(history, config) >= WARM
+
+
+@pytest.mark.parametrize("config", ["usual", "narrow", "shared"])
+@pytest.mark.parametrize("what", ["open", "post", "mine", "write", "put"])
+def test_many_whose_time_is_over_at_once_are_cut_in_the_same_order(what: str, config: str) -> None:
+    """More than a slot has steps, so that some are a few milliseconds apart."""
+    assert alike([Ask(0, what, ("hang",), n) for n in range(44)], config) > WARM
 
 
 @pytest.mark.parametrize("config", ["usual", "shared"])
