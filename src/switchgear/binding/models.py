@@ -9,6 +9,7 @@ from msgspec import DecodeError
 
 from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
+from switchgear.binding.hints import undefined
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
 from switchgear.binding.wrong import LIMIT, invalid, malformed, pointer
@@ -92,9 +93,14 @@ def _adapter(annotation: Any) -> Any:
     from pydantic import PydanticUserError, TypeAdapter
 
     try:
-        return TypeAdapter(annotation)
+        adapter = TypeAdapter(annotation)
+        if not getattr(adapter, "pydantic_complete", True):  # else it would fail at each value
+            adapter.rebuild()
     except PydanticUserError as error:  # a structure of others' beside a model, say
         raise TypeError(error.message) from error
+    except NameError as error:  # PydanticUndefinedAnnotation
+        raise TypeError(undefined(annotation, error.name)) from error
+    return adapter
 
 
 def _fault(details: list[Any], subject: str) -> Exception:

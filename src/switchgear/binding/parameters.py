@@ -10,6 +10,7 @@ import msgspec
 
 from switchgear.binding.foreign import theirs, unread
 from switchgear.binding.given import Body, Cookie, Header, Offer, Provider, Query
+from switchgear.binding.hints import HELD
 from switchgear.binding.models import holds_model
 from switchgear.binding.scalars import is_many, is_scalar
 from switchgear.binding.shape import Array, Choice, Leaf, Node, bare, shape_of
@@ -100,10 +101,7 @@ def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         return get_type_hints(plain, include_extras=True)
     except (NameError, TypeError) as error:
-        raise Unbindable(
-            f"{where}: its annotations cannot be read: {error}. They must name things that the"
-            " module holds at run time (not under TYPE_CHECKING, not inside a function)"
-        ) from error
+        raise Unbindable(f"{where}: its annotations cannot be read: {error}. {HELD}") from error
 
 
 class _Reader:

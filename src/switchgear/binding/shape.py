@@ -14,7 +14,6 @@ from typing import (
     NewType,
     NotRequired,
     Required,
-    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -25,6 +24,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from switchgear.binding.foreign import theirs, unread
+from switchgear.binding.hints import filled_in, undefined, unmarked
 from switchgear.binding.records import is_record, members_of
 
 __all__ = [
@@ -195,7 +195,15 @@ def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
 
     Raises TypeError where msgspec cannot, and for what another framework would read of it.
     """
-    known = {} if known is None else known
+    if known is not None:
+        return _shape_of(annotation, known)
+    try:
+        return _shape_of(annotation, {})
+    except NameError as error:  # a field's annotation, which is read only now
+        raise TypeError(undefined(annotation, error.name)) from error
+
+
+def _shape_of(annotation: Any, known: dict[Any, Node]) -> Node:
     stripped, extras = bare(annotation)
     for extra in extras:
         if theirs(extra):
@@ -242,7 +250,7 @@ def _named_tuple(annotation: Any, stripped: Any, origin: Any, known: dict[Any, N
     filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(stripped), strict=False))
     hints = get_type_hints(origin, include_extras=True)
     for name in origin._fields:
-        row.items.append(shape_of(_filled_in(hints.get(name, Any), filled), known))
+        row.items.append(shape_of(filled_in(hints.get(name, Any), filled), known))
     return row
 
 
@@ -271,7 +279,7 @@ def _record(annotation: Any, origin: type, known: dict[Any, Node]) -> Object:
     node = known[annotation] = Object(annotation)
     filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(annotation), strict=False))
     hints = {
-        name: _filled_in(_unmarked(hint), filled)
+        name: filled_in(unmarked(hint), filled)
         for name, hint in get_type_hints(origin, include_extras=True).items()
     }
     for name, member in members_of(origin, hints).items():
@@ -288,23 +296,6 @@ def _member(owner: type, name: str, hint: Any, default: Any, known: dict[Any, No
     if default is ...:
         raise TypeError(f"`...` is the default of `{owner.__name__}.{name}`: leave it out")
     return shape_of(hint, known)
-
-
-def _unmarked(hint: Any) -> Any:
-    """Drop what a TypedDict says of the presence of a member: its own lists have it."""
-    while get_origin(hint) in (Required, NotRequired):
-        (hint,) = get_args(hint)
-    return hint
-
-
-def _filled_in(hint: Any, filled: dict[Any, Any]) -> Any:
-    """Put a generic type's arguments in the place of its variables."""
-    if isinstance(hint, TypeVar):
-        return filled.get(hint, Any)
-    variables = getattr(hint, "__parameters__", ())
-    if variables and not isinstance(hint, type):
-        return hint[tuple(filled.get(variable, Any) for variable in variables)]
-    return hint
 
 
 def _choice(annotation: Any, arguments: tuple[Any, ...], known: dict[Any, Node]) -> Node:
