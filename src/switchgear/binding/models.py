@@ -146,11 +146,20 @@ def model_data(value: Any) -> Any:
 
 
 def model_schema(annotation: Any, mode: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Return the JSON Schema of `annotation` and its components; `mode` as pydantic names it."""
+    """Return the JSON Schema of `annotation` and its components; `mode` as pydantic names it.
+
+    What pydantic reads or writes by a function, and knows no schema for, may be anything.
+    """
     from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Open(GenerateJsonSchema):
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+            return {}
 
     schema = TypeAdapter(annotation).json_schema(
         mode="serialization" if mode == "serialization" else "validation",
         ref_template="#/components/schemas/{model}",
+        schema_generator=Open,
     )
     return schema, schema.pop("$defs", {})

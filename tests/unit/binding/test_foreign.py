@@ -106,6 +106,34 @@ def test_pydantic_reads_what_stands_about_its_models() -> None:
             decode(wrong)
 
 
+class Money:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Priced(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+
+    price: Annotated[
+        Money, pydantic.BeforeValidator(Money), pydantic.PlainSerializer(lambda money: money.text)
+    ]
+    size: int = 1
+
+
+def test_what_pydantic_reads_by_a_function_may_be_anything_to_the_document() -> None:
+    async def take(a: Priced) -> Priced:
+        return a
+
+    plan = bind(take)
+    document = openapi([Operation("POST", "/", plan, 200)], title="t", version="1")
+    fields = document["components"]["schemas"]["Priced"]["properties"]
+    assert set(fields) == {"price", "size"}
+    assert "type" not in fields["price"]
+    assert fields["size"]["type"] == "integer"
+    read = body_decoder(Priced, "take")(b'{"price":"3.50"}')
+    assert encoder(Priced, "take")(read) == b'{"price":"3.50","size":1}'
+
+
 def test_what_only_describes_is_nobodys_business() -> None:
     async def take(a: Annotated[int, annotated_types.doc("how many"), "a note"]) -> int:
         return a
