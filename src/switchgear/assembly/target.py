@@ -87,11 +87,54 @@ def load_target(target: Target) -> Any:
     if target.root not in sys.path:
         sys.path.insert(0, target.root)
     try:
-        return load_object(target.spec, what="the app", nor=", and no such folder")
+        loaded = load_object(target.spec, what="the app", nor=", and no such folder")
     except StartError as error:
         if isinstance(error.__cause__, ImportError) and (hint := _packaged(target)):
             raise StartError(f"{error.sentence}; {hint}", error.trace) from error.__cause__
         raise
+    _check_whole(target, loaded)
+    return loaded
+
+
+def _check_whole(target: Target, loaded: Any) -> None:
+    """Refuse an app that its own modules import by another name: that is one more, and has theirs.
+
+    Python knows a module by its name: `app` and `shop.app`, of one file, are two.
+    """
+    mine = sys.modules.get(target.module)
+    for name, module in list(sys.modules.items()):
+        if module is mine or _file(module) != _file(mine):
+            continue
+        lost = _declared(getattr(module, target.attribute, None)) - _declared(loaded)
+        if lost:
+            raise StartError(
+                f"the app {target.spec!r} is imported once more by its own modules, as {name!r}:"
+                f" {min(lost)} is declared on that one alone; {_one_name(target, name)}"
+            )
+
+
+def _one_name(target: Target, other: str) -> str:
+    """Say how an app comes to one name: by the longer of two, which Python finds from above."""
+    further = other.count(".") - target.module.count(".")
+    if further <= 0:
+        return f"have them import {target.module!r}"
+    return f"give it as {other}:{target.attribute} from {Path(target.root).parents[further - 1]}"
+
+
+def _file(module: Any) -> Any:
+    """Return a module's file, without waking one that is only loaded when it is used."""
+    try:
+        return object.__getattribute__(module, "__dict__").get("__file__", module)
+    except AttributeError:  # anybody may put anything there
+        return module
+
+
+def _declared(app: Any) -> set[str]:
+    """Return what is declared on an app of ours; of another's it is not known."""
+    if not _is_ours(app):
+        return set()
+    topics = {f"the consumer of {one.topic}" for one in app.subscriptions}
+    return {one.name for one in (*app.endpoints, *app.mounts)} | topics
 
 
 def _packaged(target: Target) -> str:
@@ -146,10 +189,14 @@ def _meant(attribute: str, held: Mapping[str, Any]) -> str:
 
 
 def _is_app(value: object) -> bool:
-    declaring = sys.modules.get("switchgear.assembly.app")  # whoever has made one has imported it
-    if declaring is not None and isinstance(value, declaring.App):
+    if _is_ours(value):
         return True
     return callable(value) and iscoroutinefunction(type(value).__call__) and not misshapen(value)
+
+
+def _is_ours(value: object) -> bool:
+    declaring = sys.modules.get("switchgear.assembly.app")  # whoever has made one has imported it
+    return declaring is not None and isinstance(value, declaring.App)
 
 
 def _failed(spec: str, what: str, error: BaseException) -> StartError:

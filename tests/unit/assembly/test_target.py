@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from switchgear.assembly.app import App
 from switchgear.assembly.failures import StartError, ended, user_trace
 from switchgear.assembly.target import Target, find_target, load_object, load_target
 
@@ -138,6 +139,47 @@ def test_a_module_of_a_package_is_told_how_it_is_given(here: Path) -> None:
     module.write_text("raise ValueError\n")
     with pytest.raises(StartError, match=r"ValueError$"):
         load_target(find_target("package_x/inner/main_x.py", here))
+
+
+MADE = "from switchgear import App\napp = App('a')\n"
+ROUTE = "@app.get('/lost', public=True)\nasync def show() -> int: ...\n"
+CONSUMER = "@app.consumer('a.lost', at_least_once=True)\nasync def take() -> None: ...\n"
+
+
+@pytest.mark.parametrize(
+    ("declared", "named"), [(ROUTE, "GET /lost"), (CONSUMER, "the consumer of a.lost")]
+)
+def test_an_app_that_its_modules_import_by_another_name_is_refused(
+    here: Path, declared: str, named: str
+) -> None:
+    (here / "shop" / "app.py").write_text(f"{MADE}import shop.routes_x\n")
+    (here / "shop" / "routes_x.py").write_text(f"from shop.app import app\n{declared}")
+    sys.path.insert(0, str(here))  # as PYTHONPATH or an installed package has it
+    with pytest.raises(StartError) as raised:
+        load_target(find_target("shop", here))
+    assert raised.value.sentence == (
+        "the app 'app:app' is imported once more by its own modules, as 'shop.app':"
+        f" {named} is declared on that one alone; give it as shop.app:app from {here}"
+    )
+    app = load_target(find_target("shop.app", here))
+    assert isinstance(app, App)
+    assert len(app.endpoints) + len(app.subscriptions) == 1
+
+
+def test_of_two_names_the_longer_one_is_right(here: Path) -> None:
+    (here / "shop" / "app.py").write_text(f"{MADE}import shop.routes_x\n")
+    (here / "shop" / "routes_x.py").write_text(f"from app import app\n{ROUTE}")
+    sys.path[:0] = [str(here), str(here / "shop")]
+    with pytest.raises(StartError, match=r"as 'app': GET /lost .* have them import 'shop\.app'$"):
+        load_target(find_target("shop.app", here))
+
+
+def test_an_app_that_is_imported_twice_and_lacks_nothing_is_served(here: Path) -> None:
+    (here / "shop" / "app.py").write_text(f"{MADE}{ROUTE}import shop.helper_x\n")
+    (here / "shop" / "helper_x.py").write_text("from shop.app import app\n")
+    sys.path.insert(0, str(here))
+    sys.modules["odd_x"] = None  # type: ignore[assignment]  # anybody may put anything there
+    assert len(load_target(find_target("shop", here)).endpoints) == 1
 
 
 @pytest.mark.parametrize(
