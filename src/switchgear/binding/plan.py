@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
@@ -184,12 +185,15 @@ def _body(parameter: Parameter, subject: str) -> Callable[[Given], Any]:
     decode = body_decoder(parameter.annotation, subject, lenient=parameter.lenient)
     if parameter.required:
         return lambda given: decode(given.body)
-    default = parameter.default
-    return lambda given: decode(given.body) if given.body else default
+    default, changing = parameter.default, _changing(parameter.default)
+    return lambda given: (
+        decode(given.body) if given.body else deepcopy(default) if changing else default
+    )
 
 
 def _query(parameter: Parameter, subject: str) -> Callable[[_Values], Any]:
     wire, default = parameter.wire, parameter.default
+    changing = _changing(default)
     convert_one = None if parameter.many else one(parameter.annotation)
     convert_many = many(parameter.annotation) if parameter.many else None
 
@@ -198,7 +202,7 @@ def _query(parameter: Parameter, subject: str) -> Callable[[_Values], Any]:
         if texts is None:
             if default is ABSENT:
                 raise _wrong(parameter, "is required", subject)
-            return default
+            return deepcopy(default) if changing else default
         try:
             if convert_many is not None:
                 return convert_many(texts)
@@ -228,6 +232,19 @@ def _single(parameter: Parameter, subject: str) -> Callable[[Given], Any]:
             raise _wrong(parameter, str(error), subject) from None
 
     return take
+
+
+def _changing(default: Any) -> bool:
+    """Say whether a default can be changed: what has no hash can.
+
+    Each call gets one of its own then, or would find what others have put there. What has a hash
+    stays the object that it is: a function may ask for its sentinel by `is`.
+    """
+    try:
+        hash(default)
+    except TypeError:
+        return True
+    return False
 
 
 _FINDERS: Final[Mapping[Place, Callable[[Given, str], str | None]]] = {

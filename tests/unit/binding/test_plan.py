@@ -146,6 +146,32 @@ def test_defaults_stand_in_for_what_is_absent() -> None:
     assert found["lang"] == "en"
 
 
+async def gathered(tags: list[str] = [], last: str = "") -> list[str]:  # noqa: B006 - the case
+    tags.append(last)
+    return tags
+
+
+async def counted(counts: Annotated[dict[str, int], Body()] = {}) -> dict[str, int]:  # noqa: B006 - the case
+    counts["calls"] = counts.get("calls", 0) + 1
+    return counts
+
+
+async def renamed(new: New = New("first")) -> str:  # noqa: B008 - the case
+    new.name += "!"
+    return new.name
+
+
+@pytest.mark.parametrize(
+    ("function", "first"), [(gathered, [""]), (counted, {"calls": 1}), (renamed, "first!")]
+)
+def test_a_default_that_can_be_changed_is_each_calls_own(
+    function: Callable[..., Any], first: object
+) -> None:
+    plan = bind(function)
+    for _ in range(2):
+        assert asyncio.run(plan.call(Parts())) == first
+
+
 def test_path_names_are_typed() -> None:
     some = uuid.uuid4()
     parts = Parts(path={"user_id": str(some)}, query="wide=true")
