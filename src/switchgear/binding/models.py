@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from inspect import signature
 from typing import Any, Final, get_args
 
@@ -20,6 +21,7 @@ __all__ = [
     "model_data",
     "model_decoder",
     "model_encoder",
+    "model_reader",
     "model_schema",
 ]
 
@@ -82,6 +84,17 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
             raise _fault(details, subject) from None
 
     return decode
+
+
+def model_reader(annotation: Any) -> Callable[[Any], Any]:
+    """Compile what makes a model of plain values, such as a row's, by its fields' names in Python.
+
+    Raises TypeError for what pydantic cannot read.
+    """
+    validate = _adapter(annotation).validate_python
+    told = "by_name" in signature(validate).parameters  # before pydantic 2.11 the model says it
+    options = {"by_alias": True, "by_name": True} if told else {}
+    return partial(validate, **options)
 
 
 def _name_bytes(body: bytes) -> int:

@@ -11,8 +11,9 @@ T = TypeVar("T")
 class Transaction(Protocol):
     """One open transaction. What it did takes effect when its block ends, or not at all.
 
-    `kind` says what a row becomes: a msgspec Struct, a dataclass or a `dict` by the columns'
-    names; any other type by the first column. Every method raises a Fault of effect NONE.
+    `kind` says what a row becomes: a msgspec Struct, a dataclass, a class of attrs, a pydantic
+    model or a `dict` by the columns' names; any other type by the first column. Every method
+    raises a Fault of effect NONE.
     """
 
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
