@@ -56,24 +56,27 @@ class PostgresTransaction:
         self._messages: list[Message] = []
         self.broken: BaseException | None = None
         self._over = False
+        self._running = False
 
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
         """Return every row as a `kind`."""
-        rows = await self._run(self.connection.fetch, sql, arguments)
-        return list(map(reader(kind), rows))
+        read = reader(kind)
+        return list(map(read, await self._run(self.connection.fetch, sql, arguments)))
 
     async def fetch_first(self, kind: type[T], sql: str, /, *arguments: object) -> T | None:
         """Return the first row as a `kind`, or None."""
+        read = reader(kind)
         row = await self._run(self.connection.fetchrow, sql, arguments)
-        return None if row is None else reader(kind)(row)
+        return None if row is None else read(row)
 
     async def fetch_one(self, kind: type[T], sql: str, /, *arguments: object) -> T:
         """Return the first row as a `kind`. Raises a Fault (not_found) where there is none."""
+        read = reader(kind)
         row = await self._run(self.connection.fetchrow, sql, arguments)
         if row is None:
             detail = f"postgres: no row for {' '.join(sql.split())[:200]!r}"
             raise Fault(Code.NOT_FOUND, detail, effect=Effect.NONE, origin=ORIGIN)
-        return reader(kind)(row)
+        return read(row)
 
     async def execute(self, sql: str, /, *arguments: object) -> int:
         """Execute a statement and return how many rows it touched."""
@@ -155,9 +158,19 @@ class PostgresTransaction:
     async def _run(self, method: Any, sql: str, arguments: tuple[object, ...]) -> Any:
         if self._over:
             raise RuntimeError(f"a statement after the transaction's end: {_TOO_LATE}")
+        if not isinstance(sql, str):
+            first = "" if method == self.connection.execute else ", behind the type of a row"
+            raise TypeError(f"a statement is a text{first}, and {sql!r:.60} is none")
         if sql.lstrip()[:1] in _ITS_BEGIN and _EMPTY.fullmatch(sql):
             raise ValueError(f"there is no statement in {sql[:60]!r}")
         left = self.remaining()
+        if self._running:
+            self.broken = RuntimeError(
+                f"{' '.join(sql.split())[:60]!r} came while another statement was under way: one"
+                " transaction is one connection; await one after the other, not in asyncio.gather"
+            )
+            raise self.broken
+        self._running = True
         try:
             result = await method(sql, *arguments, timeout=left)
         except Exception as error:
@@ -168,7 +181,10 @@ class PostgresTransaction:
             if fault is None or fault is error:
                 raise
             raise fault from error
-        self.broken = None  # only ROLLBACK TO succeeds in a broken transaction: it is whole again
+        finally:
+            self._running = False
+        if not isinstance(self.broken, RuntimeError):  # ours, of which the server knows nothing
+            self.broken = None  # only ROLLBACK TO succeeds in a broken one: it is whole again
         if not self.connection.is_in_transaction():
             # What came next would be committed at once, and by itself.
             self.broken = RuntimeError(

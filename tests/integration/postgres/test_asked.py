@@ -1,0 +1,55 @@
+"""What cannot be asked of a transaction, on a real server, is refused in words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import cast
+
+import pytest
+
+from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.policy.fault import Fault
+from switchgear.ports.tables import Transaction
+from tests.support.postgres import run
+
+
+@asynccontextmanager
+async def asking(database: Dsn) -> AsyncIterator[Transaction]:
+    tables = PostgresTables(database)
+    try:
+        async with tables.transaction(perf_counter() + 10.0) as tx:
+            yield tx
+    finally:
+        await tables.close()
+
+
+@pytest.mark.parametrize("how", ["fetch_one", "fetch_first", "fetch_all"])
+async def test_a_statement_in_the_place_of_the_type_is_told(database: Dsn, how: str) -> None:
+    async with asking(database) as tx:
+        fetch = getattr(tx, how)
+        for rest in ((7,), ("ada",), (int,)):
+            with pytest.raises(TypeError, match=r"the type of a row comes first, .* where 'SEL"):
+                await fetch("SELECT $1", *rest)
+        with pytest.raises(TypeError, match="a statement is a text, behind the type of a row, and"):
+            await fetch(int, 7)
+        with pytest.raises(TypeError, match=r"a statement is a text, and <class 'int'> is none"):
+            await tx.execute(cast("str", int), "SELECT 1")
+        assert await fetch(int, "SELECT 1") in (1, [1])
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+async def test_statements_at_once_are_refused_in_words_and_commit_nothing(
+    database: Dsn, swallowed: bool
+) -> None:
+    await run(database, "CREATE TABLE notes (n int)")
+    with pytest.raises(
+        RuntimeError if not swallowed else Fault, match="came while another statement"
+    ):
+        async with asking(database) as tx:
+            both = [tx.execute("INSERT INTO notes VALUES ($1)", n) for n in (1, 2)]
+            await asyncio.gather(*both, return_exceptions=swallowed)
+            await tx.execute("INSERT INTO notes VALUES (3)")
+    async with asking(database) as tx:
+        assert await tx.fetch_all(int, "SELECT n FROM notes") == []
