@@ -33,14 +33,16 @@ def plan_of(route: RouteEntry, settings: GatewaySettings) -> Plan:
     """Tell what is known of a route's lane before its first request, for the linter."""
     timeout = attempts_of(route.deadline, route.attempt_timeout, settings)
     allowed = timeout.allow(route.deadline, repeatable=route.repeatable)
+    # Where the route does not say it, it is made to fit; one that has all the time is meant to
+    # be the only one.
+    several = 0.0 < route.attempt_timeout < route.deadline
     return Plan(
         name=route.name,
         deadline=route.deadline,
-        # Where the route does not say it, it is made to fit.
-        timeout=route.attempt_timeout or inf,
+        timeout=allowed if route.repeatable else inf,
         share=timeout.share,
         repeatable=route.repeatable,
-        retry=BackoffSettings(attempts=settings.attempts) if route.attempt_timeout else None,
+        retry=BackoffSettings(attempts=settings.attempts) if several else None,
         breaker=breaker_of(allowed),
     )
 

@@ -517,6 +517,9 @@ def test_what_contradicts_in_a_route_is_known_before_its_first_request() -> None
     settings = GatewaySettings(attempts=3)
     assert lint(plan_of(RouteEntry("GET", "/a", "service"), settings)) == ()
     assert lint(plan_of(RouteEntry("POST", "/a", "service", deadline=60.0), settings)) == ()
+    assert lint(plan_of(RouteEntry("PUT", "/a", "service", deadline=60.0), settings)) == ()
+    patient = RouteEntry("GET", "/a", "service", deadline=60.0, attempt_timeout=60.0)
+    assert lint(plan_of(patient, settings)) == ()  # as the documents tell to write it
     tight = RouteEntry("GET", "/a", "service", deadline=3.0, attempt_timeout=2.0)
     (finding,) = lint(plan_of(tight, settings))
     assert finding.setting == "attempts"
