@@ -6,7 +6,7 @@
 
 from typing import Any, Final
 
-__all__ = ["theirs", "unread"]
+__all__ = ["named", "theirs", "unread"]
 
 _THEIRS: Final = frozenset({"annotated_types", "fastapi", "litestar", "pydantic"})
 _DESCRIBING: Final = frozenset({"DocInfo"})  # admits all that it would admit without
@@ -21,7 +21,27 @@ _RIGHT: Final = {
     "Query": 'switchgear.binding has a Query("name") of its own, and msgspec bounds, as in'
     " Annotated[int, Meta(ge=1)]",
 }
+_FRAMEWORKS: Final = frozenset({"aiohttp", "django", "fastapi", "flask", "litestar", "starlette"})
+_INSTEAD: Final = {
+    "BackgroundTasks": "publish a message, and let a consumer do it",
+    "Request": "switchgear has a Request of its own",
+    "UploadFile": "take the Request, and read its body",
+    "WebSocket": "mount an ASGI application for it",
+}
+_RESPONSE: Final = "Response"  # and JSONResponse, and others
 _BOUNDS: Final = "msgspec has bounds of its own, as in Annotated[int, Meta(ge=1)]"
+
+
+def named(kind: type) -> str:
+    """Name a class that nobody here knows; of another framework's, say what stands for it here."""
+    name = getattr(kind, "__qualname__", str(kind))
+    root = kind.__module__.partition(".")[0]
+    if root not in _FRAMEWORKS:
+        return name
+    right = _INSTEAD.get(name, "")
+    if name.endswith(_RESPONSE):
+        right = "return the value itself, or switchgear's own Response"
+    return f"{name}, which is {root}'s{right and f': {right}'}"
 
 
 def theirs(mark: Any) -> str:

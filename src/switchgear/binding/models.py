@@ -10,6 +10,7 @@ from msgspec import DecodeError
 
 from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
+from switchgear.binding.foreign import named
 from switchgear.binding.hints import undefined
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
@@ -154,7 +155,7 @@ def model_data(value: Any) -> Any:
     serializer = getattr(type(value), "__pydantic_serializer__", None)
     if serializer is None:
         hint = ", which nobody has awaited" if isinstance(value, Coroutine) else ""
-        raise TypeError(f"no JSON is known for {type(value).__name__}{hint}")
+        raise TypeError(f"no JSON is known for {named(type(value))}{hint}")
     return serializer.to_python(value, mode="json", by_alias=True)
 
 

@@ -23,7 +23,7 @@ from typing import (
 import msgspec
 from msgspec import inspect, structs
 
-from switchgear.binding.foreign import theirs, unread
+from switchgear.binding.foreign import named, theirs, unread
 from switchgear.binding.hints import filled_in, undefined, unmarked
 from switchgear.binding.records import is_record, members_of
 
@@ -348,9 +348,9 @@ def kinds_of(info: inspect.Type) -> list[inspect.Type]:
 
 
 def _foreign(info: inspect.Type) -> str:
-    """Return the name of a class that msgspec knows no JSON for, or nothing."""
+    """Name a class that msgspec knows no JSON for, or nothing."""
     if isinstance(info, inspect.CustomType):
-        return getattr(info.cls, "__qualname__", str(info.cls))
+        return named(info.cls)
     return next((name for member in _within(info) if (name := _foreign(member))), "")
 
 

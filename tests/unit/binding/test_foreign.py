@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import aiohttp
 import annotated_types
 import attrs
 import fastapi
@@ -104,6 +105,38 @@ def test_pydantic_reads_what_stands_about_its_models() -> None:
     for wrong in (b'[{"size":2}]', b'[{"size":3},{"size":3}]'):
         with pytest.raises(Fault):
             decode(wrong)
+
+
+async def requested(a: fastapi.Request) -> None: ...
+async def sent(a: fastapi.UploadFile) -> None: ...
+async def afterwards(a: fastapi.BackgroundTasks) -> None: ...
+async def unheard_of(a: aiohttp.ClientSession) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (requested, "Request, which is starlette's: switchgear has a Request of its own. A par"),
+        (sent, "UploadFile, which is fastapi's: take the Request, and read its body. A par"),
+        (afterwards, "BackgroundTasks, which is fastapi's: publish a message, and let a con"),
+        (unheard_of, "ClientSession, which is aiohttp's. A parameter"),
+    ],
+)
+def test_a_class_of_another_framework_is_called_that(
+    function: Callable[..., Any], why: str
+) -> None:
+    with pytest.raises(Unbindable) as caught:
+        bind(function)
+    assert f"no JSON is known for {why}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [fastapi.Response, fastapi.responses.JSONResponse])
+def test_an_answer_of_another_framework_is_called_that(kind: type) -> None:
+    words = f"for {kind.__name__}, which is starlette's: return the value itself, or switchgear's"
+    with pytest.raises(TypeError, match=words):
+        encoder(kind, "f")
+    with pytest.raises(TypeError, match=words):
+        encoder(Any, "f")(kind(content=None))
 
 
 class Money:
