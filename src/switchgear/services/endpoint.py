@@ -17,7 +17,8 @@ Declared = TypeVar("Declared", "Endpoint", "Mount")
 Idempotency = Literal["optional", "required", "off"]
 """What an Idempotency-Key is to an endpoint."""
 
-_SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|(?!\.{1,2}\Z)[A-Za-z0-9._~!$&'()*+,=:@-]+")
+# None begins as a name or a wildcard does elsewhere, `/:id` or `/*`: it would be found by nobody.
+_SEGMENT: Final = re.compile(r"\{[a-z_][a-z0-9_]*\}|(?!\.{1,2}\Z|[:*])[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _IDEMPOTENCY: Final = get_args(Idempotency)
 _FIRST_SHED, _LAST_SHED = 0, 8  # 9 is for what is never shed, which no declaration can claim
 

@@ -27,7 +27,8 @@ def test_what_is_a_path(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["", "a", "/a/", "//a", "/a//b", "/a/./b", "/..", "/{Id}", "/{1}", "/a{id}", "/{id}x", "/{}",
-     "/a b", "/a%20b", "/größe", "/a;b", "/a?b", "/a#b", "/{id...}", "/a\n"],
+     "/a b", "/a%20b", "/größe", "/a;b", "/a?b", "/a#b", "/{id...}", "/a\n", "/a/:id", "/a/*", "/*",
+     "/:a/b"],
 )  # fmt: skip
 def test_what_is_none(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
@@ -37,6 +38,7 @@ def test_what_is_none(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
+        ("/a/:id", "':id' is no path segment: write plain text or {name}, of a-z"),
         ("/a/{orderId}", "'{orderId}' is no path segment: write plain text or {name}, of a-z"),
         ("/a/{id:int}", "its type is the parameter's annotation"),
         ("/a/", "a path has no empty segment: write /a, not /a/"),
