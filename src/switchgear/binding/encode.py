@@ -36,8 +36,7 @@ def encoder(annotation: Any, subject: str) -> Encode:
     if bare(annotation)[0] in (None, type(None)):
         return _nothing(subject)
     if holds_model(annotation):
-        dump = _finite(model_encoder(annotation), subject)
-        return lambda value: None if value is None else dump(value)
+        return _modelled(annotation, subject)
     return _declared(annotation, subject)
 
 
@@ -74,18 +73,43 @@ def _nothing(subject: str) -> Encode:
     return encode
 
 
+def _modelled(annotation: Any, subject: str) -> Encode:
+    dump = _finite(model_encoder(annotation), subject)
+    optional = _optional(annotation)
+
+    def encode(value: Any) -> bytes | None:
+        if value is None:
+            if not optional:
+                raise _missing(subject)
+            return None
+        try:
+            return dump(value)
+        except ValueError as error:  # pydantic's
+            raise TypeError(f"{subject} returned what does not fit: {error}") from error
+
+    return encode
+
+
+def _optional(annotation: Any) -> bool:
+    return type(None) in get_args(bare(annotation)[0])
+
+
+def _missing(subject: str) -> TypeError:
+    return TypeError(f"{subject} returned None, which its annotation does not allow")
+
+
 def _declared(annotation: Any, subject: str) -> Encode:
     node = shape_of(annotation)
     fits = _Fitting().of(node)
     write = _writer(subject)
     if may_hold(node):
         write = _finite(write, subject)
-    optional = type(None) in get_args(bare(annotation)[0])
+    optional = _optional(annotation)
 
     def encode(value: Any) -> bytes | None:
         if value is None:
             if not optional:
-                raise TypeError(f"{subject} returned None, which its annotation does not allow")
+                raise _missing(subject)
             return None
         if not fits(value):
             try:

@@ -150,7 +150,7 @@ def test_only_declared_fields_are_written(annotation: Any, value: Any, written: 
     assert encoder(annotation, "f")(value) == written
 
 
-@pytest.mark.parametrize("annotation", [None, type(None), User | None, Any, ABSENT, Model])
+@pytest.mark.parametrize("annotation", [None, type(None), User | None, Any, ABSENT, Model | None])
 def test_none_is_no_content(annotation: Any) -> None:
     assert encoder(annotation, "f")(None) is None
 
@@ -166,6 +166,11 @@ def test_none_is_no_content(annotation: Any) -> None:
         (tuple[User, int], {1: ROW}),
         (Pair, {"user": ROW, "rank": 1}),
         (Listed, ROW),
+        (Model, None),
+        (list[Model], None),
+        (Model, {"id": "z"}),
+        (Model | None, {"id": "z"}),
+        (list[Model], Model(id=1)),
     ],
 )
 def test_a_result_that_does_not_fit_is_a_defect(annotation: Any, value: Any) -> None:
