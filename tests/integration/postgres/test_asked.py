@@ -8,7 +8,10 @@ from typing import cast
 
 import pytest
 
+from switchgear.core.policy import Policy
+from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
+from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Fault
 from switchgear.ports.tables import Transaction
@@ -53,3 +56,42 @@ async def test_statements_at_once_are_refused_in_words_and_commit_nothing(
             await tx.execute("INSERT INTO notes VALUES (3)")
     async with asking(database) as tx:
         assert await tx.fetch_all(int, "SELECT n FROM notes") == []
+
+
+@pytest.mark.parametrize("how", ["execute", "fetch_one", "publish"])
+async def test_what_is_never_awaited_commits_nothing(roles: Roles, how: str) -> None:
+    await install(roles.owner)
+    await run(
+        roles.owner, "CREATE TABLE notes (n int)", f'GRANT ALL ON notes TO "{roles.app.user}"'
+    )
+    queue = PostgresQueue(roles.app)
+    tables = PostgresTables(roles.app, outbox=queue)
+    sql = "INSERT INTO notes VALUES (2) RETURNING n"
+    asked, told = {"execute": ((sql,), sql), "fetch_one": ((int, sql), sql)}.get(
+        how, (("notes.made", 2), "notes.made")
+    )
+    with pytest.raises(RuntimeError) as raised:
+        async with tables.transaction(perf_counter() + 10.0) as tx:
+            await tx.execute("INSERT INTO notes VALUES (1)")
+            forgotten = getattr(tx, how)(*asked)
+            await tx.execute("SELECT 1")
+    words = f"nothing was done of {told!r}, which was never awaited: write `await tx.{how}(...)`"
+    assert str(raised.value) == words
+    forgotten.close()
+    async with tables.transaction(perf_counter() + 10.0) as tx:
+        assert await tx.fetch_all(int, "SELECT n FROM notes") == []
+    assert await queue.depths(perf_counter() + 10.0) == {}
+    await tables.close()
+    await queue.close()
+
+
+async def test_what_is_awaited_later_or_by_a_policy_is_done(database: Dsn) -> None:
+    await run(database, "CREATE TABLE notes (n int)")
+    async with asking(database) as tx:
+        late = [tx.execute("INSERT INTO notes VALUES ($1)", n) for n in (1, 2)]
+        assert await Policy("notes").call(tx.execute, "INSERT INTO notes VALUES (3)") == 1
+        for one in late:
+            await one
+        await asyncio.create_task(tx.execute("INSERT INTO notes VALUES (4)"))
+    async with asking(database) as tx:
+        assert await tx.fetch_all(int, "SELECT n FROM notes ORDER BY n") == [1, 2, 3, 4]

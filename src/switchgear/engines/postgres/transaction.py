@@ -1,8 +1,10 @@
 """One transaction on one connection: typed rows, a deadline that reaches SQL, an honest end."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import wraps
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 from uuid import uuid4
 
 import asyncpg
@@ -12,6 +14,7 @@ from switchgear.binding.finite import unfinite
 from switchgear.binding.models import model_data
 from switchgear.core.ambient import current
 from switchgear.core.clock import Clock
+from switchgear.core.invocation import mark
 from switchgear.engines.postgres.faults import ORIGIN, translate
 from switchgear.engines.postgres.rows import reader
 from switchgear.policy.fault import Code, Effect, Fault
@@ -19,6 +22,7 @@ from switchgear.ports.broker import Message, check_topic
 
 __all__ = ["Outbox", "PostgresTransaction"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 LONGEST: Final = 86400.0  # seconds: what a timer and the server's milliseconds can hold
@@ -35,6 +39,20 @@ class Outbox(Protocol):
     async def write(self, connection: Any, messages: Sequence[Message], timeout: float) -> None: ...
 
     def committed(self, topics: Iterable[str]) -> None: ...
+
+
+def _kept(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Keep what a method was asked until it is awaited: what never is must not be committed."""
+
+    @wraps(method)
+    def ask(*arguments: P.args, **options: P.kwargs) -> Coroutine[Any, Any, T]:
+        asked = method(*arguments, **options)
+        cast("PostgresTransaction", arguments[0]).keep(asked)
+        return asked
+
+    return cast("Callable[P, Coroutine[Any, Any, T]]", mark(ask))
 
 
 class PostgresTransaction:
@@ -57,18 +75,22 @@ class PostgresTransaction:
         self.broken: BaseException | None = None
         self._over = False
         self._running = False
+        self._asked: list[Any] = []  # coroutines
 
+    @_kept
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
         """Return every row as a `kind`."""
         read = reader(kind)
         return list(map(read, await self._run(self.connection.fetch, sql, arguments)))
 
+    @_kept
     async def fetch_first(self, kind: type[T], sql: str, /, *arguments: object) -> T | None:
         """Return the first row as a `kind`, or None."""
         read = reader(kind)
         row = await self._run(self.connection.fetchrow, sql, arguments)
         return None if row is None else read(row)
 
+    @_kept
     async def fetch_one(self, kind: type[T], sql: str, /, *arguments: object) -> T:
         """Return the first row as a `kind`. Raises a Fault (not_found) where there is none."""
         read = reader(kind)
@@ -78,12 +100,14 @@ class PostgresTransaction:
             raise Fault(Code.NOT_FOUND, detail, effect=Effect.NONE, origin=ORIGIN)
         return read(row)
 
+    @_kept
     async def execute(self, sql: str, /, *arguments: object) -> int:
         """Execute a statement and return how many rows it touched."""
         told: str = await self._run(self.connection.execute, sql, arguments)
         count = told.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
+    @_kept
     async def publish(
         self,
         topic: str,
@@ -125,6 +149,13 @@ class PostgresTransaction:
         self._messages.append(message)
         return message.id
 
+    def keep(self, asked: Coroutine[Any, Any, Any]) -> None:
+        """Keep a call of a method that nobody has awaited yet."""
+        self._asked = [*self._unawaited(), asked]
+
+    def _unawaited(self) -> list[Any]:
+        return [one for one in self._asked if getcoroutinestate(one) == CORO_CREATED]
+
     def end(self) -> None:
         """Let nothing more be done in it: its block is left."""
         self._over = True
@@ -133,6 +164,13 @@ class PostgresTransaction:
         """Write what was published; the caller commits next."""
         if self.broken is not None:
             raise _uncommittable(self.broken)
+        for one in self._unawaited():
+            given = one.cr_frame.f_locals
+            said = " ".join(str(given.get("sql", given.get("topic"))).split())[:60]
+            raise RuntimeError(
+                f"nothing was done of {said!r}, which was never awaited:"
+                f" write `await tx.{one.__name__}(...)`"
+            )
         if self._messages and self._outbox is not None:
             await self._outbox.write(self.connection, self._messages, self.remaining())
 
