@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from switchgear.assembly.elsewhere import no_member, no_option
 from switchgear.assembly.foreign import misshapen
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
@@ -48,23 +49,34 @@ class App:
 
     def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
-        return self.endpoint("GET", path, **options)
+        return self._endpoint("GET", path, options)
 
     def post(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for POST. Options as for `endpoint`."""
-        return self.endpoint("POST", path, **options)
+        return self._endpoint("POST", path, options)
 
     def put(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for PUT. Options as for `endpoint`."""
-        return self.endpoint("PUT", path, **options)
+        return self._endpoint("PUT", path, options)
 
     def patch(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for PATCH. Options as for `endpoint`."""
-        return self.endpoint("PATCH", path, **options)
+        return self._endpoint("PATCH", path, options)
 
     def delete(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for DELETE. Options as for `endpoint`."""
-        return self.endpoint("DELETE", path, **options)
+        return self._endpoint("DELETE", path, options)
+
+    def _endpoint(self, method: str, path: str, options: Options) -> Callable[[Function], Function]:
+        for name in options:
+            if name not in Options.__annotations__:
+                raise TypeError(f"{method} {path}: {no_option(name, Options.__annotations__)}")
+        return self.endpoint(method, path, **options)
+
+    if not TYPE_CHECKING:  # who checks types is told by his checker
+
+        def __getattr__(self, name: str) -> None:
+            raise AttributeError(no_member(name), name=name, obj=self)
 
     def endpoint(
         self,

@@ -114,6 +114,42 @@ def test_an_unknown_option_is_refused() -> None:
         App("toys").get("/a", dead_line=3)  # type: ignore[call-arg]  # the typo under test
 
 
+@pytest.mark.parametrize(
+    ("option", "right"),
+    [
+        ("status_code", "write status="),
+        ("response_model", "annotate what the function returns"),
+        ("staus", "did you mean status=?"),
+        ("colour", "there are scope, public, deadline, priority, status, attempt_timeout, idemp"),
+    ],
+)
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+def test_an_option_of_another_framework_is_told_what_stands_for_it(
+    method: str, option: str, right: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        getattr(App("toys"), method)("/a", **{option: 1})
+    told = f"{method.upper()} /a: there is no option {option!r}: {right}"
+    assert str(raised.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("websocket", "an App has no 'websocket': mount an ASGI application that has it"),
+        ("include_router", "an App has no 'include_router': let the other modules import"),
+        ("on_event", "an App has no 'on_event': nothing is called at start and end"),
+        ("colour", "an App has no 'colour'"),
+    ],
+)
+def test_a_member_of_another_framework_is_told_what_stands_for_it(name: str, told: str) -> None:
+    app = App("toys")
+    with pytest.raises(AttributeError) as raised:
+        getattr(app, name)
+    assert str(raised.value).startswith(told)
+    assert not hasattr(app, name)
+
+
 def test_nothing_is_declared_twice() -> None:
     app = App("toys")
     app.get("/a")(handler)
