@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from switchgear.assembly.elsewhere import no_member, no_option
+from switchgear.assembly.elsewhere import MODULES, no_member, no_option
 from switchgear.assembly.foreign import misshapen
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
@@ -176,6 +176,8 @@ class App:
         It is public by default, since it has its own sign-in; `public=False` or a `scope` puts ours
         before it. The other options are those of `endpoint`.
         """
+        if isinstance(application, App):
+            raise TypeError(f"mount {path!r}: an App serves what is declared on it: {MODULES}")
         if wrong := misshapen(application):
             raise TypeError(f"mount {path!r}: {wrong}")
         mount = Mount(

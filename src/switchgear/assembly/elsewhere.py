@@ -7,10 +7,10 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["no_member", "no_option"]
+__all__ = ["MODULES", "no_member", "no_option"]
 
 _ROUTES: Final = "write @app.get, post, put, patch or delete"
-_MODULES: Final = "let the other modules import this App and declare on it"
+MODULES: Final = "let the other modules import this App, and declare on it"
 _HOOKS: Final = (
     "nothing is called at start and end: make it in the module, or in the lifespan of a mounted"
     " ASGI application"
@@ -27,13 +27,13 @@ _MEMBERS: Final = {
     "errorhandler": _FAULTS,
     "exception_handler": _FAULTS,
     "head": "HEAD is answered from GET",
-    "include_router": _MODULES,
+    "include_router": MODULES,
     "lifespan": _HOOKS,
     "listen": _SERVED,
     "middleware": _AROUND,
     "on_event": _HOOKS,
     "options": "gateways answer OPTIONS (gateway.origins)",
-    "register_blueprint": _MODULES,
+    "register_blueprint": MODULES,
     "route": _ROUTES,
     "run": _SERVED,
     "use": _AROUND,

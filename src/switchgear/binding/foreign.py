@@ -35,6 +35,8 @@ _BOUNDS: Final = "msgspec has bounds of its own, as in Annotated[int, Meta(ge=1)
 def named(kind: type) -> str:
     """Name a class that nobody here knows; of another framework's, say what stands for it here."""
     name = getattr(kind, "__qualname__", str(kind))
+    if hasattr(kind, "__pydantic_validator__"):
+        return f"{name}, a pydantic model, within what is none: make models of both, or of neither"
     root = kind.__module__.partition(".")[0]
     if root not in _FRAMEWORKS:
         return name

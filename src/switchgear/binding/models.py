@@ -111,7 +111,7 @@ def _adapter(annotation: Any) -> Any:
         if not getattr(adapter, "pydantic_complete", True):  # else it would fail at each value
             adapter.rebuild()
     except PydanticUserError as error:  # a structure of others' beside a model, say
-        raise TypeError(error.message) from error
+        raise TypeError(error.message.partition("\n")[0]) from error
     except NameError as error:  # PydanticUndefinedAnnotation
         raise TypeError(undefined(annotation, error.name)) from error
     return adapter

@@ -225,6 +225,12 @@ def test_a_mount_is_an_application() -> None:
         App("toys").mount("/m", None)  # type: ignore[arg-type]  # the mistake under test
 
 
+def test_an_app_is_not_mounted_in_another() -> None:
+    words = "mount '/a': an App serves what is declared on it: let the other modules import this"
+    with pytest.raises(TypeError, match=words):
+        App("toys").mount("/a", App("others"))  # type: ignore[arg-type]  # the mistake under test
+
+
 def test_a_mount_is_public_unless_it_asks_for_something() -> None:
     app = App("toys")
     app.mount("/a", asgi)

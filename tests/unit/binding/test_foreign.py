@@ -139,6 +139,26 @@ def test_an_answer_of_another_framework_is_called_that(kind: type) -> None:
         encoder(Any, "f")(kind(content=None))
 
 
+class Holder(Struct):
+    model: Model
+
+
+async def held(a: Holder) -> None: ...
+async def beside(a: Model | Holder) -> None: ...
+
+
+def test_a_model_within_what_is_none_is_called_that() -> None:
+    words = "no JSON is known for Model, a pydantic model, within what is none: make models of both"
+    with pytest.raises(Unbindable, match=words):
+        bind(held)
+    with pytest.raises(TypeError, match=words):
+        encoder(Holder, "f")
+    with pytest.raises(Unbindable) as raised:
+        bind(beside)
+    assert "Unable to generate pydantic-core schema for <class" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 class Money:
     def __init__(self, text: str) -> None:
         self.text = text
