@@ -145,10 +145,11 @@ class Produced(Body):
         if self.verdict is not None:
             return b""
         try:
-            while not (data := await anext(self._chunks)):
-                pass  # an empty piece must not look like the end
-            if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise _not_bytes(data)
+            data = b""
+            while not data:  # an empty piece must not look like the end
+                data = await anext(self._chunks)
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise _not_bytes(data)
         except StopAsyncIteration:
             self._end(GOOD)
             return b""

@@ -257,12 +257,14 @@ def test_what_is_no_async_iterator_is_refused_before_the_answer_begins(body: Any
         StreamResponse.of(body)
 
 
-async def test_a_piece_that_is_no_bytes_is_told_by_its_type() -> None:
+@pytest.mark.parametrize("piece", ["text", "", None, 0])
+async def test_a_piece_that_is_no_bytes_is_told_by_its_type(piece: Any) -> None:
     async def make() -> AsyncIterator[Any]:
-        yield "text"
+        yield b""
+        yield piece
 
     body = Produced(make())
-    with pytest.raises(TypeError, match=r"bytes.*str"):
+    with pytest.raises(TypeError, match=rf"bytes.*{type(piece).__name__}"):
         await body.chunk()
     assert body.verdict == BAD
 
