@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from switchgear.assembly.elsewhere import MODULES, no_member, no_option
 from switchgear.assembly.foreign import misshapen
+from switchgear.binding.parameters import whereabouts
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
 from switchgear.services.endpoint import Endpoint, Idempotency, Mount
@@ -45,7 +46,7 @@ class App:
         self.endpoints: list[Endpoint] = []
         self.mounts: list[Mount] = []
         self.subscriptions: list[Subscription] = []
-        self._declared: set[str] = set()
+        self._declared: dict[str, Endpoint] = {}
 
     def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
@@ -123,9 +124,11 @@ class App:
                 _seconds(attempt_timeout),
                 "" if idempotency is None else idempotency,
             )
-            if endpoint.name in self._declared:
-                raise ValueError(f"{endpoint.name} is declared twice")
-            self._declared.add(endpoint.name)
+            # Told here, at its line: what a name of the path is called makes no other route.
+            taken = self._declared.setdefault(endpoint.shape, endpoint)
+            if taken is not endpoint:
+                where = whereabouts(taken.function)
+                raise ValueError(f"{endpoint.name} is declared twice: {taken.name} is {where}")
             self.endpoints.append(endpoint)
             return function
 

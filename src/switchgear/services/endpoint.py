@@ -72,6 +72,11 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"{self.method} {self.path}"
 
     @property
+    def shape(self) -> str:
+        """The name without those of its path: two routes of one shape take the same requests."""
+        return re.sub(r"\{[^}]*\}", "{}", self.name)
+
+    @property
     def names(self) -> list[str]:
         """The names in its path."""
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]

@@ -156,8 +156,12 @@ def test_nothing_is_declared_twice() -> None:
     app.post("/a")(handler)
     app.consumer("a")(handler)
     app.mount("/m", asgi)
-    with pytest.raises(ValueError, match="GET /a is declared twice"):
+    with pytest.raises(ValueError, match=r"GET /a is declared twice: GET /a is handler \(.*py:\d"):
         app.get("/a")(handler)
+    app.get("/a/{id}/b")(handler)
+    with pytest.raises(ValueError, match=r"GET /a/\{no\}/b is declared twice: GET /a/\{id\}/b is"):
+        app.get("/a/{no}/b")(handler)
+    app.get("/a/{no}")(handler)
     with pytest.raises(ValueError, match="consumer a is declared twice"):
         app.consumer("a")(handler)
     with pytest.raises(ValueError, match="mount '/m' is declared twice"):

@@ -126,13 +126,6 @@ def test_an_app_may_describe_itself_in_its_own_way() -> None:
     assert [route.scope for route in routes_of(app) if route.path == "/openapi.json"] == ["read"]
 
 
-def test_two_routes_that_are_one_are_refused() -> None:
-    app = toys()
-    app.get("/users/{name}")(handler)
-    with pytest.raises(StartError, match=r"GET /users/\{name\} is taken already"):
-        routes_of(app)
-
-
 def test_a_deadline_that_no_gateway_waits_for_is_refused() -> None:
     app = toys()
     app.post("/long", deadline="10min")(handler)

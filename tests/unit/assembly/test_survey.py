@@ -106,7 +106,7 @@ def test_what_an_import_prints_starts_and_leaves_behind_is_its_own_affair(tmp_pa
         (NATIVE + "@app.get('/b')\nasync def b(a) -> None: ...", "no annotation"),
         (NATIVE + "@app.get('/b')\ndef b(): ...", "'b' must be `async def`"),
         (NATIVE + "@app.get('/a/{x}')\nasync def b(x: str) -> None: ...\n"
-         "@app.get('/a/{y}')\nasync def c(y: str) -> None: ...", "taken already"),
+         "@app.get('/a/{y}')\nasync def c(y: str) -> None: ...", "declared twice"),
         (NATIVE + "from switchgear import IdempotencyKey\n@app.post('/b', public=True)\n"
          "async def b(key: IdempotencyKey) -> None: ...", 'Header("idempotency-key")'),
         (NATIVE + "@app.consumer('b')\nasync def b(x: int) -> None: ...", "at_least_once=True"),
