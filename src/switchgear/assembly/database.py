@@ -144,16 +144,18 @@ def check_url(settings: Settings) -> None:
         raise StartError(f"database.url ({url.place}): {fault.detail}") from None
 
 
-def check_migrations(folder: str) -> None:
+def check_migrations(folder: str) -> int:
     """Read the migrations that an app has in its folder as a start does, and apply none.
+
+    Returns how many there are.
 
     Raises StartError for a name that is none, and a number that is missing or there twice.
     """
     own = _own_migrations(folder)
     if own is None:
-        return
+        return 0
     try:
-        read_migrations(own)
+        return len(read_migrations(own))
     except Fault as fault:
         raise StartError(f"the database would not be ready: {fault.detail}") from None
     except OSError as error:

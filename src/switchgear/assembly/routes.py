@@ -17,6 +17,7 @@ from switchgear.services.honours import honours_unbound
 
 __all__ = [
     "ACCOUNTS",
+    "DESCRIPTION",
     "ENDED",
     "HEALTH",
     "KEYS",
@@ -51,7 +52,7 @@ KEYS: Final = _OF_ACCOUNTS[KEYS_FACE]
 ENDED: Final = _of_accounts(ENDED_FACE)
 """Where gateways alone ask which sessions have ended: it is in no table of routes."""
 
-_DESCRIPTION: Final = RouteEntry("GET", "/openapi.json", SERVICE, public=True)
+DESCRIPTION: Final = RouteEntry("GET", "/openapi.json", SERVICE, public=True)
 
 
 def is_native(loaded: object) -> bool:
@@ -101,8 +102,8 @@ def routes_of(loaded: Any, deadline: float = ServerSettings().deadline) -> list[
         taken = {(route.method, route.path) for route in routes}
         _leave(taken, (("GET", path) for path in HEALTH), "every gateway answers")
         if is_native(loaded):
-            if (_DESCRIPTION.method, _DESCRIPTION.path) not in taken:
-                routes.append(_DESCRIPTION)
+            if (DESCRIPTION.method, DESCRIPTION.path) not in taken:
+                routes.append(DESCRIPTION)
             _leave(taken, (face[:2] for face in SURFACE), "accounts answers")
             routes += _OF_ACCOUNTS.values()
         Router(Route(*template, route) for route in routes for template in route.templates)

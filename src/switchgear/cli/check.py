@@ -7,6 +7,7 @@ from switchgear.assembly.database import check_migrations, check_url
 from switchgear.assembly.load import describe
 from switchgear.assembly.named import misnamed
 from switchgear.assembly.peers import check_peers
+from switchgear.assembly.routes import DESCRIPTION, SERVICE
 from switchgear.assembly.survey import Survey, survey
 from switchgear.cli.request import Request, configured
 from switchgear.gateway.patience import plan_of
@@ -41,15 +42,25 @@ def check(request: Request, *, every: bool) -> int:
     found = _WHOLE if target is None else survey(target, deadline=deadline)
     roles = [spec.name for spec in roles_of(loaded.settings, found)]
     check_peers(loaded.settings.peers, roles, loaded.sources)
+    app = ""
     if target is not None:
-        check_migrations(found.folder)
+        app = f", and {target.spec} can be imported and bound"
+        if found.native:
+            own = [one for one in found.routes if one.service == SERVICE and one != DESCRIPTION]
+            migrations = check_migrations(found.folder)
+            app += f": {_counted(len(own), 'route')}, {_counted(migrations, 'migration')}"
+            if not own and not found.consumers:
+                doubts.append("the app declares nothing: it has to import the modules that do")
         doubts += misnamed(loaded.settings, found.routes)
         for route in found.routes:
             plan = plan_of(route, loaded.settings.gateway)
             doubts += (f"{route.name}: {finding}" for finding in lint(plan))
     changed = sum(source != "default" for _, _, source in told)
-    app = f", and {target.spec} can be imported and bound" if target is not None else ""
     for doubt in doubts:
         print(f"! {doubt}")
     print(f"the configuration is good: {len(told)} settings, {changed} of them set{app}")
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -175,6 +175,26 @@ def test_check_refuses_the_migrations_that_a_start_would(folder: Path) -> None:
     assert switchgear("check", "app", cwd=folder).returncode == 0
 
 
+def test_check_tells_how_much_an_app_declares(folder: Path) -> None:
+    """Routes of a module that nobody imports, and a folder of another name, are not there."""
+    made = "from switchgear import App\napp = App('toy')\n"
+    (folder / "app" / "app.py").write_text(made)
+    (folder / "app" / "migration").mkdir()
+    (folder / "app" / "migration" / "0001_todos.sql").write_text("select 1")
+    none = switchgear("check", "app", cwd=folder)
+    assert none.stdout.startswith("! the app declares nothing: it has to import the modules that")
+    assert none.stdout.endswith(", and app:app can be imported and bound: 0 routes, 0 migrations\n")
+    (folder / "app" / "migration").rename(folder / "app" / "migrations")
+    route = "@app.get('/a', public=True)\nasync def show() -> int: ...\n"
+    (folder / "app" / "app.py").write_text(made + route)
+    one = switchgear("check", "app", cwd=folder)
+    assert one.stdout.startswith("the configuration is good")
+    assert one.stdout.endswith(": 1 route, 1 migration\n")
+    consumer = "@app.consumer('a', at_least_once=True)\nasync def take() -> None: ...\n"
+    (folder / "app" / "app.py").write_text(made + consumer)
+    assert "declares nothing" not in switchgear("check", "app", cwd=folder).stdout
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [
