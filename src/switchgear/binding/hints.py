@@ -1,9 +1,9 @@
-"""Hints: the annotations of a class as they are meant, and those that name what there is not."""
+"""Hints: the annotations of a class as they are meant, and those that cannot be read."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NotRequired, Required, TypeVar, get_args, get_origin, get_type_hints
 
-__all__ = ["HELD", "filled_in", "undefined", "unmarked"]
+__all__ = ["HELD", "filled_in", "unmarked", "unreadable"]
 
 HELD: Final = (
     "They must name things that the module holds at run time (not under TYPE_CHECKING,"
@@ -28,11 +28,13 @@ def filled_in(hint: Any, filled: dict[Any, Any]) -> Any:
     return hint
 
 
-def undefined(annotation: Any, missing: str | None) -> str:
-    """Say of which class within `annotation` the members name what is `missing`."""
+def unreadable(annotation: Any, error: Exception) -> str:
+    """Say of which class within `annotation` the members have annotations that cannot be read."""
     owner = next(_unreadable(annotation, set()), annotation)
     name = getattr(owner, "__qualname__", owner)
-    return f"the annotations in `{name}` cannot be read: name {missing!r} is not defined. {HELD}"
+    # Pydantic's error has more lines.
+    why = f"name {error.name!r} is not defined" if isinstance(error, NameError) else error
+    return f"the annotations in `{name}` cannot be read: {why}. {HELD}"
 
 
 def _unreadable(annotation: Any, seen: set[Any]) -> Iterator[type]:
@@ -42,9 +44,9 @@ def _unreadable(annotation: Any, seen: set[Any]) -> Iterator[type]:
         seen.add(kind)
         try:
             found += get_type_hints(kind, include_extras=True).values()
-        except NameError:
-            yield kind
         except TypeError:  # read in another way, or told as what it is
             pass
+        except Exception:  # noqa: BLE001 - texts are evaluated, and may raise anything
+            yield kind
     for one in found:
         yield from _unreadable(one, seen)

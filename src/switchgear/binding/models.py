@@ -11,7 +11,7 @@ from msgspec import DecodeError
 from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
 from switchgear.binding.foreign import named
-from switchgear.binding.hints import undefined
+from switchgear.binding.hints import unreadable
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
 from switchgear.binding.wrong import LIMIT, invalid, malformed, pointer
@@ -113,7 +113,7 @@ def _adapter(annotation: Any) -> Any:
     except PydanticUserError as error:  # a structure of others' beside a model, say
         raise TypeError(error.message.partition("\n")[0]) from error
     except NameError as error:  # PydanticUndefinedAnnotation
-        raise TypeError(undefined(annotation, error.name)) from error
+        raise TypeError(unreadable(annotation, error)) from error
     return adapter
 
 

@@ -100,7 +100,7 @@ def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
         plain = type(plain).__call__
     try:
         return get_type_hints(plain, include_extras=True)
-    except (NameError, TypeError) as error:
+    except Exception as error:  # texts are evaluated, and may raise anything
         raise Unbindable(f"{where}: its annotations cannot be read: {error}. {HELD}") from error
 
 

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from switchgear.binding.foreign import named, theirs, unread
-from switchgear.binding.hints import filled_in, undefined, unmarked
+from switchgear.binding.hints import filled_in, unmarked, unreadable
 from switchgear.binding.records import is_record, members_of
 
 __all__ = [
@@ -199,8 +199,10 @@ def shape_of(annotation: Any, known: dict[Any, Node] | None = None) -> Node:
         return _shape_of(annotation, known)
     try:
         return _shape_of(annotation, {})
-    except NameError as error:  # a field's annotation, which is read only now
-        raise TypeError(undefined(annotation, error.name)) from error
+    except TypeError:
+        raise
+    except Exception as error:  # of a field's annotation, which is evaluated only now
+        raise TypeError(unreadable(annotation, error)) from error
 
 
 def _shape_of(annotation: Any, known: dict[Any, Node]) -> Node:

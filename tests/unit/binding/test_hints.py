@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -105,6 +106,39 @@ def test_a_name_that_is_not_there_is_told_with_the_class_that_names_it(
 def test_so_it_is_of_a_result(kind: Any, owner: str) -> None:
     with pytest.raises(TypeError, match=f"the annotations in `{owner}` cannot be read"):
         encoder(kind, "f")
+
+
+class Mistyped(Struct):
+    id: uuid.UUIDD  # type: ignore[name-defined]  # the typo under test
+
+
+@dataclass
+class Unclosed:
+    ids: "list[int"  # type: ignore[valid-type]  # noqa: F722 - the mistake under test
+
+
+async def mistyped(id: uuid.UUIDD) -> None: ...  # type: ignore[name-defined]  # the typo
+async def unclosed() -> "list[int": ...  # type: ignore[valid-type]  # noqa: F722 - the mistake
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (list[Mistyped], "`Mistyped` cannot be read: module 'uuid' has no attribute 'UUIDD'"),
+        (Unclosed, "`Unclosed` cannot be read: Forward reference must be an expression"),
+    ],
+)
+def test_whatever_an_annotation_raises_is_told(kind: Any, told: str) -> None:
+    with pytest.raises(Unbindable, match=f"the annotations in {told}"):
+        bind(taking(kind))
+    with pytest.raises(TypeError, match=f"the annotations in {told}"):
+        encoder(kind, "f")
+
+
+@pytest.mark.parametrize("function", [mistyped, unclosed])
+def test_so_it_is_of_a_functions_own(function: Any) -> None:
+    with pytest.raises(Unbindable, match=r"test_hints\.py:\d+\): its annotations cannot be read"):
+        bind(function)
 
 
 @pytest.mark.parametrize(
