@@ -12,6 +12,7 @@ __all__ = ["State", "of_sqlstate"]
 # The longest that fits counts; a class of two letters stands for all its members.
 _CODES: Final = {
     "40": Code.ABORTED,  # serialization failure, deadlock
+    "40003": Code.UNAVAILABLE,  # nobody knows whether the statement completed
     "55P03": Code.ABORTED,  # lock_timeout
     "23505": Code.ALREADY_EXISTS,
     "23P01": Code.ALREADY_EXISTS,  # an exclusion constraint: something is there already
@@ -29,7 +30,7 @@ _CODES: Final = {
     "28": Code.UNAVAILABLE,  # our own login was refused: nobody can be served
     "3D": Code.UNAVAILABLE,
 }
-_BROKEN: Final = ("08", "57P")  # the connection is gone, whatever was under way
+_BROKEN: Final = ("08", "40003", "57P")  # the connection is gone, whatever was under way
 _NEVER: Final = ("08001", "08004", "57P03")  # there was none: nothing was under way
 
 

@@ -11,6 +11,7 @@ from switchgear.policy.sqlstate import of_sqlstate
     [
         ("40001", Code.ABORTED, False),
         ("40P01", Code.ABORTED, False),
+        ("40003", Code.UNAVAILABLE, True),  # CockroachDB's ambiguous commit
         ("55P03", Code.ABORTED, False),
         ("23505", Code.ALREADY_EXISTS, False),
         ("23P01", Code.ALREADY_EXISTS, False),
