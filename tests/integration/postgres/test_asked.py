@@ -74,7 +74,8 @@ async def test_what_is_never_awaited_commits_nothing(roles: Roles, how: str) -> 
         async with tables.transaction(perf_counter() + 10.0) as tx:
             await tx.execute("INSERT INTO notes VALUES (1)")
             forgotten = getattr(tx, how)(*asked)
-            await tx.execute("SELECT 1")
+            for _ in range(50):
+                await tx.execute("SELECT 1")
     words = f"nothing was done of {told!r}, which was never awaited: write `await tx.{how}(...)`"
     assert str(raised.value) == words
     forgotten.close()
@@ -88,10 +89,10 @@ async def test_what_is_never_awaited_commits_nothing(roles: Roles, how: str) -> 
 async def test_what_is_awaited_later_or_by_a_policy_is_done(database: Dsn) -> None:
     await run(database, "CREATE TABLE notes (n int)")
     async with asking(database) as tx:
-        late = [tx.execute("INSERT INTO notes VALUES ($1)", n) for n in (1, 2)]
-        assert await Policy("notes").call(tx.execute, "INSERT INTO notes VALUES (3)") == 1
+        late = [tx.execute("INSERT INTO notes VALUES ($1)", n) for n in range(50)]
+        assert await Policy("notes").call(tx.execute, "INSERT INTO notes VALUES (50)") == 1
         for one in late:
             await one
-        await asyncio.create_task(tx.execute("INSERT INTO notes VALUES (4)"))
+        await asyncio.create_task(tx.execute("INSERT INTO notes VALUES (51)"))
     async with asking(database) as tx:
-        assert await tx.fetch_all(int, "SELECT n FROM notes ORDER BY n") == [1, 2, 3, 4]
+        assert await tx.fetch_all(int, "SELECT n FROM notes ORDER BY n") == [*range(52)]

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 LONGEST: Final = 86400.0  # seconds: what a timer and the server's milliseconds can hold
 FARTHEST: Final = 3.2e9  # seconds: a century, which the server's time can hold
+_FEW: Final = 8  # calls that are kept although they were awaited
 _TOO_LATE: Final = "await in its block whatever uses it"
 # Nothing but blanks, comments and semicolons; a statement that begins otherwise is not looked at.
 _EMPTY: Final = re.compile(r"(?>\s++|;|--[^\n]*+|/\*(?>[^*]|\*(?!/))*+\*/)*+")
@@ -76,6 +77,7 @@ class PostgresTransaction:
         self._over = False
         self._running = False
         self._asked: list[Any] = []  # coroutines
+        self._sift_at = _FEW
 
     @_kept
     async def fetch_all(self, kind: type[T], sql: str, /, *arguments: object) -> list[T]:
@@ -151,7 +153,10 @@ class PostgresTransaction:
 
     def keep(self, asked: Coroutine[Any, Any, Any]) -> None:
         """Keep a call of a method that nobody has awaited yet."""
-        self._asked = [*self._unawaited(), asked]
+        self._asked.append(asked)
+        if len(self._asked) > self._sift_at:  # seldom: a list of calls may be awaited behind all
+            self._asked = self._unawaited()
+            self._sift_at = _FEW + 2 * len(self._asked)
 
     def _unawaited(self) -> list[Any]:
         return [one for one in self._asked if getcoroutinestate(one) == CORO_CREATED]
