@@ -76,7 +76,7 @@ class Front:
         )  # fmt: skip
         self.server = Server(
             door.handler,
-            ServerSettings(splice_bytes=given.splice),
+            ServerSettings(splice_bytes=given.splice, drain_grace=5.0),
             drive=Drive.EAGER,
             intake=door.intake,
             run=door.run,
@@ -120,8 +120,8 @@ async def _never(_: str) -> Any:
     raise AssertionError("a public route asks for no token")
 
 
-async def serve(given: argparse.Namespace) -> None:
-    """Be a gateway until told to end."""
+async def serve(given: argparse.Namespace) -> int:
+    """Be a gateway until told to end; return 0 where all could be answered then."""
     front = Front(given)
     asyncio.get_running_loop().set_exception_handler(front.unwell)
     tls = None
@@ -137,8 +137,9 @@ async def serve(given: argparse.Namespace) -> None:
         announce(port=front.server.port, control=str(Path(folder) / "control"))
         await until_told(attached="--attached" in sys.argv)
         await control.stop()
-    await front.server.drain(1.0)
+    clean = await front.server.drain(20.0)
     await front.upstream.close()
+    return 0 if clean else 1
 
 
 def main() -> None:
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--attached", action="store_true")
     allow_descriptors()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(parser.parse_args()))
+        sys.exit(runner.run(serve(parser.parse_args())))
 
 
 if __name__ == "__main__":

@@ -282,8 +282,10 @@ class Connection(Link):
             self._pump_later()  # its task would go on for as long as there is another
         elif self._buffer:
             self._pump()
-        elif (self.server.draining or self.half is not None) and not self._pumping:
+        elif self.half is not None and not self._pumping:
             self._close()
+        elif self.server.draining:  # its head had not said so: another request may be on its way
+            self.watch(now + self.server.settings.drain_grace)
 
     def pause_writing(self) -> None:
         """Hold what feeds the client: it reads slowly."""
@@ -386,7 +388,7 @@ class Connection(Link):
             return None
         due = self._idle_since + settings.idle_timeout
         if self.server.draining:
-            due = min(due, self.server.drains_at + settings.drain_grace)
+            due = min(due, max(self.server.drains_at, self._idle_since) + settings.drain_grace)
         if now < due:
             return due
         if unsent:

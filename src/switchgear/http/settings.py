@@ -37,7 +37,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     # What a client that sends no more is waited for where it cannot be asked whether it is there;
     # 0: whoever sends no more amid a request has left.
     half_close: Span = 1.0
-    drain_grace: Span = 0.5  # idle connections are kept this long when draining begins
+    drain_grace: Span = 0.5  # while draining, who was not told of it is kept this long when idle
     buffer_bytes: Count = 64 << 10  # unread bytes held per direction before the peer is paused
     splice_bytes: Amount = 128 << 10  # from this length on, answers pass in the kernel; 0: none
     connections: Count = 4096

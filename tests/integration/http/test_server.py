@@ -702,6 +702,40 @@ async def test_what_began_before_the_drain_is_answered(loop_factory: Any) -> Non
 
 
 @BOTH
+async def test_who_was_told_to_go_on_before_the_drain_may_ask_once_more(
+    loop_factory: Any, drive: Drive
+) -> None:
+    """The head of an answer that flows had left by then, and said nothing of an end."""
+    rest = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await rest.wait()
+        yield b"second"
+
+    async def handler(call: Call[Request]) -> Response:
+        return StreamResponse.of(pieces(), length=11) if not rest.is_set() else Response(200)
+
+    server = Server(handler, ServerSettings(drain_grace=2.0), drive=drive)
+    await server.start(listen())
+    client, other = await Raw.to(server.port), await Raw.to(server.port)
+    for one in (client, other):
+        await one.send(GET)
+        assert b"connection" not in await one.until(b"first")
+    draining = asyncio.ensure_future(server.drain(30))
+    rest.set()
+    for one in (client, other):
+        await one.until(b"second")
+    await client.send(GET)
+    (got,) = answers(await client.rest())
+    assert (got.status, got.headers["connection"]) == (200, "close")
+    assert await other.rest() == b"", "who asks nothing is not waited for"
+    assert await draining
+    await client.close()
+    await other.close()
+
+
+@BOTH
 async def test_pipelined_requests_that_arrived_before_the_drain_are_answered(
     loop_factory: Any, drive: Drive
 ) -> None:
