@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,24 @@ async def test_what_comes_while_an_answer_is_read_by_and_by_is_nobodys(
         theirs.load_cert_chain(authority.issue(LOOPBACK))
         ours = TlsSettings(ca_file=str(authority.file))
 
+    talking: set[asyncio.StreamWriter] = set()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            if not head.startswith(b"GET /long "):
-                writer.write(OK)
-                continue
-            writer.write(LONG)
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            writer.write(STRAY)
+        talking.add(writer)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if not head.startswith(b"GET /long "):
+                    writer.write(OK)
+                    continue
+                writer.write(LONG)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                writer.write(STRAY)
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+            talking.discard(writer)
 
     async with AsyncExitStack() as held:
         port = await held.enter_async_context(raw_server(talk, theirs))
@@ -57,3 +66,7 @@ async def test_what_comes_while_an_answer_is_read_by_and_by_is_nobodys(
         await client.close()
         assert [one.body for one in got] == [b"a" * MANY, b"ok"]
         assert pool.counters.retired == {"unanswered": 1}
+        await pool.close()
+        async with asyncio.timeout(10):
+            while talking:  # TLS has its goodbyes to say
+                await asyncio.sleep(0.01)
