@@ -59,14 +59,18 @@ Right = Callable[[Answer], str]
 
 
 class Actors:
-    """All clients of a soak: `entries` for the account, `deeds`, and who is `doomed` to fail."""
+    """Clients of one address: `entries` for the account, `deeds`, and who is `doomed` to fail.
 
-    def __init__(self, address: Address, chance: random.Random) -> None:
+    `name` tells them from those of another address.
+    """
+
+    def __init__(self, address: Address, chance: random.Random, name: str = "soak") -> None:
         self.entries: list[Entry] = []
         self.deeds: list[Deed] = []
         self.doomed: set[str] = set()
         self._address = address
         self._chance = chance
+        self._name = name
         self._token = self._refresh = ""
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,7 +100,7 @@ class Actors:
 
     async def _live(self, act: Callable[[str, Wire], Awaitable[None]], number: int) -> None:
         wire = Wire(self._address)
-        await act(f"{act.__name__.strip('_')}-{number}", wire)
+        await act(f"{self._name}-{act.__name__.strip('_')}-{number}", wire)
         wire.abort()
 
     async def _pause(self, seconds: float) -> bool:
@@ -225,7 +229,7 @@ class Actors:
             self._did("socket", began, how)
 
     def _credentials(self, path: str) -> Request:
-        who = {"email": "soak@example.org", "password": PASSWORD}
+        who = {"email": f"{self._name}@example.org", "password": PASSWORD}
         return Request("POST", path, (JSON,), json.dumps(who).encode())
 
     def _hold(self, answer: Answer) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from tests.drills.system import System, fetch
 
-__all__ = ["Monkey", "Strike"]
+__all__ = ["PAUSES", "Monkey", "Strike", "frozen", "send"]
 
 PAUSES: Final = (0.3, 1.0, 3.0, 9.0)  # seconds between two blows: short ones strike a wounded one
 NOTICED: Final = 5.0  # seconds from which on whoever hangs is known to: three beats, and their like
@@ -71,20 +71,20 @@ class Monkey:
         """Kill one process."""
         role, label, pid = await self._victim()
         async with self._blow(f"kill {label}", SPARED.get(role)):
-            _send([pid], signal.SIGKILL)
+            send([pid], signal.SIGKILL)
 
     async def term(self) -> None:
         """End one process by SIGTERM, as somebody with a shell would."""
         role, label, pid = await self._victim()
         async with self._blow(f"SIGTERM to {label}", SPARED.get(role)):
-            _send([pid], signal.SIGTERM)
+            send([pid], signal.SIGTERM)
 
     async def fatal(self) -> None:
         """Send one process a signal that it does not expect."""
         role, label, pid = await self._victim()
         number = self._chance.choice(FATAL)
         async with self._blow(f"{number.name} to {label}", SPARED.get(role)):
-            _send([pid], number)
+            send([pid], number)
 
     async def stop(self) -> None:
         """Stop one process for a while."""
@@ -92,7 +92,7 @@ class Monkey:
         span = self._span()
         shown = f"{label} is unroutable" if span > NOTICED else ""
         async with self._blow(f"stop {label} for {span:.1f} s", SPARED.get(role), shown):
-            await _frozen([pid], span)
+            await frozen([pid], span)
 
     async def every(self) -> None:
         """Kill every process of a role at once."""
@@ -100,7 +100,7 @@ class Monkey:
         rows = (await self._system.status())["rows"]
         async with self._blow(f"kill every {role}", SPARED[role] if role == "worker" else None):
             alive = [row["pid"] for row in rows if row["role"] == role and row["pid"]]
-            _send(alive, signal.SIGKILL)
+            send(alive, signal.SIGKILL)
 
     async def limit(self) -> None:
         """Let one process open no more files, or have no more memory, for a while."""
@@ -143,21 +143,21 @@ class Monkey:
         number = self._chance.choice([signal.SIGKILL, signal.SIGTERM])
         _, *under = await self._database()
         async with self._blow(f"{number.name} to a process of the database", WITHOUT_DATABASE):
-            _send([self._chance.choice(under)], number)
+            send([self._chance.choice(under)], number)
 
     async def frozen_backend(self) -> None:
         """Stop one process of the database for a while."""
         span = self._span()
         _, *under = await self._database()
         async with self._blow(f"stop a process of the database for {span:.1f} s", WITHOUT_DATABASE):
-            await _frozen([self._chance.choice(under)], span)
+            await frozen([self._chance.choice(under)], span)
 
     async def postmaster(self) -> None:
         """Kill the database, or have it stop."""
         number = self._chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGQUIT])
         postmaster, *_ = await self._database()
         async with self._blow(f"{number.name} to the postmaster", WITHOUT_DATABASE):
-            _send([postmaster], number)
+            send([postmaster], number)
 
     async def frozen_database(self) -> None:
         """Stop every process of the database for a while."""
@@ -165,7 +165,7 @@ class Monkey:
         shown = "database" if span > NOTICED else ""
         async with self._blow(f"stop the database for {span:.1f} s", WITHOUT_DATABASE, shown):
             # The postmaster comes first: from then on there are no new ones.
-            await _frozen(await self._database(), span)
+            await frozen(await self._database(), span)
 
     async def full(self) -> None:
         """Take all places that the database has for connections."""
@@ -203,7 +203,7 @@ class Monkey:
         span = self._span()
         everybody = WITHOUT_DATABASE | WITH_DATABASE | SIGN_IN
         async with self._blow(f"stop the supervisor for {span:.1f} s", everybody):
-            await _frozen([self._supervisor], span)
+            await frozen([self._supervisor], span)
 
     @asynccontextmanager
     async def _blow(
@@ -241,11 +241,11 @@ class Monkey:
             await asyncio.sleep(0.05)
 
 
-async def _frozen(pids: list[int], seconds: float) -> None:
+async def frozen(pids: list[int], seconds: float) -> None:
     """Stop processes in their order, and let them go on in the other."""
-    _send(pids, signal.SIGSTOP)
+    send(pids, signal.SIGSTOP)
     await asyncio.sleep(seconds)
-    _send(reversed(pids), signal.SIGCONT)
+    send(reversed(pids), signal.SIGCONT)
 
 
 def _held(pid: int, files: bool) -> int:
@@ -255,7 +255,8 @@ def _held(pid: int, files: bool) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def _send(pids: Iterable[int], number: signal.Signals) -> None:
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to processes, as far as they are there."""
     for pid in pids:
         assert pid > 1, "this would be everybody"
         with suppress(ProcessLookupError):

@@ -1,5 +1,6 @@
 """What a soak's clients, tables, log and processes say together, and what of it is wrong."""
 
+import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,11 +12,14 @@ from switchgear.drills.account import Entry, Kind, reconcile
 from switchgear.drills.address import Address
 from switchgear.drills.summary import percentile
 from tests.drills.soak.actors import Actors, Deed
+from tests.drills.soak.cluster import Cluster
 from tests.drills.soak.monkey import Strike
 from tests.drills.system import System, fetch
 
 __all__ = ["Seen", "availability", "effects", "held", "lines", "recovery", "troubles"]
 
+WAITING: Final = "select (select count(*) from switchgear.ready) + count(*) from switchgear.delayed"
+EMPTIED: Final = 120.0
 RECOVERED: Final = 8.0  # seconds after which a strike is over for everybody, on a busy machine
 SPARED: Final = 0.99
 # What the supervisor and the roles say of a strike that took place.
@@ -34,10 +38,13 @@ class Seen(msgspec.Struct, frozen=True):
     dead: list[str]
 
     @classmethod
-    async def of(cls, system: System) -> "Seen":
-        """Look as the owner of the tables, once the queue is empty."""
+    async def of(cls, system: System | Cluster) -> "Seen":
+        """Look as the owner of the tables, once no message waits."""
         connection = await system.owner()
         try:
+            async with asyncio.timeout(EMPTIED):
+                while await connection.fetchval(WAITING):
+                    await asyncio.sleep(0.2)
             return cls(
                 [row["id"] for row in await connection.fetch("select id from note")],
                 [row["id"] for row in await connection.fetch("select id from seen")],
@@ -47,10 +54,10 @@ class Seen(msgspec.Struct, frozen=True):
             await connection.close()
 
 
-def effects(actors: Actors, found: Seen) -> Iterator[str]:
+def effects(fleet: Sequence[Actors], found: Seen) -> Iterator[str]:
     """Hold what was answered against what is there, and that against what was told of it."""
     observed = [Entry(Kind.OBSERVED, note) for note in found.notes]
-    account = reconcile([*actors.entries, *observed])
+    account = reconcile([*(entry for one in fleet for entry in one.entries), *observed])
     print(
         f"  {account.intended} notes were meant, {account.acknowledged} acknowledged,"
         f" {account.observed} are there; of {len(account.unknown_observed)} among them, and of"
@@ -60,13 +67,15 @@ def effects(actors: Actors, found: Seen) -> Iterator[str]:
         if ids := getattr(account, name):
             yield f"{name}: {ids}"
     notes, seen = set(found.notes), Counter(found.seen)
+    doomed = {note for one in fleet for note in one.doomed}
+    mixed = {deed.kind for one in fleet for deed in one.deeds if deed.mixed}
     for name, ids in (
-        ("rolled back, and there", actors.doomed & (notes | set(seen))),
+        ("rolled back, and there", doomed & (notes | set(seen))),
         ("never seen", notes - set(seen)),
         ("seen twice", {note for note, times in seen.items() if times > 1}),
         ("seen, and not there", set(seen) - notes),
         ("dead", set(found.dead)),
-        ("answered by what is another's", {deed.kind for deed in actors.deeds if deed.mixed}),
+        ("answered by what is another's", mixed),
     ):
         if ids:
             yield f"{name}: {sorted(ids)}"
@@ -78,7 +87,9 @@ def _windows(strikes: Sequence[Strike], end: float) -> Iterator[tuple[Strike, fl
     yield from zip(strikes, after, strict=True)
 
 
-def recovery(strikes: Sequence[Strike], deeds: Iterable[Deed], end: float) -> Iterator[str]:
+def recovery(
+    strikes: Sequence[Strike], deeds: Iterable[Deed], end: float, within: float = RECOVERED
+) -> Iterator[str]:
     """Find what still failed when a strike was long over, and print how long they took."""
     failed = [deed for deed in deeds if deed.wrong]
     took = []
@@ -89,8 +100,8 @@ def recovery(strikes: Sequence[Strike], deeds: Iterable[Deed], end: float) -> It
         took.append(max(0.0, last))
         ways = Counter(f"{deed.kind}: {deed.wrong}" for deed in since)
         print(f"  {strike.struck:.1f} {strike.name}: {took[-1]:.1f} s, {dict(ways)}")
-        if last > RECOVERED:
-            late = [deed for deed in since if deed.began > strike.healed + RECOVERED]
+        if last > within:
+            late = [deed for deed in since if deed.began > strike.healed + within]
             yield f"{last:.1f} s after {strike.name!r} there still fails {late[:5]}"
     took.sort()
     ranks = [f"{percentile(took, share):.1f}" for share in (0.5, 0.9, 1.0)]
@@ -150,13 +161,13 @@ async def held(system: System) -> list[str]:
     return wrong
 
 
-def lines(system: System) -> Iterator[str]:
+def lines(said: Iterable[dict[str, Any]], noise: Iterable[str] = ()) -> Iterator[str]:
     """Find errors in the log, and words on standard error, that no strike explains."""
-    for line in system.lines:
+    for line in said:
         if line.get("level") == "error" and line["event"] not in STRUCK:
             text = json.dumps(line)
             if not any(words in text for words in ASKED):
                 yield text
-    for words in system.noise:
+    for words in noise:
         if "roles stay root" not in words:
             yield words
