@@ -41,6 +41,7 @@ from switchgear.policy.verdict import GOOD
 __all__ = ["Attempted", "Lane", "Process", "Shared", "Way"]
 
 TOGETHER: Final = 10.0  # seconds within which processes that come up are all new
+ELSEWHERE: Final = 2  # processes that one attempt may find unreachable, and go on
 
 
 class Shared(NamedTuple):
@@ -239,23 +240,24 @@ class Lane:
         """Send one attempt to the process that is likeliest to answer soon.
 
         A process whose own gates refuse (its breaker on the ramp, its bulkhead full) costs no
-        attempt: the next is asked, until every one has refused.
+        attempt: the next is asked, until every one has refused. Nor does one to which there is no
+        connection, up to `ELSEWHERE` of them: nothing was sent, and a budget that is spent must not
+        keep those shut that are well.
         """
         call = attempted(call) if self._keyed else call
         tried = call.trail.endpoints
         refused: list[Fault] = []
+        unreached: list[Fault] = []
         early = _early(call)
         if early is not None:
             try:
                 return await self._answered(early.way, call, early.at, early.conclude())
             except Fault as fault:
-                if not _ours(fault):
-                    raise
-                refused.append(fault)
+                _sort(fault, early.way, refused, unreached)
         for _ in self._usable:
             started = self._shared.clock()
             pick = self._shared.balancer.pick(self._usable, started, tried)
-            if pick is None or (refused and pick.endpoint.name in tried):
+            if pick is None or ((refused or unreached) and pick.endpoint.name in tried):
                 break
             way = pick.endpoint
             tried.append(way.name)
@@ -264,10 +266,8 @@ class Lane:
                 work = way.run(call, panic=pick.panic or self._unbroken)
                 return await self._answered(way, call, started, work)
             except Fault as fault:
-                if not _ours(fault):
-                    raise
-                refused.append(fault)
-        raise self._none(refused)
+                _sort(fault, way, refused, unreached)
+        raise unreached[-1] if unreached else self._none(refused)
 
     async def _answered(
         self, way: Way, call: Call[Request], started: float, work: Coroutine[Any, Any, Response]
@@ -380,6 +380,19 @@ def _early(call: Call[Request]) -> Attempted | None:
     early: Attempted | None = trail.sent
     trail.sent = None
     return early
+
+
+def _sort(fault: Fault, way: Way, refused: list[Fault], unreached: list[Fault]) -> None:
+    """Note why a process was not asked; raise what is to be said of one that was."""
+    if _ours(fault):
+        refused.append(fault)
+        return
+    nothing = fault.code is Code.UNAVAILABLE and fault.effect is Effect.NONE
+    if not nothing or fault.refusal is not None or fault.origin != way.name:
+        raise fault
+    if len(unreached) == ELSEWHERE:
+        raise fault
+    unreached.append(fault)
 
 
 def _ours(fault: Fault) -> bool:

@@ -172,6 +172,28 @@ async def test_retries_stay_within_their_budget() -> None:
     assert len(doors.sent) <= 400 * 1.25
 
 
+async def test_a_process_that_is_not_there_costs_no_attempt_and_no_budget() -> None:
+    doors = house({"service-1": unreached, "service-2": answer})
+    for method in ("GET", "POST"):
+        for _ in range(40):
+            assert (await doors.ask(method, "/a", body=b"")).status == 200
+    assert set(doors.names()) == {"service-1", "service-2"}
+    assert {call.attempt for _, call in doors.sent} == {1}
+
+
+async def test_one_attempt_looks_for_so_many_that_are_there() -> None:
+    def gone(name: str) -> Any:
+        async def serve(call: Call[Request]) -> Response:
+            raise Fault(Code.UNAVAILABLE, "no connection", effect=Effect.NONE, origin=name)
+
+        return serve
+
+    names = [f"service-{number}" for number in range(1, 10)]
+    doors = house({name: gone(name) for name in names}, settings=GatewaySettings(attempts=1))
+    assert (await doors.ask("POST", "/a", body=b"")).status == 503
+    assert len(doors.names()) == len(set(doors.names())) == 3
+
+
 async def test_a_hung_process_costs_an_attempt_and_no_more() -> None:
     doors = house({"service-1": hang, "service-2": answer})
     began = clock()
