@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import perf_counter
 
 import asyncpg
 import msgspec
@@ -20,6 +21,8 @@ import pytest
 from switchgear.engines.postgres.bootstrap import Roles, bootstrap, role_names
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.embedded import EmbeddedPostgres, EmbeddedSettings
+from switchgear.engines.postgres.tables import PostgresTables
+from switchgear.ports.tables import Transaction
 
 __all__ = ["data_folder", "database", "postgres", "roles"]
 
@@ -71,6 +74,17 @@ def database(postgres: Dsn) -> Iterator[Dsn]:
     asyncio.run(run(postgres, f"CREATE DATABASE {name}"))
     yield msgspec.structs.replace(postgres, database=name)
     asyncio.run(run(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@asynccontextmanager
+async def asking(database: Dsn) -> AsyncIterator[Transaction]:
+    """Give a transaction of ours, from its beginning to its commit."""
+    tables = PostgresTables(database)
+    try:
+        async with tables.transaction(perf_counter() + 10.0) as tx:
+            yield tx
+    finally:
+        await tables.close()
 
 
 async def run(dsn: Dsn, *statements: str) -> None:

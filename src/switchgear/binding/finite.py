@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from switchgear.binding.beneath import beneath
 from switchgear.binding.models import model_data
-from switchgear.binding.shape import Array, Choice, Node, Object, Row, Table
+from switchgear.binding.shape import Leaf, Node
 from switchgear.binding.wrong import pointer
 
 __all__ = ["may_hold", "unfinite"]
@@ -22,27 +23,7 @@ _PLAIN: Final = frozenset({int, str, bool, type(None), bytes})
 
 def may_hold(node: Node) -> bool:
     """Say whether what has this shape may hold a float."""
-    seen: set[int] = set()
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:  # a type may contain itself
-            continue
-        seen.add(id(one))
-        if isinstance(one, Object):
-            waiting += [field.node for field in one.fields.values()]
-        elif isinstance(one, Array):
-            waiting.append(one.item)
-        elif isinstance(one, Table):
-            waiting.append(one.value)
-        elif isinstance(one, Choice):
-            waiting += [one.leaf, *one.objects.values(), *one.rows]
-            waiting += [] if one.array is None else [one.array]
-        elif isinstance(one, Row):
-            waiting += one.items
-        elif one.real:
-            return True
-    return False
+    return any(isinstance(one, Leaf) and one.real for one in beneath(node))
 
 
 def unfinite(value: Any, written: bytes) -> str:

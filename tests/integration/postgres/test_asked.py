@@ -1,8 +1,6 @@
 """What cannot be asked of a transaction, on a real server, is refused in words."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import cast
 
@@ -14,18 +12,7 @@ from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Fault
-from switchgear.ports.tables import Transaction
-from tests.support.postgres import run
-
-
-@asynccontextmanager
-async def asking(database: Dsn) -> AsyncIterator[Transaction]:
-    tables = PostgresTables(database)
-    try:
-        async with tables.transaction(perf_counter() + 10.0) as tx:
-            yield tx
-    finally:
-        await tables.close()
+from tests.support.postgres import asking, run
 
 
 @pytest.mark.parametrize("how", ["fetch_one", "fetch_first", "fetch_all"])

@@ -1,8 +1,5 @@
 """Rows on a real server, as classes of every kind: by the names that fields have in Python."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from time import perf_counter
 from typing import Any
 
 import attrs
@@ -11,8 +8,7 @@ import pydantic
 import pytest
 
 from switchgear.engines.postgres.dsn import Dsn
-from switchgear.engines.postgres.tables import PostgresTables
-from switchgear.ports.tables import Transaction
+from tests.support.postgres import asking
 
 SELECT = "SELECT 1 AS user_id, 'ada' AS name"
 
@@ -36,16 +32,6 @@ class Aliased(pydantic.BaseModel):
 class Attributes:
     user_id: int
     name: str
-
-
-@asynccontextmanager
-async def asking(database: Dsn) -> AsyncIterator[Transaction]:
-    tables = PostgresTables(database)
-    try:
-        async with tables.transaction(perf_counter() + 10.0) as tx:
-            yield tx
-    finally:
-        await tables.close()
 
 
 @pytest.mark.parametrize(
