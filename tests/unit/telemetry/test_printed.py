@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -95,12 +96,18 @@ def test_a_flood_that_goes_on_is_told_of_by_and_by_and_at_the_end() -> None:
 
 
 def test_a_reader_that_stands_still_keeps_no_print_waiting() -> None:
+    before = threading.enumerate()
     with piped() as pipe:
         pipe.stop_reading()
         printed = Printed()
         for _ in range(3):
             print("w" * 9000, flush=True)
         printed.close(timeout=0.01)  # and no end
+        pipe.leave()
+        for writing in threading.enumerate():
+            if writing not in before:  # its descriptor's number will be another test's
+                writing.join(10.0)
+                assert not writing.is_alive()
 
 
 def test_a_line_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
