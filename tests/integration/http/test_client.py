@@ -30,6 +30,7 @@ from tests.integration.http.harness import (
     serving,
     streaming,
 )
+from tests.support.entrance import until
 
 pytestmark = pytest.mark.usefixtures("loop_factory")
 
@@ -600,8 +601,10 @@ async def test_a_client_who_leaves_a_proxied_stream_abandons_the_upstream(
 
 async def test_a_client_who_leaves_its_upload_cuts_the_upstream_request(loop_factory: Any) -> None:
     faults: list[str] = []
+    begun = asyncio.Event()
 
     async def handler(call: Call[Request]) -> Response:
+        begun.set()
         try:
             await call.payload.body.read()
         except BaseException as error:
@@ -616,9 +619,10 @@ async def test_a_client_who_leaves_its_upload_cuts_the_upstream_request(loop_fac
     ):
         client = await Raw.to(proxy.port)
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc")
-        await asyncio.sleep(0.03)
+        async with asyncio.timeout(10):
+            await begun.wait()
         await client.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: faults)
         assert faults == ["CancelledError"]
 
 
