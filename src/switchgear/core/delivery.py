@@ -49,6 +49,9 @@ async def dispatch(
 ) -> None:
     """Run one delivery to its settlement: the one place where outcomes are captured.
 
+    (The express ways do so once more, by hand: `gateway/express.py` and `services/calling.py`.
+    Tests hold them to this.)
+
     `amend` is shown what failed before it is settled, and may add to it what only the entrance
     knows. It must not raise.
 

@@ -181,17 +181,32 @@ async def test_a_process_that_is_not_there_costs_no_attempt_and_no_budget() -> N
     assert {call.attempt for _, call in doors.sent} == {1}
 
 
+def gone(name: str) -> Any:
+    async def serve(call: Call[Request]) -> Response:
+        raise Fault(Code.UNAVAILABLE, "no connection", effect=Effect.NONE, origin=name)
+
+    return serve
+
+
 async def test_one_attempt_looks_for_so_many_that_are_there() -> None:
-    def gone(name: str) -> Any:
-        async def serve(call: Call[Request]) -> Response:
-            raise Fault(Code.UNAVAILABLE, "no connection", effect=Effect.NONE, origin=name)
-
-        return serve
-
     names = [f"service-{number}" for number in range(1, 10)]
     doors = house({name: gone(name) for name in names}, settings=GatewaySettings(attempts=1))
     assert (await doors.ask("POST", "/a", body=b"")).status == 503
     assert len(doors.names()) == len(set(doors.names())) == 3
+
+
+async def test_where_none_is_there_it_is_the_service_that_fails() -> None:
+    doors = house({name: gone(name) for name in ("service-1", "service-2")})
+    for _ in range(80):
+        assert (await doors.ask("GET", "/a")).status == 503
+    assert state(doors, "GET /a") == "open"
+
+
+async def test_what_was_not_done_farther_away_is_another_attempt() -> None:
+    """The process was there, and has been asked: that is not as if nothing had been sent."""
+    doors = house({"service-1": gone("postgres"), "service-2": answer})
+    assert (await doors.ask("GET", "/a")).status == 200
+    assert [call.attempt for _, call in doors.sent] == [1, 2]
 
 
 async def test_a_hung_process_costs_an_attempt_and_no_more() -> None:

@@ -146,6 +146,20 @@ async def test_what_lies_in_the_kernel_is_waited_for_but_not_for_ever() -> None:
         assert kept.done == [b"a", b"b"]
 
 
+async def test_of_one_that_is_closing_the_kernel_is_not_asked() -> None:
+    """The number of its descriptor may be that of another connection by now."""
+    near, far = socket.socketpair()
+    with near, far:
+        one, kept = made()
+        kept.raw = near
+        far.send(b"x")
+        one.fresh = FRESH
+        one.write(b"a")
+        kept.closed = True
+        await asyncio.sleep(0)
+        assert (kept.done, one.held) == ([], b"")
+
+
 async def test_many_that_wait_for_what_lies_in_the_kernel_wait_a_turn_each() -> None:
     near, far = socket.socketpair()
     with near, far:
