@@ -49,7 +49,7 @@ async def dispatch(
 ) -> None:
     """Run one delivery to its settlement: the one place where outcomes are captured.
 
-    (The express ways do so once more, by hand: `gateway/express.py` and `services/calling.py`.
+    (By hand `services/calling.py` does so once more, and `gateway/express.py` for what is well.
     Tests hold them to this.)
 
     `amend` is shown what failed before it is settled, and may add to it what only the entrance
