@@ -20,10 +20,10 @@ from switchgear.core.clock import FINE
 from switchgear.drills.process import Process
 from switchgear.drills.summary import Record
 from tests.drills.system import System, fetch, running
+from tests.support.example import copied
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-EXAMPLE = Path("examples/community")
 SLOW = '''
 
 @app.post("/slow/{seconds}", public=True, deadline="30s")
@@ -40,10 +40,7 @@ async def slow(seconds: float) -> About:
 def app(data_folder: Path) -> str:
     """The community, with a route that takes its time."""
     folder = data_folder.parent / "app"
-    (folder / "migrations").mkdir(parents=True)
-    for path in EXAMPLE.rglob("*.*"):
-        text = path.read_text() + (SLOW if path.name == "app.py" else "")
-        (folder / path.relative_to(EXAMPLE)).write_text(text)
+    copied(folder, SLOW)
     return str(folder)
 
 

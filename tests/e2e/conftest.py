@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import ROOT, Running
+from tests.e2e.running import Running
+from tests.support.example import copied
 from tests.support.postgres import reachable_folder
 
 MORE = '''
@@ -29,13 +30,9 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def community() -> Iterator[Running]:
     """The community with one more route, for everything that wrong inputs must not break."""
-    example = ROOT / "examples" / "community"
     with reachable_folder() as home:
         folder = home / "app"
-        (folder / "migrations").mkdir(parents=True)
-        for path in example.rglob("*.*"):
-            text = path.read_text() + (MORE if path.name == "app.py" else "")
-            (folder / path.relative_to(example)).write_text(text)
+        copied(folder, MORE)
         with Running.started("up", str(folder), home / "data") as running:
             yield running
 

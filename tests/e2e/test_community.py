@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running import ROOT, Running
+from tests.support.example import copied
 
 EXAMPLE = "examples/community"
 
@@ -99,9 +100,7 @@ def test_the_pages_of_users_come_one_behind_the_other(system: Running) -> None:
 
 def test_dev_answers_in_one_process_and_starts_anew_when_a_file_changes(home: Path) -> None:
     folder = home / "edited"
-    (folder / "migrations").mkdir(parents=True)
-    for path in (ROOT / EXAMPLE).rglob("*.*"):
-        (folder / path.relative_to(ROOT / EXAMPLE)).write_text(path.read_text())
+    copied(folder)
     with Running.started("dev", str(folder), home / "dev") as system:
         given = {"authorization": f"Bearer {system.token()}"}
         new = {"name": "Edsger", "email": "edsger@example.org"}

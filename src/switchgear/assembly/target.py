@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from inspect import iscoroutinefunction
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from types import ModuleType
 from typing import Any, Final
 
@@ -47,17 +48,17 @@ def find_target(text: str, here: Path) -> Target:
     head, _, attribute = text.partition(":")
     try:
         return _found(text, head, attribute or _ATTRIBUTE, here)
-    except (OSError, RuntimeError) as error:  # a folder that is closed to us, a circle of links
-        why = told(error) if isinstance(error, OSError) else "its links go round in a circle"
-        raise StartError(f"cannot look for an app at {text!r}: {why}") from None
+    except OSError as error:  # a folder that is closed to us, a circle of links
+        raise StartError(f"cannot look for an app at {text!r}: {told(error)}") from None
 
 
 def _found(text: str, head: str, attribute: str, here: Path) -> Target:
+    there = _mode(here / head)
     path = (here / head).resolve()
-    if path.is_dir():
+    if S_ISDIR(there):
         return _in_folder(path, text, attribute)
     if head.endswith(".py") or "/" in head:
-        if not path.is_file():
+        if not S_ISREG(there):
             near = path.with_name(f"{path.name}.py")
             hint = f"; did you mean {head}.py?" if near.is_file() else ""
             raise StartError(f"there is no app at {text!r}: {path} does not exist{hint}")
@@ -71,11 +72,23 @@ def _found(text: str, head: str, attribute: str, here: Path) -> Target:
 
 def _in_folder(path: Path, text: str, attribute: str) -> Target:
     for name in _FILES:
-        if (path / name).is_file():
+        if S_ISREG(_mode(path / name)):
             return Target(str(path), name.removesuffix(".py"), attribute)
-    if (path / "__init__.py").is_file():
+    if S_ISREG(_mode(path / "__init__.py")):
         return Target(str(path.parent), path.name, attribute)
     raise StartError(f"there is no app in the folder {text!r}: it has neither app.py nor main.py")
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of what is there, or 0. Raises OSError where that cannot be seen.
+
+    From Python 3.14 on, `is_file` and `is_dir` keep a closed folder and a circle of links to
+    themselves.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def load_target(target: Target) -> Any:

@@ -7,7 +7,7 @@ import errno
 import sys
 from contextlib import suppress
 
-from switchgear.cli.streams import UnwrittenError, abandon, open_streams
+from switchgear.cli.streams import UnwrittenError, abandon, leave, open_streams
 
 __all__ = ["main"]
 
@@ -21,7 +21,7 @@ def main() -> None:
     Raises:
         SystemExit: what it needs is not installed: the bare package is the policies alone.
     """
-    open_streams()
+    output = open_streams()
     try:
         from switchgear.cli.main import command
     except ModuleNotFoundError as error:
@@ -36,7 +36,7 @@ def main() -> None:
         try:
             command()(prog_name="switchgear")
         finally:
-            sys.stdout.flush()  # what fails only then is told as well
+            output.flush()  # what fails only then is told, and typer's stand-in would not
     except UnwrittenError as error:
         abandon()
         if error.errno == errno.EPIPE:  # as `head` does: it has what it wanted
@@ -45,3 +45,5 @@ def main() -> None:
             f"switchgear: cannot write the answer to standard output: {error.strerror};"
             " send it elsewhere"
         ) from None
+    finally:
+        leave()

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, TextIO, cast
 
-__all__ = ["UnwrittenError", "abandon", "open_streams"]
+__all__ = ["UnwrittenError", "abandon", "leave", "open_streams"]
 
 
 class UnwrittenError(OSError):
@@ -38,8 +38,8 @@ class _Output(io.TextIOWrapper):
             raise UnwrittenError(error.errno, error.strerror) from None
 
 
-def open_streams() -> None:
-    """Put the null device where standard input, output or error was closed.
+def open_streams() -> TextIO:
+    """Put the null device where standard input, output or error was closed; return the output.
 
     Else the next files that are opened get these numbers, and what is printed, or handed to a
     process that is started, goes into them: the answer of a survey, a socket.
@@ -50,15 +50,24 @@ def open_streams() -> None:
         null = os.open(os.devnull, os.O_RDWR)
     os.close(null)
     sys.stdin = sys.stdin or _stream(0, "r")
-    sys.stdout = _Output(sys.stdout or _stream(1, "w"))
+    sys.stdout = output = _Output(sys.stdout or _stream(1, "w"))
     sys.stderr = sys.stderr or _stream(2, "w")
+    return output
 
 
-def abandon() -> None:
+def abandon(number: int = 1) -> None:
     """Let go what standard output has not taken: else the interpreter tries again at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    os.dup2(null, number)
     os.close(null)
+
+
+def leave() -> None:
+    """Let go what standard error has not taken: newer interpreters exit with 120 for that."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        abandon(2)
 
 
 def _stream(number: int, mode: str) -> TextIO:

@@ -211,7 +211,7 @@ def test_a_repeated_name_is_refused(annotation: Any, body: str, place: str) -> N
         b'{"name":"A\x01","email":"a@b.c"}',
         b"\xef\xbb\xbf" + ADA.encode(),
         ADA.encode("utf-16"),
-        b'{"name":"A","email":"a@b.c","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"name":"A","email":"a@b.c","x":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
         b'{"name":' * 3_000,
         b'{"value":1,"children":[' * 20_000,
     ],

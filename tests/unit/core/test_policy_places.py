@@ -405,7 +405,11 @@ policy = Policy(
 async def main():
     tasks = [asyncio.create_task(policy.call(asyncio.sleep, 0.4)) for _ in range(6)]
     await asyncio.sleep(0.1)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if os.fork() == 0:
+        asyncio._set_running_loop(loop)  # Python 3.14 has forgotten it, and the task
+        if asyncio.current_task() is None:
+            asyncio._enter_task(loop, task)
         return  # as what becomes a daemon does: its copy of the calls is called off
     await asyncio.wait(tasks)
     os.wait()

@@ -430,8 +430,12 @@ def stuck():
 
 async def main():
     assert await pool.run(lambda: 1) == 1
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     child = os.fork()
     if not child:
+        asyncio._set_running_loop(loop)  # Python 3.14 has forgotten it, and the task
+        if asyncio.current_task() is None:
+            asyncio._enter_task(loop, task)
         return
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     task = asyncio.create_task(pool.run(stuck))

@@ -214,7 +214,9 @@ def of_urllib(status: int, headers: dict[str, str]) -> urllib.error.HTTPError:
     message = Message()
     for name, value in headers.items():
         message[name] = value
-    return urllib.error.HTTPError("http://news", status, "words", message, io.BytesIO())
+    error = urllib.error.HTTPError("http://news", status, "words", message, io.BytesIO())
+    error.close()  # else Python 3.14 warns when it is freed
+    return error
 
 
 REQUESTS_HTTP = made("requests.exceptions.HTTPError", OSError)
