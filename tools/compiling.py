@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import setuptools  # type: ignore[import-untyped]  # it ships no types; brings distutils to mypyc
 from mypyc.build import mypycify
-from setuptools import setup  # type: ignore[import-untyped]  # it ships no types
 
 PLACE: Final = '#include "__native_internal_'
 QUICK: Final = Path(__file__).with_name("quick.h")
@@ -70,7 +70,7 @@ def main(group: str, made: str, scratch: str, *modules: str) -> None:
     )
     quicken(Path(scratch, f"__native_{group}.c"))
     sys.argv[1:] = ["--quiet", "build_ext", "--build-lib", made, "--build-temp", scratch]
-    setup(name=group, ext_modules=extensions)
+    setuptools.setup(name=group, ext_modules=extensions)
 
 
 if __name__ == "__main__":

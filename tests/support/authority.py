@@ -14,6 +14,13 @@ __all__ = ["LOOPBACK", "Authority"]
 
 LOOPBACK: Final = ipaddress.IPv4Address("127.0.0.1")
 
+# From Python 3.13 on, an authority has to say that it is one.
+_SIGNS: Final = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False,
+    key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+    decipher_only=False,
+)  # fmt: skip
+
 
 class Authority:
     """A certificate authority of a test's own, which signs what it is told to."""
@@ -23,9 +30,9 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = folder / f"{name}.pem"
-        made = self._build(self._name, self._key.public_key(), 1).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
+        made = self._build(self._name, self._key.public_key(), 1)
+        for extension in (x509.BasicConstraints(ca=True, path_length=0), _SIGNS):
+            made = made.add_extension(extension, critical=True)
         self.file.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
 
     def issue(self, *names: str | ipaddress.IPv4Address, days: int = 1, own: bool = False) -> Path:
@@ -35,7 +42,11 @@ class Authority:
         kinds = [x509.DNSName(one) if isinstance(one, str) else x509.IPAddress(one)
                  for one in names]  # fmt: skip
         made = self._build(subject, key.public_key(), days, subject if own else None)
-        made = made.add_extension(x509.SubjectAlternativeName(kinds), critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            (key if own else self._key).public_key()
+        )
+        for extension in (x509.SubjectAlternativeName(kinds), signer):
+            made = made.add_extension(extension, critical=False)
         file = self._folder / f"{made._serial_number}.pem"
         file.write_bytes(
             _pem(made.sign(key if own else self._key, hashes.SHA256()))
@@ -48,17 +59,19 @@ class Authority:
         return file
 
     def _build(
-        self, subject: x509.Name, key: Any, days: int, issuer: x509.Name | None = None
+        self, subject: x509.Name, subject_key: Any, days: int, issuer: x509.Name | None = None
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
+        named = x509.SubjectKeyIdentifier.from_public_key(subject_key)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer or self._name)
-            .public_key(key)
+            .public_key(subject_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=9))
             .not_valid_after(now + dt.timedelta(days=days))
+            .add_extension(named, critical=False)
         )
 
 

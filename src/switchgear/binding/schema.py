@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from http import HTTPStatus
 from itertools import count
 from typing import Any, Final, Literal
 
@@ -17,6 +16,7 @@ from switchgear.binding.models import holds_model, is_model, model_schema
 from switchgear.binding.parameters import ABSENT, Parameter, Place
 from switchgear.binding.plan import Plan
 from switchgear.binding.shape import Choice, bare, shape_of
+from switchgear.policy.phrases import phrase
 
 __all__ = ["Operation", "Problem", "openapi"]
 
@@ -156,20 +156,20 @@ def _responses(operation: Operation, book: "_Book", *, asks: bool) -> dict[str, 
     result = operation.plan.result
     responses: dict[str, Any] = {}
     if result is not None and bare(result)[0] not in (None, type(None)):
-        answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+        answer: dict[str, Any] = {"description": phrase(operation.status)}
         if book.describes(result):
             schema = {} if result is ABSENT else book.schema(result, "serialization")
             answer["content"] = {"application/json": {"schema": schema}}
         responses[str(operation.status)] = answer
     if not responses or _may_be_nothing(result, book):
-        responses["204"] = {"description": HTTPStatus.NO_CONTENT.phrase}
+        responses["204"] = {"description": phrase(204)}
     problems = set(operation.problems)
     problems |= {400, 422} if asks else set()
     problems |= {401, 403} if _is_secured(operation) else set()
     problems |= {409, 422} if operation.idempotency != "off" else set()
     content = {"application/problem+json": {"schema": book.schema(Problem, "serialization")}}
     for status in sorted(problems):
-        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+        responses[str(status)] = {"description": phrase(status), "content": content}
     responses["default"] = {"description": "Any other problem", "content": content}
     return responses
 

@@ -73,7 +73,8 @@ class LedgerServer:
     async def until_broken(self) -> None:
         """Wait until the file takes no more (a full disk). Raises its OSError."""
         if self._writing is not None:
-            await asyncio.shield(self._writing)
+            await asyncio.wait([self._writing])
+            self._writing.result()
 
     async def close(self) -> None:
         """Take in what clients have sent, and close the file with an entry of our own.

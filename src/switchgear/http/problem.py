@@ -20,6 +20,7 @@ from switchgear.http.headers import Headers
 from switchgear.http.message import Response
 from switchgear.policy.codec import decode, encode, public_form
 from switchgear.policy.fault import Fault
+from switchgear.policy.phrases import phrase
 from switchgear.policy.status import (
     code_of_status,
     effect_of_status,
@@ -175,6 +176,6 @@ def _within(headers: Headers) -> Fault | None:
 
 def _phrase(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase
+        return phrase(status)
     except ValueError:
         return "Client Closed Request" if status == 499 else "Error"

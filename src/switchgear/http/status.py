@@ -3,10 +3,12 @@
 from http import HTTPStatus
 from typing import Final
 
+from switchgear.policy.phrases import phrase
+
 __all__ = ["LINES", "line", "sized"]
 
 LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    status.value: f"HTTP/1.1 {status.value} {phrase(status)}\r\n".encode("ascii")
     for status in HTTPStatus
     if status >= 200
 }

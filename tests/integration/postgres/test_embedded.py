@@ -371,7 +371,8 @@ async def test_a_start_that_is_called_off_leaves_a_frozen_server_to_the_next_one
     assert owner.stdout is not None
     assert await asyncio.to_thread(owner.stdout.readline)
     cluster = data_folder / "postgres" / "cluster"
-    frozen = members(cluster)
+    os.kill(int((cluster / "postmaster.pid").read_text().split()[0]), signal.SIGSTOP)
+    frozen = members(cluster)  # there will be no more
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     owner.kill()

@@ -129,13 +129,15 @@ class EmbeddedPostgres:
         off = Event()
         preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare, off))
         try:
-            command = await asyncio.shield(preparing)
+            # Not by `shield`: what then comes of work that was called off, newer Pythons print.
+            await asyncio.wait([preparing])
         except asyncio.CancelledError:  # no thread can be made to end: ask it to, then let go
             off.set()
             await asyncio.wait([preparing])
             preparing.exception()  # of work that was called off: nobody's to tell
             self._release()
             raise
+        command = preparing.result()
         assert self.home is not None  # noqa: S101 - _prepare made it
         if self._log is not None:
             self._log.rest()
