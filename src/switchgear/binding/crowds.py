@@ -10,7 +10,9 @@ Source: S. Crosby, D. Wallach, "Denial of service via algorithmic complexity att
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from typing import Final, get_args, get_origin
 
 import msgspec
@@ -20,7 +22,7 @@ from switchgear.binding.beneath import beneath
 from switchgear.binding.shape import Array, Node, Table, bare, kinds_of
 from switchgear.binding.wrong import invalid
 
-__all__ = ["CROWD", "dispersed", "hashes_numbers"]
+__all__ = ["CROWD", "dispersed", "hashes_decimals", "hashes_numbers"]
 
 _SETS: Final = (set, frozenset, AbstractSet)
 _TEXTS: Final = (
@@ -36,6 +38,8 @@ CROWD: Final = 100  # values with one hash: as many are compared in no time, and
 _SHORT: Final = CROWD * 20  # bytes: no crowd has room in fewer
 _UUID: Final = re.compile(rb'"(?:urn:uuid:|\{)?([0-9a-fA-F]{32})')  # without its hyphens
 _NUMBER: Final = re.compile(rb"[0-9]{19,4000}")  # of fewer digits, a handful shares one hash
+# What a decimal may be written with. An exponent has as few digits as one likes come to any hash.
+_DECIMAL: Final = re.compile(rb"[0-9.\x80-\xff][0-9.e+\-\x80-\xff]{2,}", re.IGNORECASE)
 # To look for them costs as much as to read a body; whether there are so many, a tenth of that.
 _DIGITS: Final = bytes(48 if chr(one) in "0123456789" else 32 for one in range(256))
 _HEX: Final = bytes(48 if chr(one) in "0123456789abcdefABCDEF" else 32 for one in range(256))
@@ -43,23 +47,30 @@ _HEX: Final = bytes(48 if chr(one) in "0123456789abcdefABCDEF" else 32 for one i
 
 def hashes_numbers(root: Node) -> bool:
     """Say whether a set or table of a shape is built from what is hashed without a secret."""
-    return any(isinstance(node, Array | Table) and not _salted(node) for node in beneath(root))
+    return any(not isinstance(kind, _TEXTS) for kind in _hashed(root))
 
 
-def _salted(node: Array | Table) -> bool:
-    """Say whether nothing is hashed for it but texts, and what is one of a few."""
-    if isinstance(node, Table):
-        hashed = node.key
-    else:
-        stripped = bare(node.annotation)[0]
-        if get_origin(stripped) not in _SETS:
-            return True
-        hashed = get_args(stripped)[0]
-    return all(isinstance(kind, _TEXTS) for kind in kinds_of(inspect.type_info(hashed)))
+def hashes_decimals(root: Node) -> bool:
+    """Say whether one is built from decimals."""
+    return any(isinstance(kind, inspect.DecimalType) for kind in _hashed(root))
 
 
-def dispersed(body: bytes, subject: str) -> None:
-    """Let a body pass that holds no crowd. Raises `Fault` (invalid argument)."""
+def _hashed(root: Node) -> Iterator[inspect.Type]:
+    """Yield the kinds of what the sets and tables of a shape are built from."""
+    for node in beneath(root):
+        if isinstance(node, Table):
+            yield from kinds_of(inspect.type_info(node.key))
+        elif isinstance(node, Array):
+            stripped = bare(node.annotation)[0]
+            if get_origin(stripped) in _SETS:
+                yield from kinds_of(inspect.type_info(get_args(stripped)[0]))
+
+
+def dispersed(body: bytes, subject: str, *, decimals: bool = False) -> None:
+    """Let a body pass that holds no crowd: of UUIDs, of whole numbers, and of `decimals`.
+
+    Raises `Fault` (invalid argument).
+    """
     if len(body) < _SHORT:
         return
     if b"\\" in body:  # any character may be written as an escape
@@ -69,17 +80,30 @@ def dispersed(body: bytes, subject: str) -> None:
             return  # which whoever reads it will tell
     many = False
     if body.translate(_HEX).count(b"0" * 8) > CROWD:
-        many = _crowded(_UUID.findall(body.replace(b"-", b"")), 16)
-    if not many and body.translate(_DIGITS).count(b"0" * 19) > CROWD:
-        many = _crowded(_NUMBER.findall(body), 10)
+        many = _crowded(map(_uuid, set(_UUID.findall(body.replace(b"-", b"")))))
+    # Who reads numbers from texts passes over underscores.
+    if not many and body.translate(_DIGITS, b"_").count(b"0" * 19) > CROWD:
+        many = _crowded(map(int, set(_NUMBER.findall(body.replace(b"_", b"")))))
+    if not many and decimals:
+        many = _crowded(map(_decimal, set(_DECIMAL.findall(body.replace(b"_", b"")))))
     if many:
         told = f"holds more than {CROWD} values that no table tells apart by their hashes"
         raise invalid([{"pointer": "", "detail": told}], subject)
 
 
-def _crowded(found: list[bytes], base: int) -> bool:
-    distinct = set(found)  # as bytes, whose hashes are secret
-    if len(distinct) <= CROWD:
-        return False
-    hashes = Counter(hash(int(text, base)) for text in distinct)
-    return hashes.most_common(1)[0][1] > CROWD
+def _uuid(text: bytes) -> int:
+    return int(text, 16)
+
+
+def _decimal(text: bytes) -> Decimal | bytes:
+    """Read a decimal; what is none is itself, whose hash is secret."""
+    try:
+        return Decimal(text.decode())
+    except (ArithmeticError, UnicodeError, ValueError):
+        return text
+
+
+def _crowded(values: Iterable[int | Decimal | bytes]) -> bool:
+    """Say whether a crowd is among values that were written differently."""
+    hashes = Counter(map(hash, values))
+    return bool(hashes) and hashes.most_common(1)[0][1] > CROWD

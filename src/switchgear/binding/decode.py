@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from switchgear.binding.crowds import dispersed, hashes_numbers
+from switchgear.binding.crowds import dispersed, hashes_decimals, hashes_numbers
 from switchgear.binding.explain import refusal
 from switchgear.binding.shape import shape_of
 from switchgear.binding.strict import Scrutiny
@@ -35,7 +35,7 @@ def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
     node = shape_of(annotation)
     decode: Decode = msgspec.json.Decoder(annotation).decode
     if hashes_numbers(node):
-        decode = _looked_through(decode, subject)
+        decode = _looked_through(decode, subject, decimals=hashes_decimals(node))
     scrutiny = Scrutiny(node)
     wrong, colons = scrutiny.wrong, scrutiny.colons
 
@@ -63,11 +63,11 @@ def _msgspec_decoder(annotation: Any, subject: str, *, lenient: bool) -> Decode:
     return loose if lenient else strict
 
 
-def _looked_through(decode: Decode, subject: str) -> Decode:
+def _looked_through(decode: Decode, subject: str, *, decimals: bool) -> Decode:
     """Look through a body for crowds before it is decoded."""
 
     def look_and_decode(body: bytes) -> Any:
-        dispersed(body, subject)
+        dispersed(body, subject, decimals=decimals)
         return decode(body)
 
     return look_and_decode

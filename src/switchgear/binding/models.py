@@ -8,13 +8,14 @@ from typing import Any, Final, get_args
 
 from msgspec import DecodeError
 
+from switchgear.binding.boundless import boundless_in, may_be_boundless
 from switchgear.binding.crowds import dispersed
 from switchgear.binding.explain import refusal
 from switchgear.binding.foreign import named
 from switchgear.binding.hints import unreadable
 from switchgear.binding.shape import bare, shape_of
 from switchgear.binding.strict import Scrutiny
-from switchgear.binding.wrong import LIMIT, invalid, malformed, pointer
+from switchgear.binding.wrong import LIMIT, Wrong, invalid, malformed, pointer
 
 __all__ = [
     "holds_model",
@@ -64,9 +65,14 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     options: dict[str, Any] = {"extra": "forbid"} if strict else {}
     anything = shape_of(Any)
     wrong = Scrutiny(anything).wrong
+    kinds = _kinds(adapter.core_schema)
+    # Texts are read as numbers, "nan" among them.
+    numbers = not lenient and not kinds.isdisjoint(("decimal", "float"))
+    decimals = "decimal" in kinds and not kinds.isdisjoint(("set", "frozenset", "dict"))
 
     def decode(body: bytes) -> Any:
-        dispersed(body, subject)  # into what pydantic reads it, it does not say
+        # Of what a set is, pydantic does not say.
+        dispersed(body, subject, decimals=decimals)
         # The free-form look comes first: pydantic reads NaN, lone surrogates and repeated names.
         try:
             found = wrong(body, None)
@@ -75,7 +81,7 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
         if found is not None and not (lenient and found.pedantic):
             raise refusal(anything, body, subject, found, lenient=lenient)
         try:
-            return validate(body, **options)
+            value = validate(body, **options)
         except ValidationError as error:
             count = error.error_count()
             if count > _LISTED or count * _name_bytes(body) > _COPIED:
@@ -83,8 +89,26 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
                 raise invalid([told], subject) from None
             details = error.errors(include_url=False, include_context=False, include_input=False)
             raise _fault(details, subject) from None
+        if numbers and may_be_boundless(body) and (right := boundless_in(value)):
+            raise invalid([Wrong("", right).member()], subject)
+        return value
 
     return decode
+
+
+def _kinds(root: Any) -> set[str]:
+    """Return what kinds of values a schema of pydantic's core speaks of."""
+    kinds: set[str] = set()
+    later = [root]
+    while later:
+        one = later.pop()
+        if isinstance(one, dict):
+            if isinstance(kind := one.get("type"), str):
+                kinds.add(kind)
+            later += one.values()
+        elif isinstance(one, (list, tuple)):
+            later += one
+    return kinds
 
 
 def model_reader(annotation: Any) -> Callable[[Any], Any]:

@@ -13,27 +13,18 @@ the body, unless a name was repeated. Rejected: re-reading every body by
 `json.loads(object_pairs_hook=...)`, six times the price of the decode itself.
 """
 
-import dataclasses
 import json
 import re
 from collections import Counter
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw
 
 from switchgear.binding.beneath import beneath
+from switchgear.binding.boundless import boundless_in, may_be_boundless
 from switchgear.binding.shape import Array, Choice, Leaf, Node, Object, Table
-from switchgear.binding.wrong import (
-    NUL,
-    WIDE,
-    Wrong,
-    boundless,
-    malformed,
-    pointer,
-    wording,
-)
+from switchgear.binding.wrong import NUL, WIDE, Wrong, malformed, pointer, wording
 
 __all__ = ["INT64", "Scrutiny"]
 
@@ -42,9 +33,6 @@ _LOW: Final = -(2**63)
 _HIGH: Final = 2**63 - 1
 _Plain: Final = str | INT64 | float | bool | None
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-# What a decimal that is refused is written with: its name, an exponent, an escape of either, or
-# very many digits (which are counted from their first, or a row of just too few takes a minute).
-_BOUNDLESS: Final = re.compile(rb"nan|inf|e[+-]?\d{4}|\\u|(?<!\d)\d{16383}", re.IGNORECASE)
 
 
 class Scrutiny:
@@ -81,7 +69,7 @@ class Scrutiny:
         escaped = b"\\u00" in body
         if escaped and _ESCAPED_NUL.search(body):
             return Wrong("", NUL)
-        if self._decimal and _BOUNDLESS.search(body) and (right := _boundless(value)):
+        if self._decimal and may_be_boundless(body) and (right := boundless_in(value)):
             return Wrong("", right)
         colons = body.count(b":")
         if colons == self._floor:
@@ -114,26 +102,8 @@ def _integer(node: Node) -> bool:
 
 def _holds_decimal(root: Node) -> bool:
     """Say whether a decimal may stand anywhere in a shape."""
-    return any(isinstance(node, Leaf) and node.decimal for node in beneath(root))
-
-
-def _boundless(root: Any) -> str:
-    """Say what would be right instead of a decimal that stands anywhere in a value."""
-    later: list[Any] = [root]
-    while later:
-        value = later.pop()
-        if isinstance(value, Decimal):
-            if right := boundless(value):
-                return right
-        elif isinstance(value, dict):
-            later += value.values()
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            later += value
-        elif isinstance(value, msgspec.Struct):
-            later += [getattr(value, name) for name in value.__struct_fields__]
-        elif dataclasses.is_dataclass(value):
-            later += [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return ""
+    leaves = (node.whole if isinstance(node, Table) else node for node in beneath(root))
+    return any(isinstance(leaf, Leaf) and leaf.decimal for leaf in leaves)
 
 
 class _RepeatedError(ValueError):

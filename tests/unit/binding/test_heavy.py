@@ -46,6 +46,14 @@ class Ids(BaseModel):
     ids: set[UUID]
 
 
+class Numbers(BaseModel):
+    numbers: set[int]
+
+
+class Prices(BaseModel):
+    prices: dict[Decimal, int]
+
+
 def refused(annotation: object, body: bytes) -> Fault:
     with pytest.raises(Fault) as raised:
         body_decoder(annotation, "f")(body)
@@ -60,6 +68,9 @@ DOTS = " - at `$" + ".a" * (MIB // 2 - 50)
 PRIME = 2**61 - 1  # what Python hashes numbers modulo
 IDS = [str(UUID(int=many * PRIME + 7)) for many in range(1, 20_000)]
 NUMBERS = [many * PRIME + 7 for many in range(1, 40_000)]
+DECIMALS = ((7 * pow(10, many, PRIME) % PRIME, many) for many in range(1, 70_000))
+# Without their exponents, they show nothing.
+SHORT = [f"{digits}e-{many}" for digits, many in DECIMALS if digits < 10**18]
 ESCAPED = ",".join(f'"\\u{ord(one[0]):04x}{one[1:]}"' for one in IDS)
 BODIES = {
     "a set of UUIDs with one hash": (set[UUID], json.dumps(IDS).encode()),
@@ -70,6 +81,15 @@ BODIES = {
     "a table of them, deep within": (
         Tables,
         json.dumps({"tables": [dict.fromkeys(map(str, NUMBERS), 1)]}).encode(),
+    ),
+    "a model's, with underscores": (
+        Numbers,
+        json.dumps({"numbers": [f"{one:_}" for one in NUMBERS]}).encode(),
+    ),
+    "a set of decimals with one hash": (set[Decimal], json.dumps(SHORT).encode()),
+    "a model's table of them": (
+        Prices,
+        json.dumps({"prices": dict.fromkeys(SHORT, 1)}).encode(),
     ),
     "a name that looks like a place": (Person, named(DOTS)),
     "a name of quotes": (Person, named("`" * (MIB - 50))),
@@ -119,6 +139,14 @@ def test_what_no_hash_tells_apart_is_refused_and_all_else_is_read(annotation: An
     decode(body(IDS[:100]))
     decode(body(IDS[:100] * 3))
     decode(body([str(uuid4()) for _ in range(5000)]))
+
+
+def test_decimals_of_one_hash_are_refused_and_all_others_read() -> None:
+    decode = body_decoder(set[Decimal], "f")
+    assert len({hash(Decimal(one)) for one in SHORT}) == 1
+    decode(json.dumps(SHORT[:100]).encode())
+    assert "no table" in str(refused(set[Decimal], json.dumps(SHORT[:101]).encode()).extra)
+    decode(json.dumps([f"{many}.25" for many in range(50_000)]).encode())
 
 
 class Listed(Struct, array_like=True, tag="listed"):
