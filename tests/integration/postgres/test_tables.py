@@ -149,6 +149,7 @@ async def test_an_error_of_the_server_is_a_fault_without_effect(
     [
         ("integer", 2**31),
         ("bigint", 2**63),
+        ("real", 1e300),
         ("timestamptz", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23)))),
         ("timestamptz", datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=23)))),
     ],

@@ -49,7 +49,8 @@ def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
     if isinstance(error, asyncpg.DataError) and getattr(error, "severity", None) is None:
         # asyncpg could not encode an argument, and has sent nothing. One that is too large for its
         # column came from whoever asked; one of a wrong type is a wrong call.
-        large = isinstance(error.__cause__, OverflowError)
+        cause = error.__cause__  # of a float4 a ValueError, which says no more than that
+        large = isinstance(cause, OverflowError) or "out of float32 range" in str(cause)
         return _fault(Code.OUT_OF_RANGE, error, Effect.NONE) if large else None
     if isinstance(error, asyncpg.InvalidCachedStatementError):
         return _fault(Code.ABORTED, error, Effect.NONE)  # a migration made the plan invalid
