@@ -200,8 +200,8 @@ class Desk:
     async def ended(self, since: float, after: str, deadline: float) -> EndedSessions:
         """Tell which sessions were ended after `since`, and after the one of the id `after` then.
 
-        Only those of which there may be access tokens. `since` is an instant of the database, as
-        told with an earlier page.
+        Also those of which there are no access tokens any more: what was opened with one may go on.
+        `since` is an instant of the database, as told with an earlier page.
         """
         last = self._last
         long = last + _SKEW
@@ -210,13 +210,11 @@ class Desk:
                 _Over,
                 "select id, rotated, ended from (select id, rotated, ended from family"
                 " union all select id, rotated, ended from gone) as session,"
-                # It ended after it rotated: so the index knows where to begin, for rows stay long.
-                " (select greatest($1, (extract(epoch from now()) - $4)::float8) as first) as look"
-                " where ended >= first and (ended, id) > (first, $2) and rotated > $3"
-                " order by ended, id limit $5",
+                # So the index knows where to begin, for rows stay long.
+                " (select greatest($1, (extract(epoch from now()) - $3)::float8) as first) as look"
+                " where ended >= first and (ended, id) > (first, $2) order by ended, id limit $4",
                 since,
                 after,
-                self._wall() - long,
                 long,
                 _PAGE,
             )

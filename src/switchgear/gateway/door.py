@@ -23,6 +23,7 @@ from switchgear.gateway.express import Express, Gates
 from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
 from switchgear.gateway.notes import inward, new_trace
 from switchgear.gateway.onward import Limits, Trust, Web, onward
+from switchgear.gateway.outlasting import outlasting
 from switchgear.gateway.passage import Passage, passage_of
 from switchgear.gateway.settings import GatewaySettings, Limit
 from switchgear.gateway.table import RouteEntry
@@ -163,8 +164,11 @@ class Door:
             _note(passage, fault)
             answer = _refusal(fault)
         else:
+            if answer.__class__ is not Response:
+                self._outlasts(passage, answer)
             if answer.status == 101:  # a session: the handshake was the call, and is over
                 session: Response = answer.body
+                self._outlasts(passage, session)
                 session.headers = Headers.parsed(stripped(session.headers), None)
                 return session
             if answer.status >= 400 and FAULT_HEADER in answer.headers:
@@ -199,6 +203,12 @@ class Door:
         head = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n"
         length = b"content-length: %d\r\n\r\n" % len(answer.body)
         return head + answer.headers.wire() + length + bytes(answer.body)
+
+    def _outlasts(self, passage: Passage, answer: Response) -> None:
+        """Have what goes on behind its token end with the session."""
+        verified, revocations = passage.verified, self._trust.revocations
+        if verified is not None and revocations is not None:
+            outlasting(answer, verified, revocations)
 
     def _takes(self, path: str) -> tuple[str, ...] | None:
         """Return the methods that lead on from a path, none for any, None where nothing is."""

@@ -25,6 +25,7 @@ from switchgear.http.handshake import check_origin, check_request
 from switchgear.http.headers import Headers
 from switchgear.http.message import Request, Response
 from switchgear.identity.internal import Vouched
+from switchgear.identity.revocations import Revocations
 from switchgear.identity.tokens import Verified, bearer
 from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault
@@ -44,12 +45,13 @@ class Trust(NamedTuple):
 
     `recall` returns what a bearer token that was verified before says, by its digest,
     `authenticate` what any says, or raises a fault. `mint` makes the internal token for (what we
-    vouch for, service, method, path, request id).
+    vouch for, service, method, path, request id). `revocations` end what outlasts its token.
     """
 
     recall: Callable[[bytes | None], Verified | None]
     authenticate: Callable[[str], Awaitable[Verified]]
     mint: Callable[[Vouched, str, str, str, str], str]
+    revocations: Revocations | None = None
 
 
 class Limits(NamedTuple):
@@ -95,6 +97,7 @@ def _authenticated(route: str, trust: Trust) -> Layer:
                 headers = call.payload.headers
                 token = bearer(headers.get("authorization"))
                 verified = recall(inward(headers).digest) or await authenticate(token)
+                passage.verified = verified
             passage.vouched = verified.vouched
             who = verified.principal
             key = key_of(route, who)

@@ -17,9 +17,8 @@ NOBODY: Final = Vouched()
 class Passage(Trail):
     """The trail of a request: how it was routed, its id, and whom we vouch for.
 
-    Found out once, at the door; `way` is where the router says it leads. `verified` and `sent` are
-    what the express way has found of its token, and the attempt that it has made, for others to
-    take up.
+    Found out once, at the door; `way` is where the router says it leads. `verified` is
+    what its token says, once that is known, and `sent` the attempt that the express way has made.
     """
 
     __slots__ = ("request_id", "sent", "verified", "vouched", "way")

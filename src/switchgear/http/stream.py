@@ -135,6 +135,12 @@ class Stream(Body):
         self._wake()
         self._flush()
 
+    def cut(self, error: Exception) -> None:
+        """Cut it for a reason of our own: as `fail` does, and the feeder is told."""
+        if self.open:
+            self.fail(error)
+            self._feeder.abandoned()
+
     @property
     def idle(self) -> bool:
         """Whether it is not the sender whom we wait for."""

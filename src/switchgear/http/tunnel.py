@@ -22,6 +22,7 @@ __all__ = ["Relay", "Tunnel"]
 
 _LEAVE: Final = encode_close(1012, "connect again", masked=False)
 _IDLE: Final = encode_close(1001, "nothing was said", masked=False)
+_UNWELCOME: Final = encode_close(1008, "sign in again", masked=False)
 _LOOKS: Final = 15  # at a session, until it has been idle for too long
 _FLUSH: Final = 5.0  # seconds for an upstream to take what was written to it before the end
 
@@ -120,6 +121,12 @@ class Relay(Tunnel):
         """Tell the client to connect again elsewhere, as soon as no frame is under way to it."""
         self._leaving = True
         self.passed()
+
+    def revoke(self) -> None:
+        """End both sides at once: the client may not go on. It is told so between two frames."""
+        if self._near is not None and self._far.course.here and not self._over.done():
+            self.transport.write(_UNWELCOME)
+        self.close(NEUTRAL)
 
     def passed(self) -> None:
         """Take leave, if that is due, between two frames."""

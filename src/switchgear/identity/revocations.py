@@ -1,6 +1,7 @@
 """Revocations: the sessions whose access tokens no longer count, until those would have expired."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 __all__ = ["Revocations"]
 
@@ -13,17 +14,35 @@ class Revocations:
     holder must refresh.
     """
 
-    __slots__ = ("_ends", "_limit", "_watermark")
+    __slots__ = ("_ends", "_limit", "_outlasting", "_watermark")
 
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
         self._ends: OrderedDict[str, float] = OrderedDict()
+        self._outlasting: dict[str, list[Callable[[], None]]] = {}
         self._watermark = float("-inf")
+
+    def outlast(self, session: str, end: Callable[[], None]) -> None:
+        """Have `end` called when a session is revoked: it ends what goes on behind a token of it.
+
+        A WebSocket does, for longer than the token is good for, which nobody looks at again.
+        """
+        self._outlasting.setdefault(session, []).append(end)
+
+    def forget(self, session: str, end: Callable[[], None]) -> None:
+        """Take note that what `end` ends is over."""
+        ends = self._outlasting.get(session)
+        if ends is not None:
+            ends.remove(end)
+            if not ends:
+                del self._outlasting[session]
 
     def revoke(self, session: str, until: float, now: float) -> None:
         """End a session; `until` is when the last access token issued in it will have expired."""
         if not session:
             raise ValueError("a session without a name cannot be revoked")
+        for end in self._outlasting.pop(session, ()):
+            end()
         if until <= now:
             return
         self._ends[session] = max(until, self._ends.pop(session, until))

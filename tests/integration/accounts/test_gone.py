@@ -41,3 +41,17 @@ async def test_what_is_swept_is_not_told(roles: Roles) -> None:
         await told.sign_in("ada@example.org")
         assert await told.count("select count(*) from family") == 1
         assert await told.count("select count(*) from gone") == 0
+
+
+async def test_a_session_that_was_refreshed_long_ago_is_told_all_the_same(roles: Roles) -> None:
+    """There is no token of it any more, but a WebSocket that was opened with one."""
+    async with house(roles) as told:
+        for name in ("ada", "eve"):
+            await told.register(f"{name}@example.org")
+        held = [await told.sign_in(f"{name}@example.org") for name in ("ada", "eve")]
+        names = [(await told.verified(session)).session for session in held]
+        await told.write("update family set rotated = rotated - 200000")
+        await told.write(f"update family set revoked = true where id = '{names[0]}'")
+        await told.write("delete from account where email = 'eve@example.org'")
+        found = await told.desk.ended(0.0, "", told.soon)
+        assert {name for name, _ in found.sessions} == set(names)

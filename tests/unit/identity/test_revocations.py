@@ -1,5 +1,7 @@
 """Revocations: bounded, and never forgetful before their time."""
 
+from collections.abc import Callable
+
 import pytest
 
 from switchgear.identity.revocations import Revocations
@@ -56,3 +58,29 @@ def test_all_sessions_can_be_ended() -> None:
 def test_a_token_without_a_session_cannot_be_revoked_by_name() -> None:
     with pytest.raises(ValueError, match="without a name"):
         Revocations().revoke("", until=1.0, now=0.0)
+
+
+def test_what_outlasts_its_token_ends_with_its_session_and_with_no_other() -> None:
+    held = Revocations()
+    ended: list[str] = []
+
+    def ending(name: str) -> Callable[[], None]:
+        def end() -> None:
+            ended.append(name)
+            held.forget(name[0], end)  # as what has ended tells
+
+        held.outlast(name[0], end)
+        return end
+
+    ends = [ending(name) for name in ("a1", "a2", "a3", "b1")]
+    held.forget("a", ends[1])
+    held.revoke("c", until=100.0, now=0.0)
+    assert ended == []
+    held.revoke("a", until=5.0, now=10.0)  # whose tokens have expired already
+    assert ended == ["a1", "a3"]
+    held.revoke("a", until=100.0, now=10.0)
+    held.revoke_all(50.0)  # who has another token may go on
+    assert ended == ["a1", "a3"]
+    held.forget("b", ends[3])
+    held.revoke("b", until=100.0, now=10.0)
+    assert ended == ["a1", "a3"]

@@ -66,7 +66,7 @@ async def trusting(context: RoleContext, accounts: Upstream | None) -> AsyncIter
         asyncio.create_task(ended.follow(settings.gateway.ended_every)),
     ]
     try:
-        yield Trust(recalling(verifier, time.time), authenticate, mint)
+        yield Trust(recalling(verifier, time.time), authenticate, mint, revocations)
     finally:
         for task in tasks:
             task.cancel()
