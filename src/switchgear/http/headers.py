@@ -37,18 +37,20 @@ HOP: Final = frozenset(
 # Written with hyphens: see `_crosses`.
 _IDENTITY: Final = re.compile(
     r"(?:x-(?:user|forwarded|remote|original|rewrite|real|client)|switchgear)(?:-.*)?"
-    r"|forwarded(?:-.*)?|(?:(?:true|fastly|x-cluster)-)?client-ip|cf-connecting-ip"
+    r"|forwarded(?:-.*)?|(?:(?:true|fastly|fly|x-cluster)-)?client-ip"
+    r"|(?:cf|do)-connecting-ip(?:v6)?|x-nf-client-connection-ip|x-vercel-(?:forwarded|proxied)-for"
     r"|x-azure-clientip|remote-(?:user|addr|name|email|groups)"
-    r"|x-auth(?:enticated)?-user(?:-.*)?"
     # What proxies that sign people in tell those behind them: oauth2-proxy, Grafana's, nginx with
-    # client certificates, Kong, Google's and Azure's.
+    # client certificates, Kong, Apache's for OpenID and Shibboleth, Google's and Azure's.
+    r"|x-authenticated-.*|x-auth-(?:user|email|group|role).*|oidc-.*|shib-.*"
     r"|x-(?:auth-request|webauth|ssl-client|consumer|goog-authenticated-user)-.*"
     r"|ssl-client-.*|x-ms-client-principal(?:-.*)?"
     r"|x-(?:host|scheme|url-scheme)|front-end-https"
     # A client's certificate (RFC 9440, and before it), and what others tell in plain words: Amazon,
     # Cloudflare, Pomerium, App Engine, Tailscale, authentik, Vouch, Kong, Envoy. What they sign
     # crosses: it is for whoever verifies it.
-    r"|client-cert(?:-chain)?|x-ssl-(?:cert|verify)|x-arr-clientcert"
+    r"|client-cert(?:-chain)?|x-ssl-(?:cert|verify)|x-arr-clientcert|x-amzn-mtls-.*"
+    r"|cf-client-cert-.*|x-(?:endpoint|apigateway)-api-userinfo"
     r"|x-amzn-oidc-identity|cf-access-authenticated-user-email"
     r"|x-(?:pomerium-claim|appengine|authentik|vouch|credential)-.*"
     r"|(?:x-)?tailscale-user(?:-.*)?|x-anonymous-consumer|x-userinfo"

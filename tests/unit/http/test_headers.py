@@ -59,14 +59,19 @@ def test_identity_claims_do_not_cross_the_boundary() -> None:
         "X-Appengine-User-Email",
         "Tailscale-User-Login", "X-Authentik-Username", "X-Vouch-User", "X-Credential-Identifier",
         "X-Anonymous-Consumer", "X-Userinfo", "X-Envoy-External-Address", "X-Envoy-Internal",
-        "X-Originating-IP", "X-HTTP-Host-Override", "X_Host_Override",
+        "X-Authenticated-Userid", "X-Authenticated-Scope", "X-Auth-Username", "x-auth-email",
+        "OIDC_CLAIM_sub", "Shib-Session-ID", "X-Amzn-Mtls-Clientcert-Subject", "x-auth-user",
+        "Cf-Client-Cert-Der-Base64", "X-Endpoint-API-UserInfo", "X-Apigateway-Api-Userinfo",
+        "Fly-Client-IP", "Do-Connecting-IP", "CF-Connecting-IPv6", "X-Vercel-Forwarded-For",
+        "X-Nf-Client-Connection-Ip", "X-Originating-IP", "X-HTTP-Host-Override", "X_Host_Override",
         # To lighttpd and PHP these are the same variables.
         "X.Forwarded.For", "x-user!id", "X~Real`IP", "Switchgear.Token", "Remote+User",
         "Forwarded.", "Content.Length", "Transfer*Encoding", "X_Request_Id", "X.Request-Id",
     )  # fmt: skip
     others = (
         "x-usual", "x.usual", "x_usual", "accept", "x-request-id",
-        "x-authority", "remote-control", "x-consumer", "ssl-client",
+        "x-authority", "x-auth-token", "x-authorization", "oidc",
+        "remote-control", "x-consumer", "ssl-client",
         # What is signed is for whoever verifies it.
         "cf-access-jwt-assertion", "x-amzn-oidc-data", "x-pomerium-jwt-assertion",
         "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "client-certainty",
