@@ -60,12 +60,24 @@ class _Way:
     `calling`, where there is one, does so with an exchange, too, from its beginning to its end.
     """
 
-    __slots__ = ("answer", "calling", "name")
+    __slots__ = ("answer", "calling", "name", "public", "scope")
 
-    def __init__(self, name: str, answer: _Answer, calling: Calling | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, one: Endpoint | Mount, answer: _Answer, calling: Calling | None = None
+    ) -> None:
+        self.name = one.name
+        self.public = one.public
+        self.scope = one.scope
         self.answer = answer
         self.calling = calling
+
+    def admits(self, who: Principal | None) -> bool:
+        """Say whether somebody may come in: what a gateway has decided, once more.
+
+        Between two releases of an app it may go by the routes of another one than ours: one that
+        knew only of a public mount would let anybody to an endpoint that has come since.
+        """
+        return who is not None and (not self.scope or self.scope in who.scopes)
 
 
 class Host:
@@ -123,7 +135,7 @@ class Host:
         found = self._router.match(request.method, request.path)
         if isinstance(found, Found):
             way = found.route.value
-            if way.calling is not None:
+            if way.calling is not None and (way.public or way.admits(call.principal)):
                 call.trail.route = way.name
                 return way.calling.run(call, _read(found.params, request), exchange)
         return dispatch(partial(_lead, found), exchange, self._excuse)
@@ -178,7 +190,7 @@ class Host:
                 call = replace(call, deadline=until)
             return run(replace(call, payload=HttpGiven(call, _read(params, call.payload))))
 
-        return _Way(endpoint.name, bound)
+        return _Way(endpoint, bound)
 
     def _untransacted(self, endpoint: Endpoint, plan: Plan, answer: Answering) -> _Way:
         """Lead to a plan that needs nothing around it but its deadline."""
@@ -189,7 +201,7 @@ class Host:
         def called(call: Call[Request], params: Mapping[str, str]) -> Coroutine[Any, Any, Response]:
             return calling.run(call, _read(params, call.payload))
 
-        return _Way(endpoint.name, called, calling)
+        return _Way(endpoint, called, calling)
 
     def _wrapped(self, mount: Mount, mounted: Mounted | None) -> _Way:
         if mounted is None:
@@ -210,7 +222,7 @@ class Host:
                 raise
             return plain(result)
 
-        return _Way(mount.name, wrapped)
+        return _Way(mount, wrapped)
 
     def _described(self, title: str) -> _Way:
         """Answer with the description of the same types that bind the calls, written once."""
@@ -220,7 +232,7 @@ class Host:
         async def described(_: Call[Request], __: Mapping[str, str]) -> Response:
             return written
 
-        return _Way(f"GET {_DESCRIPTION}", described)
+        return _Way(Endpoint("GET", _DESCRIPTION, described, public=True), described)
 
     def _within(
         self, one: Endpoint | Mount, handler: Handler[Any, Any], *, repeatable: bool
@@ -247,6 +259,19 @@ async def _refuse(request: Request, found: object) -> Response:
     raise _missing(request.method, request.path, found)  # held here, it would hold itself
 
 
+async def _forbid(scope: str, who: Principal | None) -> Response:
+    known = "its gateway may have the routes of another release"
+    if who is None:
+        detail = f"nobody is vouched for on a route that is not public: {known}"
+        raise Fault(Code.UNAUTHENTICATED, detail, effect=Effect.NONE)
+    raise Fault(
+        Code.PERMISSION_DENIED,
+        f"the principal does not bear the scope {scope!r}: {known}",
+        effect=Effect.NONE,
+        public=f"Your token does not bear the scope {scope}.",
+    )
+
+
 def _lead(
     found: "Found[_Way] | NoMethod | NoRoute", call: Call[Request]
 ) -> Coroutine[Any, Any, Response]:
@@ -258,6 +283,8 @@ def _lead(
         return _refuse(call.payload, found)
     way = found.route.value
     call.trail.route = way.name
+    if not way.public and not way.admits(call.principal):
+        return _forbid(way.scope, call.principal)
     return way.answer(call, found.params)
 
 

@@ -39,9 +39,9 @@ async def late() -> None:
 
 def service() -> Host:
     endpoints = [
-        Endpoint("GET", "/fault", fault),
-        Endpoint("GET", "/defect", defect),
-        Endpoint("GET", "/late", late, deadline=0.002),
+        Endpoint("GET", "/fault", fault, public=True),
+        Endpoint("GET", "/defect", defect, public=True),
+        Endpoint("GET", "/late", late, public=True, deadline=0.002),
     ]
     return Host("service", endpoints, tables=None, providers={})
 

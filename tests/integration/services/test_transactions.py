@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from switchgear import Code, Fault, Principal, Request, Response, Transaction
+from switchgear import Code, Fault, Request, Response, Transaction
 from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
@@ -20,19 +20,27 @@ from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.http.headers import Headers
 from switchgear.http.message import StreamResponse
 from switchgear.http.unwritable import UnwritableError
-from switchgear.policy.call import Call
+from switchgear.policy.call import Call, Principal
 from switchgear.ports.broker import Reading
 from switchgear.services.endpoint import Endpoint
 from switchgear.services.host import Host
 from switchgear.services.providers import http_providers
 from tests.support.postgres import run
 
+ADA = Principal("ada", "acme")
 INSERT = "insert into item (id, name) values ($1, $2)"
 
 
 class Item(Struct):
     id: UUID
     name: str
+
+
+class Other:
+    """What is not made for everybody."""
+
+    def __init__(self, _: object) -> None:
+        raise Fault(Code.UNAUTHENTICATED)
 
 
 class House:
@@ -50,7 +58,7 @@ class House:
             providers=http_providers(),
         )
         request = Request.of("POST", "/a")
-        return await host(Call(request, time.perf_counter() + within))
+        return await host(Call(request, time.perf_counter() + within, principal=ADA))
 
     async def names(self) -> list[str]:
         async with self.tables.transaction(time.perf_counter() + 5) as tx:
@@ -204,22 +212,22 @@ async def test_a_deadline_reaches_the_statement(roles: Roles) -> None:
 async def test_what_is_wrong_is_told_without_a_connection() -> None:
     """Else wrong requests would hold the connections of right ones, and be told 503 without any."""
 
-    async def make(item: Item, tx: Transaction, principal: Principal) -> None:
+    async def make(item: Item, tx: Transaction, other: Other) -> None:
         raise AssertionError("not called")
 
     async def ask(body: bytes) -> Fault:
         asked = Request.of("POST", "/a", body=body)
         with pytest.raises(Fault) as raised:
-            await host(Call(asked, time.perf_counter() + 5))
+            await host(Call(asked, time.perf_counter() + 5, principal=ADA))
         return raised.value
 
     tables = PostgresTables(Dsn("127.0.0.1", 1))
     endpoints = [Endpoint("POST", "/a", make)]
-    host = Host("service", endpoints, tables=tables, providers=http_providers())
+    host = Host("service", endpoints, tables=tables, providers={Other: Other})
     assert (await ask(b'{"id":1}')).code is Code.INVALID_ARGUMENT
     right = b'{"id":"00000000-0000-0000-0000-000000000000","name":"a"}'
     assert (await ask(right)).code is Code.UNAUTHENTICATED
-    nobody = {**http_providers(), Principal: lambda _: None}
+    nobody = {Other: lambda _: None}
     host = Host("service", endpoints, tables=tables, providers=nobody)
     assert (await ask(right)).code is Code.UNAVAILABLE
     await tables.close()

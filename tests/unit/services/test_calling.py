@@ -14,7 +14,7 @@ from switchgear.core.delivery import dispatch
 from switchgear.core.outcome import Done, Failed
 from switchgear.http.message import Request, Response, StreamResponse
 from switchgear.http.stream import Produced
-from switchgear.policy.call import Call
+from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.services.endpoint import Endpoint
 from switchgear.services.host import Host
@@ -26,6 +26,9 @@ Way = Callable[[Host, Receipt], Coroutine[Any, Any, None]]
 
 class Item(Struct):
     name: str
+
+
+ADA = Principal("ada", "acme")
 
 
 async def at_once() -> None:
@@ -53,7 +56,7 @@ def asked(
 ) -> Call[Request]:
     headers = {"content-type": kind} if kind else {}
     request = Request.of(method, "/a/7", headers=headers, body=body)
-    return Call(request, time() + within)
+    return Call(request, time() + within, principal=ADA)
 
 
 def straight(host: Host, receipt: Receipt) -> Coroutine[Any, Any, None]:

@@ -26,6 +26,9 @@ from tests.support.cancel import Receipt
 pytestmark = pytest.mark.virtual
 
 
+ADA = Principal("ada", "acme", frozenset({"item:write"}))
+
+
 class Item(Struct):
     name: Annotated[str, Meta(min_length=1)]
 
@@ -51,7 +54,7 @@ def call(
     **fields: Any,
 ) -> Call[Request]:
     request = Request.of(method, target, headers=headers or {}, body=body)
-    return Call(request, clock() + within, **fields)
+    return Call(request, clock() + within, **{"principal": ADA, **fields})
 
 
 async def fault_of(asked: Any) -> Fault:
@@ -190,7 +193,9 @@ async def test_what_is_injected_by_type() -> None:
     assert asked is ambient
     # The call that a handler sees ends with its own deadline, not with the gateway's patience.
     assert asked.deadline == clock() + 2.0
-    assert (await fault_of(host(Endpoint("GET", "/a", mine))(call()))).code is Code.UNAUTHENTICATED
+    assert (
+        await fault_of(host(Endpoint("GET", "/a", mine))(call(principal=None)))
+    ).code is Code.UNAUTHENTICATED
 
 
 async def test_a_mounted_application_has_its_call_about_it() -> None:
@@ -398,7 +403,7 @@ async def test_a_slow_body_does_not_outlive_the_deadline() -> None:
 
     async def sent() -> None: ...
 
-    receipt = Receipt(Call(request, clock() + 50.0), sent)
+    receipt = Receipt(Call(request, clock() + 50.0, principal=ADA), sent)
     await served.run(receipt)
     outcome = receipt.outcomes[0]
     assert isinstance(outcome, Failed)
@@ -447,3 +452,54 @@ async def test_the_endpoints_are_described_where_nobody_else_does() -> None:
     mine = host(*endpoints, Endpoint("GET", "/openapi.json", own), title="Toys")
     assert (await mine(call(target="/openapi.json"))).body == b'"own"'
     assert (await fault_of(host(*endpoints)(call(target="/openapi.json")))).code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_who_may_come_in_is_asked_here_too(method: str) -> None:
+    """A gateway of another release may know no such endpoint, but the public mount around it."""
+    runs = 0
+
+    async def secret() -> None:
+        nonlocal runs
+        runs += 1
+
+    async def mine() -> str:
+        return "mine"
+
+    async def mounted(_: Call[Request]) -> Response:
+        nonlocal runs
+        runs += 1
+        return Response()
+
+    served = host(
+        *(Endpoint(one, "/secret", secret, scope="secret") for one in ("GET", "POST")),
+        Endpoint("GET", "/mine", mine),
+        mounts=[Mount("/private", mounted, public=False, scope="secret"), Mount("/open", mounted)],
+        mounted=lambda application, prefix: mounted,
+    )
+    few, all_ = Principal("eve", "e"), Principal("ada", "a", frozenset({"secret"}))
+    for path in ("/secret", "/private/x"):
+        for who, code in ((None, Code.UNAUTHENTICATED), (few, Code.PERMISSION_DENIED)):
+            assert (await fault_of(served(call(method, path, principal=who)))).code is code
+            ran = await settled(served, call(method, path, principal=who))
+            assert isinstance(ran, Fault)
+            assert ran.code is code
+    assert (await fault_of(served(call(target="/mine", principal=None)))).code is (
+        Code.UNAUTHENTICATED
+    )
+    assert runs == 0
+    assert (await served(call(method, "/open", principal=None))).status == 200
+    assert (await served(call(method, "/private/x", principal=all_))).status == 200
+    assert (await served(call("GET", "/mine", principal=few))).status == 200
+    assert runs == 2
+
+
+async def settled(served: Host, asked: Call[Request]) -> object:
+    """Answer as a server has it answered; return what the client would be told."""
+
+    async def sent() -> None: ...
+
+    receipt = Receipt(asked, sent)
+    await served.run(receipt)
+    (outcome,) = receipt.outcomes
+    return outcome.error if isinstance(outcome, Failed) else outcome

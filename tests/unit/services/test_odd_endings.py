@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from switchgear.http.message import Request, Response
-from switchgear.policy.call import Call
+from switchgear.policy.call import Call, Principal
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.host import Host
 from switchgear.testing.virtual import clock
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.virtual
 
 
 def asked(path: str) -> Call[Request]:
-    return Call(Request.of("GET", path), clock() + 10.0)
+    return Call(Request.of("GET", path), clock() + 10.0, principal=Principal("ada", ""))
 
 
 def host(end: Callable[[], Any]) -> Host:
