@@ -1,4 +1,4 @@
-"""The desk: registering, signing in, and refreshing a session, on the rows of accounts."""
+"""The desk: registering, signing in and out, and refreshing a session, on the rows of accounts."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -196,6 +196,20 @@ class Desk:
                 raise _over(refused)
             return self._session(owned.account_id, owned.scopes, decision.family)
         raise Fault(Code.ABORTED, "the session is refreshed by too many at once")
+
+    async def sign_out(self, token: str, deadline: float) -> None:
+        """End the session of a refresh token, be it the newest of it or a spent one.
+
+        Its access tokens end as soon as gateways hear of it.
+        """
+        try:
+            presented = self._refresh.read(token)
+        except Fault:
+            return  # it ends nothing, and nobody need be told what is no token
+        async with self._tables.transaction(deadline) as tx:
+            await tx.execute(
+                "update family set revoked = true where id = $1 and not revoked", presented.family
+            )
 
     async def ended(self, since: float, after: str, deadline: float) -> EndedSessions:
         """Tell which sessions were ended after `since`, and after the one of the id `after` then.

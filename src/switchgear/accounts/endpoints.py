@@ -7,7 +7,16 @@ from msgspec import Meta, Struct
 
 from switchgear.accounts.desk import Desk
 from switchgear.accounts.settings import PASSWORD_CHARS
-from switchgear.accounts.surface import ENDED, KEYS, REFRESH, REGISTER, SIGN_IN, Ended, Face
+from switchgear.accounts.surface import (
+    ENDED,
+    KEYS,
+    REFRESH,
+    REGISTER,
+    SIGN_IN,
+    SIGN_OUT,
+    Ended,
+    Face,
+)
 from switchgear.binding.email import Email
 from switchgear.http.headers import Headers
 from switchgear.http.limits import network_of
@@ -40,7 +49,7 @@ class Accepted(Struct):
 
 
 class Refresh(Struct):
-    """A refresh token to be exchanged."""
+    """A refresh token, to be exchanged or withdrawn."""
 
     refresh_token: Annotated[str, Meta(max_length=1024)]
 
@@ -51,6 +60,7 @@ def endpoints() -> list[Endpoint]:
         _endpoint(REGISTER, register, status=202),
         _endpoint(SIGN_IN, sign_in),
         _endpoint(REFRESH, refresh),
+        _endpoint(SIGN_OUT, sign_out),
         _endpoint(KEYS, keys),
         _endpoint(ENDED, ended),
     ]
@@ -79,6 +89,11 @@ async def refresh(held: Refresh, desk: Desk, call: Call[Request]) -> Response:
     """Exchange a refresh token for new tokens."""
     session = await desk.refresh(held.refresh_token, call.deadline)
     return json_response(session, 201, _SECRET)
+
+
+async def sign_out(held: Refresh, desk: Desk, call: Call[Request]) -> None:
+    """End a session with all its tokens. What is none of ours is no error, as in RFC 7009."""
+    await desk.sign_out(held.refresh_token, call.deadline)
 
 
 async def keys(desk: Desk) -> Response:

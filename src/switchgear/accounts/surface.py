@@ -4,7 +4,17 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-__all__ = ["ENDED", "KEYS", "REFRESH", "REGISTER", "SIGN_IN", "SURFACE", "Ended", "Face"]
+__all__ = [
+    "ENDED",
+    "KEYS",
+    "REFRESH",
+    "REGISTER",
+    "SIGN_IN",
+    "SIGN_OUT",
+    "SURFACE",
+    "Ended",
+    "Face",
+]
 
 
 class Face(NamedTuple):
@@ -20,11 +30,12 @@ class Face(NamedTuple):
 REGISTER: Final = Face("POST", "/accounts", deadline=5.0)
 SIGN_IN: Final = Face("POST", "/tokens", deadline=5.0)
 REFRESH: Final = Face("POST", "/tokens/refresh")
+SIGN_OUT: Final = Face("POST", "/tokens/revoke")
 KEYS: Final = Face("GET", "/.well-known/jwks.json", credentials=False)
 # For gateways alone: no client's request leads there.
 ENDED: Final = Face("GET", "/sessions/ended", deadline=1.8, credentials=False)
 
-SURFACE: Final = (REGISTER, SIGN_IN, REFRESH, KEYS)
+SURFACE: Final = (REGISTER, SIGN_IN, REFRESH, SIGN_OUT, KEYS)
 """What clients reach."""
 
 

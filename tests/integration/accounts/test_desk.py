@@ -164,6 +164,27 @@ async def test_a_lost_answer_may_be_asked_for_once_more(roles: Roles) -> None:
         await refused(told.refresh(second.refresh_token))  # the whole family has ended
 
 
+async def test_who_signs_out_ends_his_session_and_no_other(roles: Roles) -> None:
+    async with house(roles) as told:
+        await told.register("ada@example.org")
+        spent = await told.sign_in("ada@example.org")
+        mine, other = await told.refresh(spent.refresh_token), await told.sign_in("ada@example.org")
+        name = (await told.verified(mine)).session
+        nothing = spent.refresh_token[:-1] + ("0" if spent.refresh_token[-1] != "0" else "1")
+        for token in ("", "x", nothing, mine.access_token):  # none of ours: nothing ends
+            found = await told.ask("POST", "/tokens/revoke", {"refresh_token": token})
+            assert (found.status, found.body) == (204, b"")
+        assert (await told.desk.ended(0.0, "", told.soon)).sessions == []
+        for token in (spent.refresh_token, mine.refresh_token):  # any of the session, and again
+            found = await told.ask("POST", "/tokens/revoke", {"refresh_token": token})
+            assert (found.status, found.body) == (204, b"")
+            assert [one for one, _ in (await told.desk.ended(0.0, "", told.soon)).sessions] == [
+                name
+            ]
+        await refused(told.refresh(mine.refresh_token))
+        await told.refresh(other.refresh_token)
+
+
 async def test_a_stolen_token_ends_the_family_for_everybody(roles: Roles) -> None:
     async with house(roles) as told:
         await told.register("ada@example.org")

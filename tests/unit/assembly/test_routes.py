@@ -85,6 +85,7 @@ def test_accounts_are_routed_as_they_answer() -> None:
         "/accounts",
         "/tokens",
         "/tokens/refresh",
+        "/tokens/revoke",
     ]
 
 
