@@ -19,6 +19,7 @@ from switchgear.core.drivers import task_on, working
 from switchgear.core.frames import Frame
 from switchgear.core.outcome import Done, Failed
 from switchgear.core.timeout import expired
+from switchgear.http.handshake import is_own
 from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Effect, Fault
@@ -32,6 +33,9 @@ __all__ = ["Answers", "Calling", "Excuse", "read_json"]
 _set_ambient: Final = ambient.set
 _reset_ambient: Final = ambient.reset
 _ident: Final = get_ident
+
+_JSON_ONLY: Final = "Send JSON, with content-type: application/json."
+_NEAR: Final = ("same-origin", "none")  # as a gateway has it: "none" is somebody's own hand
 
 Answers = Callable[[Call[HttpGiven]], Coroutine[Any, Any, Response]]
 """Answers one call of an endpoint."""
@@ -165,15 +169,18 @@ class Calling:
 
 
 async def read_json(request: Request, limit: int) -> bytes:
-    """Read a body that must be JSON. A form that a page of somebody else's sent is none."""
+    """Read a body that must be JSON. A form that a page of somebody else's sent is none.
+
+    Nor is what such a page sends without a type, which its browser asks nobody about either.
+    """
     told = request.headers.get("content-type")
-    if told is not None and told != "application/json":
+    if told is None:
+        if _from_elsewhere(request):
+            raise _unfit("a page of elsewhere says no content type", _JSON_ONLY)
+    elif told != "application/json":
         kind = told.partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
-            raise _unfit(
-                f"the content type is {kind[:60]!r}",
-                "Send JSON, with content-type: application/json.",
-            )
+            raise _unfit(f"the content type is {kind[:60]!r}", _JSON_ONLY)
     coding = request.headers.get("content-encoding")
     if coding is not None and coding.strip().lower() not in ("", "identity"):
         raise _unfit(
@@ -181,6 +188,20 @@ async def read_json(request: Request, limit: int) -> bytes:
             "Send the body as it is, without a content-encoding.",
         )
     return await request.body.read(limit)
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """Say whether a page of another origin may have had a browser send it, and nobody was asked.
+
+    One that bears a token was: the browser sends it for no page that may not send it.
+    """
+    field = request.headers.get
+    site, origin = field("sec-fetch-site"), field("origin")
+    if field("authorization") is not None:
+        return False
+    if site is not None:
+        return site not in _NEAR
+    return origin is not None and not is_own(origin, request)
 
 
 def _unfit(detail: str, public: str) -> Fault:

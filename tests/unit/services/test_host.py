@@ -146,6 +146,41 @@ async def test_a_body_must_say_that_it_is_json_or_nothing() -> None:
         assert refused.extra["status"] == 415
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 201),
+        ({"sec-fetch-site": "same-origin", "origin": "null"}, 201),
+        ({"sec-fetch-site": "none"}, 201),
+        ({"sec-fetch-site": "cross-site"}, 415),
+        ({"sec-fetch-site": "same-site", "origin": "https://a"}, 415),
+        ({"origin": "https://a"}, 201),  # as old browsers, and those without TLS, have it
+        ({"origin": "https://b"}, 415),
+        ({"origin": "null"}, 415),
+        ({"origin": "https://b", "authorization": "Bearer x"}, 201),  # which was asked for
+        ({"origin": "https://b", "content-type": "application/json"}, 201),
+    ],
+)
+async def test_a_page_of_elsewhere_must_say_it_in_any_case(
+    fields: dict[str, str], status: int
+) -> None:
+    """A blob without a type is sent to anybody, as a form is, and its browser does not ask."""
+
+    async def make(new: Item) -> Item:
+        return new
+
+    served = host(Endpoint("POST", "/a", make, public=True))
+    asked = call("POST", body=b'{"name":"x"}', headers={"host": "a", **fields})
+    if status == 415:
+        refused = await fault_of(served(asked))
+        assert (refused.extra["status"], refused.public) == (
+            415,
+            "Send JSON, with content-type: application/json.",
+        )
+    else:
+        assert (await served(asked)).status == 201
+
+
 async def test_a_body_in_a_coding_is_not_read_as_if_it_were_plain() -> None:
     async def make(new: Item) -> Item:
         return new
