@@ -32,7 +32,7 @@ class Revocations:
     def forget(self, session: str, end: Callable[[], None]) -> None:
         """Take note that what `end` ends is over."""
         ends = self._outlasting.get(session)
-        if ends is not None:
+        if ends is not None and end in ends:  # else it was called
             ends.remove(end)
             if not ends:
                 del self._outlasting[session]

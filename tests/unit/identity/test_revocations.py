@@ -81,6 +81,8 @@ def test_what_outlasts_its_token_ends_with_its_session_and_with_no_other() -> No
     held.revoke("a", until=100.0, now=10.0)
     held.revoke_all(50.0)  # who has another token may go on
     assert ended == ["a1", "a3"]
+    ending("a4")
+    held.forget("a", ends[0])  # late, and of those before
     held.forget("b", ends[3])
     held.revoke("b", until=100.0, now=10.0)
     assert ended == ["a1", "a3"]
