@@ -66,8 +66,8 @@ def model_decoder(annotation: Any, subject: str, *, lenient: bool) -> Callable[[
     anything = shape_of(Any)
     wrong = Scrutiny(anything).wrong
     kinds = _kinds(adapter.core_schema)
-    # Texts are read as numbers, "nan" among them.
-    numbers = not lenient and not kinds.isdisjoint(("decimal", "float"))
+    # Texts are read as numbers, "nan" among them, and as JSON in which pydantic takes NaN.
+    numbers = not lenient and not kinds.isdisjoint(("decimal", "float", "json"))
     decimals = "decimal" in kinds and not kinds.isdisjoint(("set", "frozenset", "dict"))
 
     def decode(body: bytes) -> Any:

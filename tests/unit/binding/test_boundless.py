@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 from msgspec import Struct
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Json, RootModel
 from pydantic.dataclasses import dataclass as validated
 
 from switchgear.binding import body_decoder
@@ -28,6 +28,10 @@ class Priced(BaseModel):
     prices: list["Priced"] = []
     waiting: deque[Decimal] = deque()
     word: str = ""
+
+
+class Written(BaseModel):
+    text: Json[Any]
 
 
 class Root(RootModel[dict[Decimal, int]]):
@@ -75,6 +79,7 @@ class Plain:
         (Priced, '{"prices":[{"prices":[{"price":"1e-16384"}]}]}', DECIMAL),
         (Priced, '{"waiting":["1e131072"]}', DECIMAL),
         (Priced, '{"limit":"inf"}', FINITE),
+        (Written, '{"text":"{\\"a\\":[NaN]}"}', FINITE),
         (Root, '{"1e131072":1}', DECIMAL),
         (Checked, '{"share":"nan"}', FINITE),
         (Tagged, '{"price":"nan"}', FINITE),
