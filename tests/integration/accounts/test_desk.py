@@ -329,7 +329,7 @@ async def test_password_work_that_is_too_much_is_refused_at_once(roles: Roles) -
 @pytest.mark.parametrize("path", ["/tokens", "/accounts"])
 async def test_one_address_does_not_have_all_the_password_work(roles: Roles, path: str) -> None:
     """Else whoever sends eighty at once has everybody wait for seconds (rules 33 and 34)."""
-    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536)
+    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536, patience=60.0)
     async with house(roles, msgspec.structs.replace(SETTINGS, passwords=few)) as told:
 
         def ask(number: int, peer: str) -> asyncio.Task[Response]:
@@ -349,7 +349,7 @@ async def test_one_address_does_not_have_all_the_password_work(roles: Roles, pat
 
 
 async def test_guesses_at_one_account_leave_the_others_their_turn(roles: Roles) -> None:
-    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536)
+    few = msgspec.structs.replace(CHEAP, queue=6, rounds=3, memory_kib=65_536, patience=60.0)
     async with house(roles, msgspec.structs.replace(SETTINGS, passwords=few)) as told:
 
         def ask(email: str, peer: int) -> asyncio.Task[Response]:
