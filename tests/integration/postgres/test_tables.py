@@ -263,6 +263,20 @@ async def test_waiting_for_a_connection_ends_with_the_deadline(database: Dsn) ->
         await tx.execute("SELECT 1")
 
 
+async def test_patience_may_end_long_before_the_deadline(database: Dsn) -> None:
+    async with opened(database, connections=1, patience=0.01) as tables:
+        async with tables.transaction(soon()) as tx:
+            deadline = soon(30.0)
+            with pytest.raises(Fault, match="all 1 connections were in use") as refused:
+                async with tables.transaction(deadline):
+                    pass
+            assert perf_counter() < deadline
+            assert refused.value.retry_after == 1.0
+            await tx.execute("SELECT 1")
+        async with tables.transaction(soon()) as tx:
+            await tx.execute("SELECT 1")
+
+
 async def test_a_server_that_never_answers_holds_nobody_past_the_deadline() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         held.append(writer)
@@ -356,7 +370,7 @@ async def test_a_cancelled_caller_leaves_a_clean_connection(database: Dsn) -> No
                 await task
         async with tables.transaction(soon(2)) as tx:
             assert await tx.fetch_all(int, "SELECT n FROM notes") == []
-        assert tables.statistics() == {"size": 1, "idle": 1, "limit": 1}
+        assert tables.statistics() == {"size": 1, "idle": 1, "limit": 1, "waiting": 0}
 
 
 async def test_cancelling_while_connecting_leaves_no_connection(database: Dsn) -> None:

@@ -15,7 +15,14 @@ from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.ports.tables import Tables, Transaction
 
-__all__ = ["Guarded", "dsn_of", "guarded", "watch"]
+__all__ = ["FOR_REQUESTS", "Guarded", "dsn_of", "guarded", "watch"]
+
+FOR_REQUESTS: Final = PoolSettings(patience=0.5, hurried=0.4)
+"""For whoever answers requests, of which there may be more than the database bears.
+
+A burst waits up to half of its time. Once somebody has been waiting for long, it is no burst: who
+waits any longer than a fifth of its time makes room for those who still have theirs.
+"""
 
 _EVERY: Final = 1.0  # seconds between two looks while it is well, and when to ask again meanwhile
 _AGAIN: Final = 0.25  # seconds to the next look while it is not
@@ -36,12 +43,18 @@ def dsn_of(context: RoleContext, offer: str) -> Dsn:
 
 @asynccontextmanager
 async def guarded(
-    context: RoleContext, dsn: Dsn, queue: PostgresQueue | None = None
+    context: RoleContext,
+    dsn: Dsn,
+    queue: PostgresQueue | None = None,
+    pool: PoolSettings | None = None,
 ) -> AsyncIterator[Tables]:
-    """Open the tables at `dsn`, guarded by a watch whose one connection is no request's."""
+    """Open the tables at `dsn`, guarded by a watch whose one connection is no request's.
+
+    `pool` is the role's own, by default one in which each waits for as long as there is time.
+    """
     alone = PoolSettings(connections=1)
     probed = PostgresTables(dsn, name=f"{context.label} watch", settings=alone)
-    own = PostgresTables(dsn, name=context.label, outbox=queue)
+    own = PostgresTables(dsn, name=context.label, settings=pool, outbox=queue)
     tables = Guarded(own)
 
     def trouble() -> str:

@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 
-from switchgear.assembly.bodies.database import dsn_of, guarded
+from switchgear.assembly.bodies.database import FOR_REQUESTS, dsn_of, guarded
 from switchgear.assembly.bodies.mounted import Mounts
 from switchgear.assembly.bodies.serving import defects_to
 from switchgear.assembly.bodies.web import fair, problem_of, serve
@@ -74,4 +74,4 @@ async def _tables(context: RoleContext, held: AsyncExitStack) -> Tables:
     dsn = dsn_of(context, "app")
     queue = PostgresQueue(dsn, name=context.label)
     held.push_async_callback(queue.close)
-    return await held.enter_async_context(guarded(context, dsn, queue))
+    return await held.enter_async_context(guarded(context, dsn, queue, FOR_REQUESTS))

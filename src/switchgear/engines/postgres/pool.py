@@ -1,8 +1,9 @@
 """The connections of one process to one server as one role.
 
-asyncpg's pool, with three differences: a connection is opened in an empty Context (it outlives the
-call that happened to need it), taking one is bounded by the deadline, and there is no statement
-of the pool's own when one comes back (what a transaction set is reset with its COMMIT).
+asyncpg's pool, with four differences: a connection is opened in an empty Context (it outlives the
+call that happened to need it), taking one is bounded by the deadline, whoever waits for one does so
+in a line that can run out of patience, and there is no statement of the pool's own when one comes
+back (what a transaction set is reset with its COMMIT).
 """
 
 import asyncio
@@ -18,7 +19,10 @@ import msgspec
 from switchgear.core.clock import FINE, Clock
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.faults import ORIGIN, of_full_disk, translate
-from switchgear.policy.fault import Code, Effect, Fault, Refusal
+from switchgear.engines.postgres.line import Line
+from switchgear.policy.bulkhead import BulkheadSettings
+from switchgear.policy.fault import Code, Effect, Fault
+from switchgear.policy.gate import Permit
 
 __all__ = ["FULL_FOR", "PoolSettings", "PostgresPool"]
 
@@ -30,20 +34,35 @@ RESET = (
     " CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES"
 )
 
+_MANY = 1 << 20  # may wait: as many as there are calls under way, which others bound
 
 FULL_FOR = 30.0
 """Seconds for which a disk counts as full after it was: where nobody writes, nobody learns more."""
 
 
 class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The connections of one process."""
+    """The connections of one process.
+
+    Who finds all of them in use waits for one: for `patience`, a share of the time to the deadline,
+    and once somebody has been waiting for `standing` seconds on end, for the `hurried` share of
+    that. By default each waits for as long as there is time.
+    """
 
     connections: int = 10
+    patience: float = 1.0
+    standing: float = 0.5
+    hurried: float = 1.0
     connect_timeout: float = 3.0
     idle: float = 300.0
     """Seconds after which an unused connection is closed."""
     end_timeout: float = 2.0
     """Seconds for a transaction nobody waits for to be rolled back; then its connection goes."""
+
+    @property
+    def line(self) -> BulkheadSettings:
+        """How one waits for a connection."""
+        patience, standing, hurried = self.patience, self.standing, self.hurried
+        return BulkheadSettings(self.connections, _MANY, patience, standing, hurried)
 
 
 class PostgresPool:
@@ -65,6 +84,8 @@ class PostgresPool:
         self.settings = settings or PoolSettings()
         self._session = {"application_name": name[:63], **(session or {})}
         self._pool: asyncpg.Pool[Any] | None = None
+        self._line = Line(name, self.settings.line, clock)
+        self._held: dict[Any, Permit] = {}  # by the connection that it is for
         self._full = ""
         self._full_at = 0.0
         self._ending: set[asyncio.Task[None]] = set()
@@ -74,17 +95,28 @@ class PostgresPool:
         """Return a connection that nobody else uses, opening one if none is free.
 
         Raises a Fault (unavailable) of effect NONE: the server cannot be reached, or, refused as
-        full, every connection is in use until the deadline.
+        full, every connection is in use for as long as one waits.
         """
         if self._closed:
             detail = "postgres: this process is closing its connections"
             raise Fault(Code.UNAVAILABLE, detail, effect=Effect.NONE, origin=ORIGIN)
+        permit = await self._line.enter(deadline)
+        try:
+            connection = await self._acquire(deadline)
+        except BaseException:
+            self._line.leave(permit)
+            raise
+        self._held[connection] = permit
+        return connection
+
+    async def _acquire(self, deadline: float) -> Any:
+        """Return one of the connections: there is one, or room to open one."""
         pool = self._pool or await self._open()
         try:
             async with asyncio.timeout(None if deadline == inf else self._left(deadline)):
                 return await pool.acquire()
         except TimeoutError as error:
-            raise self._late(pool) from error
+            raise self._unreached() from error
         except asyncpg.PostgresError as error:
             # Whatever a server says to one who is not yet let in is no word on the caller's work:
             # "permission denied" is not the client's, and what is unknown is no statement's defect.
@@ -97,8 +129,13 @@ class PostgresPool:
 
     async def give(self, connection: Any) -> None:
         """Take a connection back that is clean, or closed."""
-        if self._pool is not None:
-            await self._pool.release(connection)
+        permit = self._held.pop(connection, None)
+        try:
+            if self._pool is not None:
+                await self._pool.release(connection)
+        finally:
+            if permit is not None:
+                self._line.leave(permit)
 
     def end(self, connection: Any, error: BaseException | None = None) -> None:
         """Roll back and take back a connection in the background: its caller waits no more.
@@ -151,10 +188,11 @@ class PostgresPool:
             self._pool.terminate()
 
     def statistics(self) -> dict[str, float]:
-        """Return how many connections there are, are idle, and may be."""
+        """Return how many connections there are, are idle, and may be, and who waits for one."""
         pool = self._pool
         size, idle = (pool.get_size(), pool.get_idle_size()) if pool else (0, 0)
-        return {"size": size, "idle": idle, "limit": self.settings.connections}
+        waiting = self._line.waiting
+        return {"size": size, "idle": idle, "limit": self.settings.connections, "waiting": waiting}
 
     async def _open(self) -> "asyncpg.Pool[Any]":
         # Without a first connection there is nothing to wait for, and nothing that can fail.
@@ -187,20 +225,9 @@ class PostgresPool:
     def _left(self, deadline: float) -> float:
         return max(0.0, deadline - self.clock())
 
-    def _late(self, pool: "asyncpg.Pool[Any]") -> Fault:
-        full = pool.get_size() >= self.settings.connections and not pool.get_idle_size()
-        if full:
-            words = f"all {self.settings.connections} connections were in use until the deadline"
-        else:
-            words = f"no connection to {self.dsn.place} could be opened before the deadline"
-        # Not resource_exhausted: that would tell the client (429) that it asked for too much.
-        return Fault(
-            Code.UNAVAILABLE,
-            f"postgres: {words}",
-            effect=Effect.NONE,
-            refusal=Refusal.FULL if full else None,
-            origin=ORIGIN,
-        )
+    def _unreached(self) -> Fault:
+        detail = f"postgres: no connection to {self.dsn.place} could be opened before the deadline"
+        return Fault(Code.UNAVAILABLE, detail, effect=Effect.NONE, origin=ORIGIN)
 
 
 async def _as_it_is(_: Any) -> None:
