@@ -17,11 +17,12 @@ from switchgear.ports.tables import Tables, Transaction
 
 __all__ = ["FOR_REQUESTS", "Guarded", "dsn_of", "guarded", "watch"]
 
-FOR_REQUESTS: Final = PoolSettings(patience=0.5, hurried=0.4)
+FOR_REQUESTS: Final = PoolSettings(kept=2, patience=0.5, hurried=0.4)
 """For whoever answers requests, of which there may be more than the database bears.
 
 A burst waits up to half of its time. Once somebody has been waiting for long, it is no burst: who
-waits any longer than a fifth of its time makes room for those who still have theirs.
+waits any longer than a fifth of its time makes room for those who still have theirs. Of the kept
+connections a route gets one, so that one is left for others, whatever it waits for.
 """
 
 _EVERY: Final = 1.0  # seconds between two looks while it is well, and when to ask again meanwhile

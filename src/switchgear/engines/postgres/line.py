@@ -8,12 +8,14 @@ import asyncio
 from math import inf
 from typing import Final
 
+from switchgear.core.ambient import ambient
 from switchgear.core.clock import Clock
 from switchgear.core.permits import wake
 from switchgear.engines.postgres.faults import ORIGIN
 from switchgear.policy.bulkhead import Bulkhead, BulkheadSettings
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.gate import Ask, Permit, Waiting
+from switchgear.policy.reserve import Reserve
 from switchgear.policy.verdict import NEUTRAL
 
 __all__ = ["Line"]
@@ -22,10 +24,15 @@ _AGAIN: Final = 1.0  # seconds after which who found no connection may come back
 
 
 class Line:
-    """A bulkhead with as many places as there may be connections; `settings` say who waits."""
+    """A bulkhead with as many places as there may be connections; `settings` say who waits.
 
-    def __init__(self, name: str, settings: BulkheadSettings, clock: Clock) -> None:
-        self._gate = Bulkhead(f"{name} connections", settings)
+    The last `kept` places are for routes that have not had their part: one whose statements all
+    wait for the same lock would else hold every connection, and all other routes with it.
+    """
+
+    def __init__(self, name: str, settings: BulkheadSettings, kept: int, clock: Clock) -> None:
+        reserve = Reserve(kept, lambda route: route) if kept else None
+        self._gate = Bulkhead(f"{name} connections", settings, reserve=reserve)
         self._permits = settings.permits
         self._clock = clock
 
@@ -36,7 +43,9 @@ class Line:
 
     async def enter(self, deadline: float) -> Permit:
         """Wait for a place. Raises a Fault (unavailable, refused as full) of effect NONE."""
-        got = self._gate.admit(Ask(deadline=deadline), self._clock())
+        call = ambient.get()
+        route = "" if call is None else call.trail.route
+        got = self._gate.admit(Ask(route, deadline=deadline), self._clock())
         if isinstance(got, Waiting):
             await self._wait(got)
             if isinstance(got.answer, Permit):

@@ -45,10 +45,12 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Who finds all of them in use waits for one: for `patience`, a share of the time to the deadline,
     and once somebody has been waiting for `standing` seconds on end, for the `hurried` share of
-    that. By default each waits for as long as there is time.
+    that. By default each waits for as long as there is time. `kept` of the connections are for
+    routes that have not had their part.
     """
 
     connections: int = 10
+    kept: int = 0
     patience: float = 1.0
     standing: float = 0.5
     hurried: float = 1.0
@@ -84,7 +86,7 @@ class PostgresPool:
         self.settings = settings or PoolSettings()
         self._session = {"application_name": name[:63], **(session or {})}
         self._pool: asyncpg.Pool[Any] | None = None
-        self._line = Line(name, self.settings.line, clock)
+        self._line = Line(name, self.settings.line, self.settings.kept, clock)
         self._held: dict[Any, Permit] = {}  # by the connection that it is for
         self._full = ""
         self._full_at = 0.0
