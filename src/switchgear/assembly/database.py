@@ -69,6 +69,8 @@ class Database:
             hint = self._hint(fault.code) if self.external else ""
             raise StartError(f"the database is not ready: {fault.detail}{hint}") from None
         except (asyncpg.PostgresError, ValueError) as error:
+            if self.external and isinstance(error, asyncpg.InsufficientPrivilegeError):
+                raise StartError(f"the database is not ready: {error.args[0]}{_RIGHTS}") from None
             raise StartError(f"the database is not ready: {error}") from None
         except OSError as error:
             raise StartError(
@@ -103,7 +105,7 @@ class Database:
         url = self._settings.database.url
         if url is not None and code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
             return f" (database.url names {Dsn.parse(url.reveal()).place})"
-        return _RIGHTS if code is Code.PERMISSION_DENIED else ""
+        return ""
 
     async def _prepared(self) -> Roles:
         url = self._settings.database.url

@@ -12,9 +12,17 @@ __all__ = ["ORIGIN", "of_full_disk", "translate"]
 
 ORIGIN: Final = "postgres"
 
+_DENIED: Final = "42501"
+# What of the server says so of a row, and of whoever asks for it: a row-level policy, and a trigger
+# or function of the app's that raises it. Whatever else says it ("must be owner", "permission denied
+# for table") says it of our role, whoever asks. (The words are in the server's language.)
+_OF_WHO_ASKS: Final = frozenset({"ExecWithCheckOptions", "exec_stmt_raise"})
+
 
 def translate(error: BaseException, *, committing: bool = False) -> Fault | None:
     """Return the fault that `error` means, or None for a defect (a wrong statement, say).
+
+    That our role may not do what a statement says is a defect, too: no client can help it.
 
     While `committing`, a lost connection leaves the effect UNKNOWN; before that nothing was
     committed, so it is surely NONE.
@@ -56,6 +64,8 @@ def _of_server(error: asyncpg.PostgresError, unknown: Effect) -> Fault | None:
         return _fault(Code.ABORTED, error, Effect.NONE)  # a migration made the plan invalid
     found = of_sqlstate(state)
     if found is None:
+        return None
+    if state == _DENIED and getattr(error, "server_source_function", None) not in _OF_WHO_ASKS:
         return None
     # Of its disk or memory the server has too little: no client has asked for too much (429).
     full = found.code is Code.RESOURCE_EXHAUSTED
