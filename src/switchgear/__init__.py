@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from switchgear.policy.status import by_status as by_status
     from switchgear.policy.status import http_status as http_status
     from switchgear.policy.window import WindowSettings as WindowSettings
+    from switchgear.ports.tables import Snapshot as Snapshot
     from switchgear.ports.tables import Transaction as Transaction
     from switchgear.telemetry.observers import LogObserver as LogObserver
     from switchgear.telemetry.observers import OpenTelemetryObserver as OpenTelemetryObserver
@@ -94,6 +95,7 @@ _HOMES = {
     "Request": "switchgear.http.message",
     "Response": "switchgear.http.message",
     "Retrying": "switchgear.core.observe",
+    "Snapshot": "switchgear.ports.tables",
     "Stale": "switchgear.core.fallback",
     "State": "switchgear.policy.breaker_settings",
     "Transaction": "switchgear.ports.tables",

@@ -12,6 +12,7 @@ import msgspec
 
 from switchgear.accounts.settings import AccountsSettings
 from switchgear.assembly.secret import Secret, SecretUrl
+from switchgear.engines.postgres.snapshot_settings import SnapshotSettings
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.http.settings import ClientSettings, ServerSettings
 from switchgear.services.settings import IdempotencySettings
@@ -58,6 +59,7 @@ class Database(msgspec.Struct, frozen=True):
 
     url: SecretUrl | None = None
     account: str = ""
+    snapshots: SnapshotSettings = SnapshotSettings()
 
 
 class Trust(msgspec.Struct, frozen=True):

@@ -1,15 +1,16 @@
 """The tables port: transactions that end by a deadline, and rows as typed values."""
 
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
-__all__ = ["Tables", "Transaction"]
+__all__ = ["OpenSnapshot", "Snapshot", "Tables", "Transaction"]
 
 T = TypeVar("T")
 
 
-class Transaction(Protocol):
-    """One open transaction. What it did takes effect when its block ends, or not at all.
+class Snapshot(Protocol):
+    """What the database held at one instant, to be read from while an answer streams.
 
     `kind` says what a row becomes: a msgspec Struct, a dataclass, a class of attrs, a pydantic
     model or a `dict` by the columns' names; any other type by the first column. Every method
@@ -28,9 +29,37 @@ class Transaction(Protocol):
         """Return the first row. Raises a Fault (not_found) where there is none."""
         ...
 
-    async def execute(self, sql: str, /, *arguments: object) -> int:
-        """Execute a statement and return how many rows it touched."""
+    def rows(
+        self, kind: type[T], sql: str, /, *arguments: object, batch: int = 64
+    ) -> AsyncIterator[T]:
+        """Return the rows one after the other, as they are taken: `batch` are held at a time."""
         ...
+
+    async def execute(self, sql: str, /, *arguments: object) -> int:
+        """Execute a statement and return how many rows it touched. A snapshot lets none write."""
+        ...
+
+
+class OpenSnapshot(Snapshot, Protocol):
+    """A snapshot as whoever has opened it holds it. It ends by itself, at the latest in its time.
+
+    Until it is told to `outlive` the call, that is the deadline of the call.
+    """
+
+    def outlive(self) -> None:
+        """Let it go on while the answer streams, for as long as such a one may."""
+        ...
+
+    def end(self) -> None:
+        """Let go of it, whatever is under way; once more is no error."""
+        ...
+
+
+class Transaction(Snapshot, Protocol):
+    """One open transaction. What it did takes effect when its block ends, or not at all.
+
+    It reads as a `Snapshot` does, but what others have committed meanwhile.
+    """
 
     async def publish(
         self,
@@ -58,6 +87,14 @@ class Tables(Protocol):
 
         Leaving the block commits; an exception rolls back. Raises a Fault whose effect is NONE
         wherever it surely did not commit, and UNKNOWN where the connection broke while it did.
+        """
+        ...
+
+    async def snapshot(self, deadline: float) -> OpenSnapshot:
+        """Open a snapshot. Raises a Fault of effect NONE where none is to be had in time.
+
+        How many are open at a time is bounded apart from transactions: none of those waits for who
+        takes a long answer slowly.
         """
         ...
 

@@ -25,14 +25,14 @@ from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.route import Found, NoMethod, NoRoute, Route, Router
 from switchgear.policy.verdict import GOOD
-from switchgear.ports.tables import Tables, Transaction
+from switchgear.ports.tables import Snapshot, Tables, Transaction
 from switchgear.services.answers import Answering, answering, plain
 from switchgear.services.calling import Answers, Calling
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.given import HttpGiven
 from switchgear.services.honours import asks, honours
 from switchgear.services.keyed import Keeping, keyed
-from switchgear.services.transacting import Work, transacting, unopened
+from switchgear.services.transacting import Work, reading, transacting, unopened, unread
 
 __all__ = ["Fair", "Host", "Mounted"]
 
@@ -85,10 +85,10 @@ class Host:
 
     `name` is the service's, the origin of the faults that arise here. `providers` make injected
     values by type; a `Transaction` is this host's own affair: it is opened before the call and
-    committed before the response is made. `title`, where there is one, has the endpoints
-    described at /openapi.json. `fair` says when a timeout is the handler's own fault and not
-    its caller's hurry: by default when it had the whole deadline. `keeping` is where outcomes of
-    requests with an idempotency key are recorded.
+    committed before the response is made; so is a `Snapshot`, which ends when the response has been
+    sent. `title`, where there is one, has the endpoints described at /openapi.json. `fair` says
+    when a timeout is the handler's own fault and not its caller's hurry: by default when it had the
+    whole deadline. `keeping` is where outcomes of requests with an idempotency key are recorded.
 
     Raises Unbindable at construction for a function that cannot be bound, ValueError for two
     routes that claim the same path.
@@ -115,7 +115,7 @@ class Host:
         self._clock = clock
         self._body_bytes = body_bytes
         self._fair = fair
-        self._providers = {**providers, Transaction: unopened}
+        self._providers = {**providers, Transaction: unopened, Snapshot: unread}
         self.operations: list[Operation] = []
         routes = [Route(one.method, one.path, self._bound(one)) for one in endpoints]
         if title and not any(route[:2] == ("GET", _DESCRIPTION) for route in routes):
@@ -172,14 +172,21 @@ class Host:
                 idempotency=idempotency,
             )
         )
-        if not asks(plan.parameters, unopened):
-            return self._untransacted(endpoint, plan, answer)
-        work = Work(plan, answer, self._body_bytes)
+        reads, writes = (asks(plan.parameters, one) for one in (unread, unopened))
+        if reads and writes:
+            raise Unbindable(
+                f"{plan.where}: it takes a Transaction and a Snapshot: the one has ended when an"
+                " answer begins to stream from the other. Take one, and write in another request"
+            )
         answers: Answers
-        if idempotency == "off":
-            answers = transacting(work, self._tables)
+        if reads:
+            answers = reading(Work(plan, answer, self._body_bytes, unread), self._tables)
+        elif not writes:
+            return self._untransacted(endpoint, plan, answer)
+        elif idempotency == "off":
+            answers = transacting(Work(plan, answer, self._body_bytes), self._tables)
         else:
-            required = idempotency == "required"
+            work, required = Work(plan, answer, self._body_bytes), idempotency == "required"
             answers = keyed(endpoint.name, work, self._tables, self._keeping, required=required)
         run = self._within(endpoint, answers, repeatable=endpoint.repeatable).run
         latest, clock = endpoint.deadline, self._clock

@@ -9,7 +9,7 @@ import pytest
 from switchgear.assembly.bodies.database import Guarded, watch
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.policy.verdict import NEUTRAL_AGAIN, judge
-from switchgear.ports.tables import Transaction
+from switchgear.ports.tables import OpenSnapshot, Transaction
 
 
 class Server:
@@ -23,6 +23,10 @@ class Server:
     def transaction(self, deadline: float) -> AbstractAsyncContextManager[Transaction]:
         self.opened += 1
         return nullcontext(cast(Transaction, self))
+
+    async def snapshot(self, deadline: float) -> OpenSnapshot:
+        self.opened += 1
+        return cast(OpenSnapshot, self)
 
     async def probe(self, deadline: float) -> None:
         self.probed.append(asyncio.get_running_loop().time())
@@ -136,3 +140,14 @@ async def test_a_probe_asks_the_server_even_while_others_are_refused() -> None:
     tables.looked("no")
     await tables.probe(1.0)
     assert len(server.probed) == 1
+
+
+async def test_snapshots_are_refused_as_transactions_are() -> None:
+    server = Server()
+    tables = Guarded(server)
+    await tables.snapshot(1.0)
+    tables.looked("no")
+    tables.looked("no")
+    with pytest.raises(Fault, match="the database is away: no"):
+        await tables.snapshot(1.0)
+    assert server.opened == 1

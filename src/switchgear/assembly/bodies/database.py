@@ -13,7 +13,7 @@ from switchgear.engines.postgres.pool import PoolSettings
 from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
-from switchgear.ports.tables import Tables, Transaction
+from switchgear.ports.tables import OpenSnapshot, Tables, Transaction
 
 __all__ = ["FOR_REQUESTS", "Guarded", "dsn_of", "guarded", "watch"]
 
@@ -55,7 +55,8 @@ async def guarded(
     """
     alone = PoolSettings(connections=1)
     probed = PostgresTables(dsn, name=f"{context.label} watch", settings=alone)
-    own = PostgresTables(dsn, name=context.label, settings=pool, outbox=queue)
+    snapshots = context.settings.database.snapshots
+    own = PostgresTables(dsn, name=context.label, settings=pool, snapshots=snapshots, outbox=queue)
     tables = Guarded(own)
 
     def trouble() -> str:
@@ -91,6 +92,15 @@ class Guarded:
 
     def transaction(self, deadline: float) -> AbstractAsyncContextManager[Transaction]:
         """Open a transaction. Raises a Fault (unavailable) while the server is away."""
+        self._refuse()
+        return self._tables.transaction(deadline)
+
+    async def snapshot(self, deadline: float) -> OpenSnapshot:
+        """Open a snapshot. Raises a Fault (unavailable) while the server is away."""
+        self._refuse()
+        return await self._tables.snapshot(deadline)
+
+    def _refuse(self) -> None:
         if self._failed >= _SURE:
             raise Fault(
                 Code.UNAVAILABLE,
@@ -100,7 +110,6 @@ class Guarded:
                 retry_after=_EVERY,
                 origin="database",
             )
-        return self._tables.transaction(deadline)
 
     async def probe(self, deadline: float) -> None:
         """Ask the server itself, however the last looks went."""

@@ -14,8 +14,8 @@ ORIGIN: Final = "postgres"
 
 _DENIED: Final = "42501"
 # What of the server says so of a row, and of whoever asks for it: a row-level policy, and a trigger
-# or function of the app's that raises it. Whatever else says it ("must be owner", "permission denied
-# for table") says it of our role, whoever asks. (The words are in the server's language.)
+# or function of the app's that raises it. Whatever else says it ("must be owner", "permission
+# denied for table") says it of our role, whoever asks. (The words are in the server's language.)
 _OF_WHO_ASKS: Final = frozenset({"ExecWithCheckOptions", "exec_stmt_raise"})
 
 

@@ -3,10 +3,15 @@
 from types import TracebackType
 from typing import Any
 
+from msgspec.structs import replace
+
 from switchgear.core.clock import FINE, Clock
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.faults import translate
 from switchgear.engines.postgres.pool import RESET, PoolSettings, PostgresPool
+from switchgear.engines.postgres.session import GRACE, whole
+from switchgear.engines.postgres.snapshot import PostgresSnapshot, open_snapshot
+from switchgear.engines.postgres.snapshot_settings import SnapshotSettings
 from switchgear.engines.postgres.transaction import Outbox, PostgresTransaction
 
 __all__ = ["PostgresTables"]
@@ -16,12 +21,13 @@ __all__ = ["PostgresTables"]
 COMMIT = f"CLOSE ALL; COMMIT; {RESET}"
 # The server gives up a little before the caller: its answer is known, the caller's loss is not.
 MARGIN = 0.02
-# A process that hangs or was stopped keeps its locks no longer than its call had time (ms).
-GRACE = 1000
 
 
 class PostgresTables:
-    """Transactions over a pool; `outbox` is the queue that `publish` writes to."""
+    """Transactions over a pool; `outbox` is the queue that `publish` writes to.
+
+    Snapshots have a pool of their own: they last for as long as somebody takes an answer.
+    """
 
     def __init__(
         self,
@@ -29,16 +35,24 @@ class PostgresTables:
         *,
         name: str = "switchgear",
         settings: PoolSettings | None = None,
+        snapshots: SnapshotSettings | None = None,
         outbox: Outbox | None = None,
         clock: Clock = FINE,
     ) -> None:
         self.pool = PostgresPool(dsn, name, settings, clock)
+        self._lasting = snapshots or SnapshotSettings()
+        bound = replace(self.pool.settings, connections=self._lasting.connections)
+        self.snapshots = PostgresPool(dsn, f"{name} snapshots", bound, clock)
         self._outbox = outbox
         self._clock = clock
 
     def transaction(self, deadline: float) -> "_Opening":
         """Open a transaction that must be over by `deadline`; leaving the block commits it."""
         return _Opening(self.pool, deadline, self._clock, self._outbox)
+
+    async def snapshot(self, deadline: float) -> PostgresSnapshot:
+        """Open a snapshot; see the port."""
+        return await open_snapshot(self.snapshots, deadline, self._lasting.total, self._clock)
 
     async def probe(self, deadline: float) -> None:
         """Ask the server for the least it can answer. Raises a Fault where it cannot."""
@@ -51,6 +65,7 @@ class PostgresTables:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.snapshots.close()
         await self.pool.close()
 
     def statistics(self) -> dict[str, float]:
@@ -81,7 +96,7 @@ class _Opening:
             limit = max(1, int((left - min(MARGIN, left / 10)) * 1000))
             await connection.execute(
                 f"BEGIN; SET LOCAL statement_timeout = {limit};"
-                f" SET LOCAL {_whole(connection)} = {limit + GRACE}",
+                f" SET LOCAL {whole(connection)} = {limit + GRACE}",
                 timeout=left,
             )
         except BaseException as error:
@@ -102,7 +117,7 @@ class _Opening:
         tx, connection = self._tx, self._connection
         if tx is None:
             return
-        tx.end()
+        tx.over = True
         if error is not None:
             self._pool.end(connection, tx.broken)
             return
@@ -124,13 +139,3 @@ class _Opening:
             raise fault from failure
         tx.announce()
         await self._pool.give(connection)
-
-
-def _whole(connection: Any) -> str:
-    """Return the setting that ends a transaction whose process hangs or was stopped.
-
-    Before version 17 there is only the one for an idle session; a process that is stopped between
-    a statement's parsing and its execution does not count as idle, and keeps its locks.
-    """
-    modern = connection.get_server_version().major >= 17
-    return "transaction_timeout" if modern else "idle_in_transaction_session_timeout"
