@@ -11,7 +11,6 @@ from switchgear.engines.postgres.bootstrap import Roles
 from switchgear.engines.postgres.dsn import Dsn
 from switchgear.engines.postgres.queue import PostgresQueue, install
 from switchgear.engines.postgres.tables import PostgresTables
-from switchgear.policy.fault import Fault
 from tests.support.postgres import asking, run
 
 
@@ -29,18 +28,19 @@ async def test_a_statement_in_the_place_of_the_type_is_told(database: Dsn, how: 
         assert await fetch(int, "SELECT 1") in (1, [1])
 
 
+@pytest.mark.parametrize("first", ["INSERT INTO notes VALUES (1)", "SELECT 1 / 0"])
 @pytest.mark.parametrize("swallowed", [False, True])
 async def test_statements_at_once_are_refused_in_words_and_commit_nothing(
-    database: Dsn, swallowed: bool
+    database: Dsn, swallowed: bool, first: str
 ) -> None:
+    """It is a defect of the handler's, whatever the first of them says after that."""
     await run(database, "CREATE TABLE notes (n int)")
-    with pytest.raises(
-        RuntimeError if not swallowed else Fault, match="came while another statement"
-    ):
+    with pytest.raises(RuntimeError, match="came while another statement"):
         async with asking(database) as tx:
-            both = [tx.execute("INSERT INTO notes VALUES ($1)", n) for n in (1, 2)]
+            both = [tx.execute(sql) for sql in (first, "INSERT INTO notes VALUES (2)")]
             await asyncio.gather(*both, return_exceptions=swallowed)
-            await tx.execute("INSERT INTO notes VALUES (3)")
+            if "INSERT" in first:
+                await tx.execute("INSERT INTO notes VALUES (3)")
     async with asking(database) as tx:
         assert await tx.fetch_all(int, "SELECT n FROM notes") == []
 

@@ -142,7 +142,8 @@ class PostgresSession:
             result = await method(sql, *arguments, timeout=left)
         except Exception as error:
             later = isinstance(error, asyncpg.InFailedSQLTransactionError)
-            if self.broken is None or not later:  # what broke it is told, not what came after
+            ours = isinstance(self.broken, RuntimeError)
+            if self.broken is None or not (later or ours):  # what broke it is told, and no other
                 self.broken = error
             fault = translate(error)
             if fault is None or fault is error:

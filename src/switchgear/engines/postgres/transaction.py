@@ -91,6 +91,8 @@ class PostgresTransaction(PostgresSession):
 
     async def flush(self) -> None:
         """Write what was published; the caller commits next."""
+        if isinstance(self.broken, RuntimeError):
+            raise self.broken  # ours: a defect of the handler's, which has passed it over
         if self.broken is not None:
             raise _uncommittable(self.broken)
         for one in self.unawaited():
