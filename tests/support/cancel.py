@@ -78,7 +78,7 @@ def _disturbed(
         if number == at:
             hit.append(number)
             if moment is Moment.CLOSED:
-                work.close()
+                _thrown_away(work)
                 return None
             if moment is Moment.ASLEEP or waited is None:
                 driver.get_loop().call_soon(driver.cancel)
@@ -92,6 +92,21 @@ def _disturbed(
         else:
             send = lambda: work.send(None)  # noqa: E731 - as above
     raise AssertionError("it waits for ever")
+
+
+def _thrown_away(work: Coroutine[Any, Any, Any]) -> None:
+    """Close it as who has lost it does: not in the hands of what has driven it."""
+    failed: list[BaseException] = []
+
+    async def close() -> None:
+        try:
+            work.close()
+        except BaseException as error:
+            failed.append(error)
+
+    step(close())
+    if failed:
+        raise failed[0]
 
 
 async def turns(count: int = 5) -> None:

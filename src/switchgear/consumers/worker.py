@@ -22,6 +22,7 @@ from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.confining import confine
 from switchgear.core.consume import consume
+from switchgear.core.drivers import working
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.observe import Observer
@@ -243,10 +244,11 @@ def bind_subscription(one: Subscription, providers: Mapping[Any, Provider]) -> B
 
 async def _called(plan: Plan, parts: Parts) -> None:
     """Call a plan. What is no ordinary error is a defect: it ends this attempt and no more."""
+    driver = working()
     try:
         await plan.call(parts)
     except BaseException as error:
-        confine(error)
+        confine(error, driver)
         raise
 
 

@@ -8,13 +8,13 @@ from asyncio import CancelledError, Runner
 from signal import SIGINT, default_int_handler, getsignal
 from threading import current_thread, main_thread
 
-from switchgear.core.drivers import working
+from switchgear.core.drivers import Work, working
 from switchgear.policy.crossing import declared, worded
 
 __all__ = ["confine", "confined"]
 
 
-def confine(error: BaseException) -> None:
+def confine(error: BaseException, driver: Work | None) -> None:
     """Raise the defect, or the declared fault, that a caught `error` amounts to.
 
     It returns where `error` itself goes on: whoever caught it raises it again.
@@ -22,19 +22,22 @@ def confine(error: BaseException) -> None:
     Raises:
         Exception: what `confined` makes of `error`.
     """
-    defect = confined(error)
+    defect = confined(error, driver)
     if defect is not None:
         raise defect
 
 
-def confined(error: BaseException) -> Exception | None:
+def confined(error: BaseException, driver: Work | None = None) -> Exception | None:
     """Return the defect, or the declared fault, that `error` amounts to; None where it goes on.
 
     It has its cause with it: `raise ... from` says none in compiled code. An ordinary error goes
     on, and what comes of work that was called off, but for an exit; so do an interrupt that may be
-    one from the keyboard, and the end of a coroutine that was thrown away.
+    one from the keyboard, and the end of a coroutine that was thrown away. That has left the hands
+    of its `driver`, who has driven the code so far: a GeneratorExit there is the code's own.
     """
-    if isinstance(error, (Exception, GeneratorExit)):
+    if isinstance(error, Exception):
+        return None
+    if isinstance(error, GeneratorExit) and not _drives(driver):
         return None
     exits = isinstance(error, (SystemExit, KeyboardInterrupt))
     if not exits and working().cancelling():
@@ -49,6 +52,14 @@ def confined(error: BaseException) -> Exception | None:
         defect = declared(error) or RuntimeError(words)
     defect.__cause__ = error
     return defect
+
+
+def _drives(driver: Work | None) -> bool:
+    """Say whether the work that asks is driven by `driver`."""
+    try:
+        return driver is not None and working() is driver
+    except RuntimeError:  # nobody drives it: it is closed as whoever held it is
+        return False
 
 
 def _interruptible() -> bool:

@@ -110,7 +110,7 @@ class Run:
                 raise
             raise RuntimeError("the app was cancelled, and nobody has called it off") from error
         except BaseException as error:
-            confine(error)
+            confine(error, self._task)
             raise
 
     # The end

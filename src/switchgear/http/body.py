@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, MutableSequence
 from typing import Final
 
 from switchgear.core.confining import confined
+from switchgear.core.drivers import working
 from switchgear.http.refusals import refuse
 from switchgear.policy.fault import Fault
 from switchgear.policy.verdict import GOOD, NEUTRAL, Verdict, judge
@@ -144,6 +145,7 @@ class Produced(Body):
         """
         if self.verdict is not None:
             return b""
+        driver = working()
         try:
             data = b""
             while not data:  # an empty piece must not look like the end
@@ -154,7 +156,7 @@ class Produced(Body):
             self._end(GOOD)
             return b""
         except BaseException as error:
-            defect = confined(error)
+            defect = confined(error, driver)
             self._end(judge(defect or error))
             if defect is None:
                 raise

@@ -16,6 +16,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from switchgear.core.confining import confined
+from switchgear.core.drivers import working
 from switchgear.policy.crossing import worded
 
 __all__ = ["App", "Lifespan", "Message", "Scope"]
@@ -106,12 +107,13 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
+        driver = working()
         try:
             await self._app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - told below, as what it is
             self._raised(error)
         except BaseException as error:
-            defect = confined(error)
+            defect = confined(error, driver)
             if defect is None:
                 raise
             if isinstance(error, SystemExit) and self._phase == "startup":

@@ -103,7 +103,7 @@ class Calling:
             try:
                 result = await self._plan.call(given)
             except BaseException as error:
-                confine(error)
+                confine(error, driver)
                 raise
             response = self._answer(result)
             if response.__class__ is Response:  # else some of the handler's runs on, to stream

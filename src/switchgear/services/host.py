@@ -17,6 +17,7 @@ from switchgear.core.ambient import ambient
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.confining import confine
 from switchgear.core.delivery import Delivery, dispatch
+from switchgear.core.drivers import working
 from switchgear.core.frames import Timeout
 from switchgear.core.handler import Handler
 from switchgear.core.stack import INBOUND, Part, Place, Stack, stack
@@ -222,10 +223,11 @@ class Host:
             if until < call.deadline:
                 call = replace(call, deadline=until)
             ambient.set(call)
+            driver = working()
             try:
                 result: Response = await (often if call.repeatable else once)(call)
             except BaseException as error:
-                confine(error)
+                confine(error, driver)
                 raise
             return plain(result)
 

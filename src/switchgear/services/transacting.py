@@ -9,6 +9,7 @@ from switchgear.binding.given import Provider
 from switchgear.binding.plan import Plan
 from switchgear.core.ambient import ambient
 from switchgear.core.confining import confine
+from switchgear.core.drivers import working
 from switchgear.http.message import Response, StreamResponse
 from switchgear.policy.call import Call
 from switchgear.policy.fault import Code, Fault
@@ -46,10 +47,11 @@ class Work:
         """Call the plan's function, and make the answer of what it returned."""
         for name in self._takers:
             arguments[name] = tx
+        driver = working()
         try:
             result = await self.plan.function(**arguments)
         except BaseException as error:
-            confine(error)
+            confine(error, driver)
             raise
         # Written before the commit: what cannot be written must not leave its effect.
         return self._answer(result)

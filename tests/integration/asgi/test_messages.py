@@ -226,8 +226,11 @@ async def test_an_app_that_is_cancelled_by_its_own_doing_has_failed(
         assert isinstance(told.__cause__, asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
 @pytest.mark.parametrize("begun", [False, True])
-async def test_an_app_that_exits_ends_its_own_request_alone(loop_factory: Any, begun: bool) -> None:
+async def test_an_app_that_exits_ends_its_own_request_alone(
+    loop_factory: Any, begun: bool, kind: type[BaseException]
+) -> None:
     """As a function does that was written for the command line."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -238,14 +241,14 @@ async def test_an_app_that_exits_ends_its_own_request_alone(loop_factory: Any, b
             await send(START)
             await send(MORE)
             await asyncio.sleep(0.02)
-        raise SystemExit(2)
+        raise kind
 
     async with hosted(app) as at:
         got = await at.said("GET / HTTP/1.1", "Host: a")
         assert got.startswith(b"HTTP/1.1 200 " if begun else b"HTTP/1.1 500 ")
         assert not begun or (b"more" in got and not got.endswith(b"0\r\n\r\n"))
         (told,) = at.defects
-        assert isinstance(told.__cause__, SystemExit)
+        assert isinstance(told.__cause__, kind)
         assert (await at.ask("/well")).body == b"well"
 
 

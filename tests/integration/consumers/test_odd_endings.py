@@ -47,6 +47,9 @@ ENDS = {
     "RuntimeError: something that it awaited was cancelled": cancelled_by_itself,
     "RuntimeError: it raised what is no ordinary error: SystemExit: 2": raising(SystemExit(2)),
     "RuntimeError: it raised what is no ordinary error: Panic: x": raising(Panic("x")),
+    "RuntimeError: it raised what is no ordinary error: GeneratorExit: x": raising(
+        GeneratorExit("x")
+    ),
     "RuntimeError: it raised what is no ordinary error: KeyboardInterrupt: x": raising(
         KeyboardInterrupt("x")
     ),

@@ -385,6 +385,7 @@ BREAKS = {
     "raises": ZeroDivisionError(),
     "cancels": asyncio.CancelledError(),
     "exits": SystemExit(2),
+    "leaves": GeneratorExit(),
     "panics": type("Panic", (BaseException,), {})(),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from switchgear.core.confining import confine, confined
+from switchgear.core.drivers import Work, working
 from switchgear.policy.fault import Code, Fault
 
 MISSING = Fault(Code.NOT_FOUND, "no row")
@@ -105,8 +106,25 @@ async def test_an_exit_goes_on_nowhere_for_it_would_end_the_loop() -> None:
 
 
 async def test_confining_raises_the_defect_and_leaves_what_goes_on_to_its_catcher() -> None:
-    confine(MISSING)
+    confine(MISSING, working())
     stray = CancelledError()
     with pytest.raises(RuntimeError, match="nobody called it off") as caught:
-        confine(stray)
+        confine(stray, working())
     assert caught.value.__cause__ is stray
+
+
+async def test_the_end_of_a_generator_is_a_defect_in_the_hands_of_who_drives_the_code() -> None:
+    """In those of anybody else, or of nobody, it tells that the code was thrown away."""
+
+    async def another() -> Work:
+        return working()
+
+    assert isinstance(confined(GeneratorExit(), working()), RuntimeError)
+    assert confined(GeneratorExit(), await asyncio.ensure_future(another())) is None
+
+
+def test_nor_is_it_one_where_nothing_drives_the_code() -> None:
+    async def inside() -> Work:
+        return working()
+
+    assert confined(GeneratorExit(), asyncio.run(inside())) is None

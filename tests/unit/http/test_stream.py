@@ -203,6 +203,7 @@ async def test_a_produced_body_ends_with_the_truth() -> None:
         (Fault(Code.CANCELLED), NEUTRAL),
         (asyncio.CancelledError(), BAD),  # nobody called it off
         (SystemExit(2), BAD),
+        (GeneratorExit(), BAD),
     ):
         verdicts: list[Verdict] = []
         body = Produced(make(error))

@@ -127,6 +127,15 @@ async def exiting(id: int) -> None:
     raise SystemExit(3)
 
 
+async def leaving(id: int) -> None:
+    raise GeneratorExit
+
+
+async def leaving_later(id: int) -> None:
+    await asyncio.sleep(0)
+    raise GeneratorExit
+
+
 async def cancelled_by_itself(id: int) -> None:
     other = asyncio.ensure_future(asyncio.sleep(10))
     other.cancel()
@@ -157,6 +166,8 @@ SCENES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (swallowing, {}),
     (turning, {}),
     (exiting, {}),
+    (leaving, {}),
+    (leaving_later, {}),
     (cancelled_by_itself, {}),
     (not_as_declared, {}),
     (no_int, {}),
@@ -214,8 +225,12 @@ async def test_who_is_called_off_is_settled_and_goes_on(way: Way) -> None:
 async def test_a_call_thrown_away_is_settled_by_nobody(way: Way) -> None:
     receipt = Receipt(asked(), at_once)
     running = way(served(hanging), receipt)
-    running.send(None)
-    running.close()
+
+    async def drive() -> None:
+        running.send(None)
+
+    await asyncio.ensure_future(drive())
+    running.close()  # by others than who has driven it, as a task that is lost
     assert receipt.outcomes == []
 
 

@@ -48,8 +48,12 @@ async def exiting() -> None:
     raise SystemExit(2)
 
 
+async def leaving() -> None:
+    raise GeneratorExit
+
+
 @pytest.mark.parametrize("path", ["/typed", "/mounted"])
-@pytest.mark.parametrize("end", [cancelled_by_itself, exiting])
+@pytest.mark.parametrize("end", [cancelled_by_itself, exiting, leaving])
 async def test_it_is_a_defect_of_this_call(end: Callable[[], Any], path: str) -> None:
     with pytest.raises(RuntimeError) as raised:
         await host(end)(asked(path))
