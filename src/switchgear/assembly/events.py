@@ -10,6 +10,7 @@ from switchgear.telemetry.settings import Level
 __all__ = [
     "AuxiliaryDown",
     "AuxiliaryUp",
+    "Blocked",
     "Degradation",
     "Draining",
     "Ended",
@@ -80,6 +81,22 @@ class Unroutable(Event, frozen=True):
     @property
     def level(self) -> Level:
         """It may come back, and somebody should know."""
+        return "warning"
+
+
+class Blocked(Event, frozen=True):
+    """A process has missed its heartbeats: this is where its loop stands, and all its threads."""
+
+    name: ClassVar[str] = "process blocked"
+    label: str
+    pid: int
+    silent: float
+    at: str
+    stacks: str
+
+    @property
+    def level(self) -> Level:
+        """Nobody else is served meanwhile."""
         return "warning"
 
 

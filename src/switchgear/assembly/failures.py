@@ -6,11 +6,11 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CLEAN", "StartError", "ended", "told", "user_trace"]
+__all__ = ["CLEAN", "OURS", "StartError", "ended", "told", "user_trace"]
 
 CLEAN: Final = "exit code 0"
 _IMPORTLIB: Final = str(Path(importlib.__file__).resolve().parent)
-_OURS: Final = str(Path(__file__).resolve().parent.parent)
+OURS: Final = str(Path(__file__).resolve().parent.parent)
 
 
 class StartError(Exception):
@@ -45,7 +45,7 @@ def user_trace(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, _IMPORTLIB, "<frozen "))
+        if not frame.filename.startswith((OURS, _IMPORTLIB, "<frozen "))
     ]
     lines = traceback.format_list(frames) + traceback.format_exception_only(error)
     return "".join(lines).rstrip("\n")

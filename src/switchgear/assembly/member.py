@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
+from math import inf
 from typing import Final, Protocol
 
 from switchgear.assembly import events
@@ -23,6 +25,7 @@ from switchgear.assembly.process import Process
 from switchgear.assembly.restart import Restarts
 from switchgear.assembly.settings import Supervision
 from switchgear.assembly.spawn import Spawned
+from switchgear.assembly.stacks import standing
 from switchgear.assembly.status import Figures, Row
 from switchgear.assembly.topology import Endpoint, State, Topology
 
@@ -76,6 +79,7 @@ class Member:
         self._ending = False
         self._replacing = False
         self._last = ""
+        self._described = -inf  # when it was last told where its loop stands
         self._begin()
 
     @property
@@ -105,7 +109,7 @@ class Member:
             self._restarts.total,
             self._keeper.now() - self._since if self.pid else 0.0,
             self._figures,
-            self._reasons,
+            (*self._reasons, *([f"blocked at {self._blocked}"] if self._blocked else ())),
             self._last,
         )
 
@@ -143,6 +147,8 @@ class Member:
         if health is not Health.WELL and self.state is State.READY:
             self._keeper.observe(events.Unroutable(self.label, self.pid, silent))
             self._become(State.UNROUTABLE)
+            if now >= self._described + self._keeper.timings.hung:
+                self._process.describe(partial(self._blocks, self.pid))
         if health is Health.HUNG:
             pid = self.pid
             self._process.put_down(
@@ -184,6 +190,7 @@ class Member:
         self._loaded = self._refused = False
         self._address = ""
         self._reasons: tuple[str, ...] = ()
+        self._blocked = ""  # where its loop stands while it is silent
         self._figures = Figures()
         self._since = self._beat_at = self._keeper.now()
         self._pulse = Pulse(self._keeper.timings, self._since)
@@ -195,6 +202,15 @@ class Member:
             process.put(Drain(within - min(_FAREWELL, within / 5)))
         else:
             process.terminate()
+
+    def _blocks(self, pid: int, stacks: str) -> None:
+        """Take what a silent process is doing; one that was stopped, and goes on, is doing well."""
+        if self.state is not State.UNROUTABLE or pid != self.pid:
+            return
+        self._described = now = self._keeper.now()
+        self._blocked = at = standing(stacks)
+        silent = self._pulse.silence(now)
+        self._keeper.observe(events.Blocked(self.label, pid, silent, at, stacks))
 
     def _hear(self, text: str) -> None:
         self._keeper.observe(events.Output(self.label, text))
@@ -216,6 +232,7 @@ class Member:
         elif isinstance(message, Failed):
             self._refused = not self._keeper.refused(self, message)
         if self.state is State.UNROUTABLE:
+            self._blocked = ""
             self._keeper.observe(events.Routable(self.label, self.pid))
             self._become(State.READY)
 
@@ -242,7 +259,7 @@ class Member:
         wanted, loaded = self._ending or self._replacing, self._loaded
         self._last = how
         self._cancel()
-        self._reasons, self._figures = (), Figures()
+        self._reasons, self._figures, self._blocked = (), Figures(), ""
         self._keeper.observe(events.Ended(self.label, pid, how, uptime, wanted, stacks))
         self._become(State.DOWN)
         if self._ending:

@@ -12,7 +12,8 @@ from switchgear.assembly.kernel import DUMP_SIGNAL
 from switchgear.assembly.line import Line
 from switchgear.assembly.messages import Upward
 from switchgear.assembly.output import OutputReader
-from switchgear.assembly.spawn import Spawned, end_group, read_dump, reap
+from switchgear.assembly.spawn import Spawned, end_group, read_dump, reap, wipe_dump
+from switchgear.assembly.stacks import fatal
 
 __all__ = ["Death", "Process"]
 
@@ -62,6 +63,11 @@ class Process:
         if not self.dead:
             end_group(self._spawned.process)
 
+    def describe(self, tell: Callable[[str], None]) -> None:
+        """Let a silent process write its stacks, and tell them if it can: one that stands still."""
+        if not self._condemned:
+            self._go(self._describe(tell))
+
     def put_down(self, tell: Callable[[str], None]) -> None:
         """Let a hung process write its stacks, tell them, and kill it. Once."""
         if not self._condemned:
@@ -77,7 +83,7 @@ class Process:
         self.dead = True
         if self._output is not None:
             self._output.close()
-        stacks = "" if self._condemned else read_dump(self._spawned.dump)
+        stacks = "" if self._condemned else fatal(read_dump(self._spawned.dump))
         os.close(self._spawned.dump)
         return Death(ended(code), stacks)
 
@@ -90,8 +96,21 @@ class Process:
         await asyncio.sleep(self._patience)
         self.kill()
 
+    async def _describe(self, tell: Callable[[str], None]) -> None:
+        stacks = await self._stacks()
+        if stacks and not self._condemned:
+            tell(stacks)
+
     async def _put_down(self, tell: Callable[[str], None]) -> None:
         # A stopped process cannot write its stacks; it is killed when the patience ends.
+        stacks = await self._stacks()
+        if stacks is not None:
+            tell(stacks)
+            self.kill()
+
+    async def _stacks(self) -> str | None:
+        """Return the stacks that it writes when asked, or nothing in time; None if it has died."""
+        wipe_dump(self._spawned.dump)  # of what it wrote when it was asked before, and was slow
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, DUMP_SIGNAL)
         size, left = 0, self._patience
@@ -99,12 +118,11 @@ class Process:
             await asyncio.sleep(min(left, _LOOK))
             left -= _LOOK
             if self.dead:
-                return
+                return None
             before, size = size, os.fstat(self._spawned.dump).st_size
             if size and size == before:
                 break
-        tell(read_dump(self._spawned.dump))
-        self.kill()
+        return read_dump(self._spawned.dump)
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

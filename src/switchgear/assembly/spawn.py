@@ -14,7 +14,7 @@ from switchgear.assembly.kernel import scratch
 from switchgear.assembly.line import frame
 from switchgear.assembly.messages import Boot
 
-__all__ = ["Spawned", "end_group", "environment", "read_dump", "reap", "spawn"]
+__all__ = ["Spawned", "end_group", "environment", "read_dump", "reap", "spawn", "wipe_dump"]
 
 _BOOT_TIMEOUT: Final = 5.0
 
@@ -108,3 +108,9 @@ def reap(process: subprocess.Popen[bytes]) -> int | None:
 def read_dump(dump: int) -> str:
     """Return what faulthandler wrote into a dump file."""
     return os.pread(dump, 256 * 1024, 0).decode("utf-8", "replace").strip()
+
+
+def wipe_dump(dump: int) -> None:
+    """Have what is written next stand alone; the writer goes by the same place in the file."""
+    os.ftruncate(dump, 0)
+    os.lseek(dump, 0, os.SEEK_SET)

@@ -102,11 +102,33 @@ def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: S
     seen = system.seen
     system.open("/hang", endpoint(system, "service-2")).close()
     system.wait("process unroutable", seen, label="service-2")
+    blocked = system.wait("process blocked", seen, label="service-2")
+    assert blocked["at"].endswith("toys.py:137 in answer"), "the line of its time.sleep"
+    assert blocked["pid"] == system.pid("service-2")
+    assert system.row("service-2")["degraded"] == [f"blocked at {blocked['at']}"]
     hung = system.wait("process hung", seen, label="service-2")
     assert "toys.py" in hung["stacks"]
-    assert "in answer" in hung["stacks"]
+    assert hung["stacks"].count("in answer") == 1, "what was written before is told once"
     assert system.wait("process ended", seen, label="service-2")["how"] == "killed by SIGKILL"
     system.wait("process ready", seen, label="service-2")
+    assert system.row("service-2")["degraded"] == []
+
+
+def test_what_is_late_twice_is_told_once_and_in_no_death(system: System) -> None:
+    """Its stacks are long, and what stands still again and again would fill the log."""
+    seen = system.seen
+    at = endpoint(system, "service-1")
+    for _ in range(2):
+        before = system.seen
+        system.open("/block", at).close()
+        system.wait("process unroutable", before, label="service-1")
+        system.wait("process routable", before, label="service-1")
+    assert system.row("service-1")["degraded"] == []
+    os.kill(system.pid("service-1"), signal.SIGKILL)
+    assert system.wait("process ended", seen, label="service-1")["stacks"] == ""
+    told = [one for one in system.events[seen:] if one["event"] == "process blocked"]
+    assert [one["label"] for one in told] == ["service-1"]
+    system.wait("process ready", seen, label="service-1")
 
 
 def test_a_process_stopped_for_too_long_is_killed_although_it_can_tell_nothing(
@@ -114,6 +136,7 @@ def test_a_process_stopped_for_too_long_is_killed_although_it_can_tell_nothing(
 ) -> None:
     seen = system.seen
     os.kill(system.pid("worker-1"), signal.SIGSTOP)
+    system.wait("process unroutable", seen, label="worker-1")
     assert system.wait("process hung", seen, label="worker-1")["stacks"] == ""
     system.wait("process ready", seen, label="worker-1")
 

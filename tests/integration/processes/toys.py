@@ -1,7 +1,7 @@
 """Toy roles: as small as a role can be, and able to fail in every way that real ones do.
 
 They answer HTTP by hand, so that the machinery is tested without the rooms that stand on it. What a
-toy is to do is asked of it by request: GET /pid, /hang, /crash, /leave, /slow, /children.
+toy is to do is asked of it by request: GET /pid, /block, /hang, /crash, /leave, /slow, /children.
 """
 
 import asyncio
@@ -131,6 +131,8 @@ class Toy:
 
     async def answer(self, path: str) -> bytes:
         context = self.context
+        if path == "/block":
+            time.sleep(1.0)
         if path == "/hang":
             time.sleep(3600)
         if path == "/crash":
