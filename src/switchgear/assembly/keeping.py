@@ -65,18 +65,18 @@ class Kept:
 
     async def _restart(self) -> None:
         why = "it died, or cannot be reached"
+        well = self._keeper.now() - self._since
         try:
             while True:
-                uptime = self._keeper.now() - self._since
                 self._why = why
-                delay = self._restarts.delay(uptime, self._keeper.chance())
+                delay = self._restarts.delay(well, self._keeper.chance())
+                well = 0.0  # since then
                 self._keeper.observe(events.AuxiliaryDown(self.name, why, delay))
                 await asyncio.sleep(delay)
                 try:
                     await self.start()
                 except Exception as error:  # noqa: BLE001 - told by the event, and tried again
                     why = error.sentence if isinstance(error, StartError) else repr(error)
-                    self._since = self._keeper.now()
                 else:
                     return
         finally:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Final, Protocol
 
 from switchgear.assembly import events
@@ -109,7 +110,10 @@ class Member:
             self._restarts.total,
             self._keeper.now() - self._since if self.pid else 0.0,
             self._figures,
-            (*self._reasons, *([f"blocked at {self._blocked}"] if self._blocked else ())),
+            (
+                *self._reasons,
+                *([f"blocked at {Path(self._blocked).name}"] if self._blocked else ()),
+            ),
             self._last,
         )
 
@@ -193,6 +197,7 @@ class Member:
         self._blocked = ""  # where its loop stands while it is silent
         self._figures = Figures()
         self._since = self._beat_at = self._keeper.now()
+        self._well_since = inf
         self._pulse = Pulse(self._keeper.timings, self._since)
 
     def _ask(self, process: Process, within: float) -> None:
@@ -245,6 +250,7 @@ class Member:
 
     def _ready(self, address: str, now: float) -> None:
         self._pulse.ready = True
+        self._well_since = min(self._well_since, now)
         self._address = address
         if self.state is State.STARTING:
             self._keeper.observe(events.ProcessReady(self.label, self.pid, now - self._since))
@@ -255,7 +261,8 @@ class Member:
         self._keeper.changed()
 
     def _dead(self, pid: int, how: str, stacks: str) -> None:
-        uptime = self._keeper.now() - self._since
+        now = self._keeper.now()
+        uptime, well = now - self._since, now - min(now, self._well_since)
         wanted, loaded = self._ending or self._replacing, self._loaded
         self._last = how
         self._cancel()
@@ -269,7 +276,7 @@ class Member:
         elif self._replacing:
             self.start()
         elif not self._refused:
-            delay = self._restarts.delay(uptime, self._keeper.chance())
+            delay = self._restarts.delay(well, self._keeper.chance())
             self._keeper.observe(events.Restarting(self.label, delay, self._restarts.row))
             self._timer = asyncio.get_running_loop().call_later(delay, self.start)
 

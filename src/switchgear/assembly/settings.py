@@ -89,8 +89,8 @@ class Supervision(msgspec.Struct, frozen=True):
     Durations are seconds. A process beats every `beat`; without one for `unroutable` nothing is
     sent to it, for `hung` its stacks are written down (within `dump`) and it is killed. Until it
     is ready, `start` stands in for `hung`. Restarts wait `restart_first`, growing to
-    `restart_most`, and from the start again after it was up for `stable`. `drain` bounds an
-    orderly end, `drain_least` is what each later stage has of it at the least.
+    `restart_most`, less what it was ready for, and from the start again once that was `stable`.
+    `drain` bounds an orderly end, `drain_least` is what each later stage has of it at the least.
     """
 
     beat: Seconds = 1.0

@@ -48,9 +48,9 @@ def test_a_time_in_which_nobody_could_listen_does_not_count() -> None:
     assert pulse.judge(141) is Health.WELL
 
 
-def delays(deaths: int, uptime: float = 0.0, chance: float = 0.5) -> list[float]:
+def delays(deaths: int, well: float = 0.0, chance: float = 0.5) -> list[float]:
     restarts = Restarts(Supervision(restart_first=0.1, restart_most=10, stable=30))
-    return [restarts.delay(uptime, chance) for _ in range(deaths)]
+    return [restarts.delay(well, chance) for _ in range(deaths)]
 
 
 def test_the_first_restart_is_fast_and_later_ones_back_off_to_a_bound() -> None:
@@ -58,8 +58,16 @@ def test_the_first_restart_is_fast_and_later_ones_back_off_to_a_bound() -> None:
 
 
 def test_a_stable_time_forgives_earlier_deaths() -> None:
-    assert delays(5, uptime=30.0) == pytest.approx([0.1] * 5)
-    assert delays(3, uptime=29.9) == pytest.approx([0.1, 0.2, 0.4])
+    restarts = Restarts(Supervision(restart_first=0.1, restart_most=10, stable=30))
+    wanted = [(0.0, 0.1), (0.0, 0.2), (29.9, 0.1), (0.0, 0.8), (30.0, 0.1), (0.0, 0.2)]
+    assert [restarts.delay(well, 0.5) for well, _ in wanted] == pytest.approx(
+        [delay for _, delay in wanted]
+    )
+
+
+def test_the_time_in_which_it_was_well_counts_as_waited() -> None:
+    assert delays(9, well=15.0) == pytest.approx([0.1] * 9), "it is killed, and serves in between"
+    assert delays(9, well=1.0) == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.6, 2.2, 5.4, 9, 9])
 
 
 def test_jitter_spreads_by_a_quarter() -> None:
@@ -73,6 +81,6 @@ def test_it_never_gives_up_and_never_overflows() -> None:
 
 def test_deaths_are_counted_in_all_and_in_a_row() -> None:
     restarts = Restarts(Supervision(stable=30))
-    for uptime in (0, 0, 31):
-        restarts.delay(uptime, 0)
+    for well in (0, 0, 31):
+        restarts.delay(well, 0)
     assert (restarts.total, restarts.row) == (3, 1)
