@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from switchgear.assembly.elsewhere import MODULES, no_member, no_option
 from switchgear.assembly.foreign import misshapen
+from switchgear.assembly.made import note
 from switchgear.binding.parameters import whereabouts
 from switchgear.consumers.subscription import Subscription
 from switchgear.policy.duration import seconds
@@ -42,11 +43,13 @@ class App:
         if not name or not name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"app name {name!r}: write letters, digits, - and _")
         self.name = name
-        self.folder = Path(folder) if folder is not None else _caller()
+        file, line = _caller()
+        self.folder = Path(folder) if folder is not None else file.parent
         self.endpoints: list[Endpoint] = []
         self.mounts: list[Mount] = []
         self.subscriptions: list[Subscription] = []
         self._declared: dict[str, Endpoint] = {}
+        note(self, f"{file}:{line}")
 
     def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """Declare a handler for GET; HEAD is answered from it. Options as for `endpoint`."""
@@ -217,8 +220,10 @@ def _must_be_async(function: Callable[..., Any], where: str) -> None:
         raise TypeError(f"{where}: {name!r} must be `async def`")
 
 
-def _caller() -> Path:
-    """Return the folder of the file that called App()."""
+def _caller() -> tuple[Path, int]:
+    """Return the file that called App(), and the line."""
     frame = inspect.currentframe()
     caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
-    return Path(caller.f_code.co_filename).resolve().parent if caller is not None else Path.cwd()
+    if caller is None:
+        return Path.cwd() / "app.py", 0
+    return Path(caller.f_code.co_filename).resolve(), caller.f_lineno

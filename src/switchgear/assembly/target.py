@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from switchgear.assembly.elsewhere import MODULES
 from switchgear.assembly.failures import StartError, told, user_trace
 from switchgear.assembly.foreign import misshapen
+from switchgear.assembly.made import Making, gathered
 
 __all__ = ["Target", "find_target", "load_object", "load_target"]
 
@@ -100,12 +102,14 @@ def load_target(target: Target) -> Any:
     if target.root not in sys.path:
         sys.path.insert(0, target.root)
     try:
-        loaded = load_object(target.spec, what="the app", nor=", and no such folder")
+        with gathered() as made:
+            loaded = load_object(target.spec, what="the app", nor=", and no such folder")
     except StartError as error:
         if isinstance(error.__cause__, ImportError) and (hint := _packaged(target)):
             raise StartError(f"{error.sentence}; {hint}", error.trace) from error.__cause__
         raise
     _check_whole(target, loaded)
+    _check_alone(target, loaded, made)
     return loaded
 
 
@@ -123,6 +127,23 @@ def _check_whole(target: Target, loaded: Any) -> None:
             raise StartError(
                 f"the app {target.spec!r} is imported once more by its own modules, as {name!r}:"
                 f" {min(lost)} is declared on that one alone; {_one_name(target, name)}"
+            )
+
+
+def _check_alone(target: Target, loaded: Any, made: list[Making]) -> None:
+    """Refuse an app that was made with others which declare something: they would not be served.
+
+    One made at the same line is mostly the same file's under another name, and lacks nothing.
+    """
+    if not _is_ours(loaded):
+        return
+    mine = {where for app, where in made if app is loaded}
+    for app, where in made:
+        lost = _declared(app) - (_declared(loaded) if where in mine else set())
+        if lost:
+            raise StartError(
+                f"the app {target.spec!r} serves what is declared on it, and {min(lost)} is"
+                f" declared on another App, {app.name!r}, made at {where}: {MODULES}"
             )
 
 

@@ -141,6 +141,7 @@ def test_a_module_of_a_package_is_told_how_it_is_given(here: Path) -> None:
         load_target(find_target("package_x/inner/main_x.py", here))
 
 
+MADES = "from switchgear import App\nmake = lambda: App('a')\n"
 MADE = "from switchgear import App\napp = App('a')\n"
 ROUTE = "@app.get('/lost', public=True)\nasync def show() -> int: ...\n"
 CONSUMER = "@app.consumer('a.lost', at_least_once=True)\nasync def take() -> None: ...\n"
@@ -172,6 +173,40 @@ def test_of_two_names_the_longer_one_is_right(here: Path) -> None:
     sys.path[:0] = [str(here), str(here / "shop")]
     with pytest.raises(StartError, match=r"as 'app': GET /lost .* have them import 'shop\.app'$"):
         load_target(find_target("shop.app", here))
+
+
+@pytest.mark.parametrize("declared", [ROUTE, CONSUMER, "app.mount('/lost', asgi)\n"])
+@pytest.mark.parametrize(
+    ("main", "other"),
+    [
+        (f"{MADE}import part_x\n", "{declaring}"),  # as a router of its own
+        ("import part_x\nfrom part_x import app as part\n" + MADE, "{declaring}"),
+        ("{declaring}app = App('a')\n", ""),  # in its place, under the same name
+        ("{declaring}part = app\n" + MADE, ""),
+        (f"{MADES}app = make()\n{{declaring}}app = make()\n", ""),  # by one line, twice
+    ],
+)
+def test_an_app_beside_another_on_which_something_is_declared_is_refused(
+    here: Path, main: str, other: str, declared: str
+) -> None:
+    asgi = "async def asgi(scope, receive, send): ...\n"
+    whole = (
+        declared if "make()" in main else f"from switchgear import App\napp = App('b')\n{declared}"
+    )
+    main, other = (text.replace("{declaring}", asgi + whole) for text in (main, other))
+    (here / "shop" / "app.py").write_text(main)
+    (here / "shop" / "part_x.py").write_text(other)
+    with pytest.raises(StartError) as raised:
+        load_target(find_target("shop", here))
+    said = raised.value.sentence
+    assert "the app 'app:app' serves what is declared on it" in said
+    assert "lost" in said
+    assert f"made at {here / 'shop'}" in said
+
+
+def test_an_app_beside_another_on_which_nothing_is_declared_is_served(here: Path) -> None:
+    (here / "shop" / "app.py").write_text(f"from switchgear import App\nApp('b')\n{MADE}{ROUTE}")
+    assert len(load_target(find_target("shop", here)).endpoints) == 1
 
 
 def test_an_app_that_is_imported_twice_and_lacks_nothing_is_served(here: Path) -> None:
