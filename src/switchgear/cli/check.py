@@ -10,7 +10,7 @@ from switchgear.assembly.peers import check_peers
 from switchgear.assembly.routes import DESCRIPTION, SERVICE
 from switchgear.assembly.survey import Survey, survey
 from switchgear.cli.request import Request, configured
-from switchgear.gateway.patience import plan_of
+from switchgear.gateway.patience import given_up, plan_of
 from switchgear.policy.lint import lint
 
 __all__ = ["check"]
@@ -52,6 +52,8 @@ def check(request: Request, *, every: bool) -> int:
             if not own and not found.consumers:
                 doubts.append("the app declares nothing: it has to import the modules that do")
         doubts += misnamed(loaded.settings, found.routes)
+        if not found.native and "http.deadline" in loaded.sources:
+            doubts += filter(None, [given_up(deadline, loaded.settings.gateway)])
         for route in found.routes:
             plan = plan_of(route, loaded.settings.gateway)
             doubts += (f"{route.name}: {finding}" for finding in lint(plan))

@@ -10,8 +10,9 @@ from switchgear.policy.backoff import BackoffSettings
 from switchgear.policy.breaker import BreakerSettings
 from switchgear.policy.lint import Plan
 
-__all__ = ["attempts_of", "breaker_of", "plan_of"]
+__all__ = ["attempts_of", "breaker_of", "given_up", "plan_of"]
 
+USUAL: Final = GatewaySettings().attempt_timeout
 SLOW: Final = 0.8  # a call counts as slow from this share of what an attempt may take
 
 
@@ -20,13 +21,29 @@ def attempts_of(deadline: float, attempt_timeout: float, settings: GatewaySettin
 
     Where the route does not say it (0), a repeatable call leaves time for all its attempts: a
     route with a long deadline means what it says, and is not cut after the default's second. Where
-    one attempt is all that is made, it has all the time.
+    one attempt is all that is made, it has all the time; so it has where the configuration says
+    that it may take as long: no more can be said of an application without routes of ours.
     """
-    if settings.attempts == 1:
+    if settings.attempts == 1 or USUAL < settings.attempt_timeout >= deadline:
         return Timeout(full=deadline, limit=deadline, share=1.0)
     if attempt_timeout:
         return Timeout(full=deadline, limit=attempt_timeout, share=1.0)
     return Timeout(full=deadline, limit=max(settings.attempt_timeout, deadline / settings.attempts))
+
+
+def given_up(deadline: float, settings: GatewaySettings) -> str:
+    """Doubt a long `deadline` of which one attempt at a GET gets a part; nothing where it does not.
+
+    Whoever sets one mostly has an application that takes as long, and cannot say so of its routes.
+    """
+    allowed = attempts_of(deadline, 0.0, settings).allow(deadline, repeatable=True)
+    if not USUAL < allowed < deadline:
+        return ""
+    return (
+        f"http.deadline = {deadline:g} s is for {settings.attempts} attempts: a GET, PUT or DELETE"
+        f" that takes longer than {allowed:g} s is given up each time. Where slowness is no"
+        f" failure, set gateway.attempt_timeout = {deadline:g}, too"
+    )
 
 
 def plan_of(route: RouteEntry, settings: GatewaySettings) -> Plan:

@@ -175,6 +175,20 @@ def test_check_refuses_the_migrations_that_a_start_would(folder: Path) -> None:
     assert switchgear("check", "app", cwd=folder).returncode == 0
 
 
+def test_check_doubts_a_deadline_that_no_attempt_at_a_bare_application_gets(folder: Path) -> None:
+    (folder / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    long = ("check", "app", "--set=http.deadline=30")
+    doubted = switchgear(*long, cwd=folder).stdout
+    assert "! http.deadline = 30 s is for 3 attempts: a GET, PUT or DELETE that takes" in doubted
+    for said in ((*long, "--set=gateway.attempt_timeout=30"), ("check", "app")):
+        assert "!" not in switchgear(*said, cwd=folder).stdout
+    (folder / "app" / "app.py").write_text(
+        "from switchgear import App\napp = App('toy')\n"
+        "@app.get('/a', public=True)\nasync def show() -> int: ...\n"
+    )
+    assert "!" not in switchgear(*long, cwd=folder).stdout, "its routes may say so themselves"
+
+
 def test_check_tells_how_much_an_app_declares(folder: Path) -> None:
     """Routes of a module that nobody imports, and a folder of another name, are not there."""
     made = "from switchgear import App\napp = App('toy')\n"

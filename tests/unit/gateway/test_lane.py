@@ -1,6 +1,7 @@
 """Lanes: what is learnt of one route at one process, and what is tried again, and where."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from switchgear.gateway.lasting import HELD
-from switchgear.gateway.patience import attempts_of, plan_of
+from switchgear.gateway.patience import attempts_of, given_up, plan_of
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.gateway.table import RouteEntry
 from switchgear.http.message import Request, Response, StreamResponse
@@ -432,6 +433,35 @@ def test_what_an_attempt_gets(
 def test_an_attempt_that_is_the_only_one_gets_all_the_time(repeatable: bool) -> None:
     attempts = attempts_of(60.0, 0.0, GatewaySettings(attempts=1))
     assert attempts.allow(60.0, repeatable=repeatable) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("deadline", "said", "allowed"),
+    [(30.0, 30.0, 30.0), (30.0, 60.0, 30.0), (0.8, 30.0, 0.8), (30.0, 12.0, 12.0),
+     (30.0, 29.0, 15.0), (30.0, 1.0, 10.0), (0.8, 1.0, 0.4)],
+)  # fmt: skip
+def test_an_attempt_that_the_configuration_gives_all_the_time_gets_it(
+    deadline: float, said: float, allowed: float
+) -> None:
+    attempts = attempts_of(deadline, 0.0, GatewaySettings(attempt_timeout=said))
+    assert attempts.allow(deadline, repeatable=True) == allowed
+
+
+@pytest.mark.parametrize(
+    ("deadline", "fields", "words"),
+    [
+        (30.0, {}, "longer than 10 s is given up each time.* gateway.attempt_timeout = 30, too"),
+        (30.0, {"attempt_timeout": 12.0}, "takes longer than 12 s"),
+        (30.0, {"attempt_timeout": 30.0}, "^$"),
+        (30.0, {"attempts": 1}, "^$"),
+        (3.0, {}, "^$"),
+        (1.0, {}, "^$"),
+    ],
+)
+def test_a_long_deadline_that_no_attempt_gets_is_doubted(
+    deadline: float, fields: dict[str, Any], words: str
+) -> None:
+    assert re.search(words, given_up(deadline, GatewaySettings(**fields)))
 
 
 def taking(seconds: float) -> Any:
