@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from switchgear.engines.postgres.bootstrap import Roles
+from switchgear.engines.postgres.pool import PostgresPool
 from switchgear.engines.postgres.tables import PostgresTables
 from switchgear.policy.fault import Code, Effect, Fault
 from tests.support.postgres import run
@@ -53,3 +54,15 @@ async def test_what_a_policy_or_the_apps_own_function_denies_is_told(
             await tx.execute(sql)
     assert (raised.value.code, raised.value.effect) == (Code.PERMISSION_DENIED, Effect.NONE)
     await tables.close()
+
+
+async def test_the_platforms_own_statements_go_on_to_be_tried(roles: Roles) -> None:
+    """A worker whose queue was taken away from it for a moment was to end with a traceback."""
+    await run(roles.owner, NOTES.format(app=roles.app.user))
+    pool = PostgresPool(roles.app, "worker-1")
+    with pytest.raises(Fault, match="permission denied for table hidden") as raised:
+        await pool.fetch("SELECT n FROM hidden", deadline=perf_counter() + 10.0)
+    assert (raised.value.code, raised.value.effect) == (Code.INTERNAL, Effect.NONE)
+    await run(roles.owner, f'GRANT SELECT ON hidden TO "{roles.app.user}"')
+    assert await pool.fetch("SELECT n FROM hidden", deadline=perf_counter() + 10.0) == []
+    await pool.close()

@@ -8,7 +8,7 @@ import asyncpg
 from switchgear.policy.fault import Code, Effect, Fault
 from switchgear.policy.sqlstate import of_sqlstate
 
-__all__ = ["ORIGIN", "of_full_disk", "translate"]
+__all__ = ["ORIGIN", "denied", "of_full_disk", "translate"]
 
 ORIGIN: Final = "postgres"
 
@@ -42,6 +42,16 @@ def translate(error: BaseException, *, committing: bool = False) -> Fault | None
         return _fault(Code.DEADLINE_EXCEEDED, error, unknown)
     if isinstance(error, OSError):
         return _fault(Code.UNAVAILABLE, error, unknown)
+    return None
+
+
+def denied(error: BaseException) -> Fault | None:
+    """Return the fault of a statement of the platform's own that our role may not execute.
+
+    Whoever grants it makes it work again: it is no reason for what is tried again to end.
+    """
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return _fault(Code.INTERNAL, error, Effect.NONE)
     return None
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.engines.postgres.dsn import Dsn
-from switchgear.engines.postgres.faults import ORIGIN, of_full_disk, translate
+from switchgear.engines.postgres.faults import ORIGIN, denied, of_full_disk, translate
 from switchgear.engines.postgres.line import Line
 from switchgear.policy.bulkhead import BulkheadSettings
 from switchgear.policy.fault import Code, Effect, Fault
@@ -163,7 +163,7 @@ class PostgresPool:
             )
         except BaseException as error:
             self.end(connection, error)
-            fault = translate(error, committing=True)
+            fault = translate(error, committing=True) or denied(error)
             if fault is None or fault is error:
                 raise
             raise fault from error
