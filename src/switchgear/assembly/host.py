@@ -76,7 +76,7 @@ class Host:
         self._beat(loop, probe)
         try:
             await self._start.wait()
-            code = 0 if context.draining.is_set() else await run_body(context, body)
+            code = 0 if context.leaving else await run_body(context, body)
         except StartError as error:
             self._line.put(Failed(error.sentence, error.trace))
             code = UNSTARTABLE
@@ -100,10 +100,10 @@ class Host:
             self.context.offers = message.offers
             self._start.set()
         elif isinstance(message, Drain):
-            self._drain(message.within)
+            self._drain(message.within, message.after)
 
-    def _drain(self, within: float) -> None:
-        self.context.drain(within)
+    def _drain(self, within: float, after: float = 0.0) -> None:
+        self.context.drain(within, after)
         self._start.set()
 
     def _beat(self, loop: asyncio.AbstractEventLoop, probe: LagProbe) -> None:

@@ -166,7 +166,9 @@ class Member:
         if self._process is None:
             self.gone.set()
         else:
-            self._ask(self._process, within)
+            # Nobody else listens at its port when it has gone, as when it is replaced.
+            after = self._keeper.timings.lame_duck if self.spec.public else 0.0
+            self._ask(self._process, within, after)
 
     def replace(self, within: float) -> None:
         """Let the process finish and end, and fill the seat again at once."""
@@ -200,11 +202,12 @@ class Member:
         self._well_since = inf
         self._pulse = Pulse(self._keeper.timings, self._since)
 
-    def _ask(self, process: Process, within: float) -> None:
+    def _ask(self, process: Process, within: float, after: float = 0.0) -> None:
         self._become(State.DRAINING)
         if self._loaded:
             # Less than it is given until it is killed: else nothing tells what was cut.
-            process.put(Drain(within - min(_FAREWELL, within / 5)))
+            within -= min(_FAREWELL, within / 5)
+            process.put(Drain(within - after, after))
         else:
             process.terminate()
 

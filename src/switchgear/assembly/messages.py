@@ -87,9 +87,10 @@ class Feed(msgspec.Struct, frozen=True, tag="feed"):
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Finish within so many seconds, and end."""
+    """Finish within so many seconds, and end; begin when `after` is over, unready until then."""
 
     within: float
+    after: float = 0.0
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

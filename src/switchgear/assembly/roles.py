@@ -112,7 +112,8 @@ class RoleContext:
     `sockets` are the public listening sockets of a gateway. `app` is the loaded application,
     `offers` what the auxiliaries give (the database's URL), `boot_key` 32 bytes that all processes
     of this boot share. `draining` is set when the role must stop taking work, finish what it has
-    within `drain_within` seconds and return. `unprinted` counts the lines that were printed here
+    within `drain_within` seconds and return; before that it may be `leaving`, which is to be
+    unready and to go on. `unprinted` counts the lines that were printed here
     and nobody took. `requests` may be replaced by a function that tells how many requests were
     served; `answers` gains verbs for the control socket.
     """
@@ -145,6 +146,7 @@ class RoleContext:
         self.registry = Registry()
         self.answers: dict[str, Answer] = {}
         self.requests: Callable[[], int] = int
+        self.leaving = False
         self.draining = asyncio.Event()
         self.drain_within = settings.supervisor.drain
         self.overran = False  # it could not finish what it had within that time
@@ -184,10 +186,17 @@ class RoleContext:
         """What is degraded now, by dependency."""
         return self._reasons
 
-    def drain(self, within: float) -> None:
-        """Ask the role to finish. The host calls it; a second call shortens the time only."""
+    def drain(self, within: float, after: float = 0.0) -> None:
+        """Ask the role to finish, and to be unready and go on for `after` seconds before it does.
+
+        The host calls it; a second call shortens the times only.
+        """
         self.drain_within = min(self.drain_within, within)
-        self.draining.set()
+        self.leaving = True
+        if after > 0:
+            asyncio.get_running_loop().call_later(after, self.draining.set)
+        else:
+            self.draining.set()
 
     def give_up(self, what: str) -> None:
         """Say that something did not end within the drain: it is cut, and this is no clean end."""

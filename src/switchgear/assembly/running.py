@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from switchgear.telemetry.logs import Log
 from switchgear.telemetry.printed import Flood
 from switchgear.telemetry.process import LagProbe, register_process
 
-__all__ = ["UNSTARTABLE", "LogWatch", "equip", "freeze", "loop_factory", "run_body"]
+__all__ = ["UNSTARTABLE", "LogWatch", "equip", "freeze", "loop_factory", "run_body", "stops"]
 
 UNSTARTABLE = 78  # EX_CONFIG: starting it again would not help
 
@@ -26,6 +27,15 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
         return made
     return asyncio.new_event_loop
+
+
+def stops() -> list[signal.Signals]:
+    """Return the signals that ask for an orderly end.
+
+    Under nohup, SIGHUP is ignored, and is to stay so.
+    """
+    held = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *(() if held else (signal.SIGHUP,))]
 
 
 def equip(context: RoleContext, loop: asyncio.AbstractEventLoop) -> LagProbe:

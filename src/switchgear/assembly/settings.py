@@ -91,6 +91,8 @@ class Supervision(msgspec.Struct, frozen=True):
     is ready, `start` stands in for `hung`. Restarts wait `restart_first`, growing to
     `restart_most`, less what it was ready for, and from the start again once that was `stable`.
     `drain` bounds an orderly end, `drain_least` is what each later stage has of it at the least.
+    For the first `lame_duck` of it whoever takes connections of others goes on, and is unready: a
+    balancer that has not looked away yet would send its next ones to a closed port.
     """
 
     beat: Seconds = 1.0
@@ -103,6 +105,7 @@ class Supervision(msgspec.Struct, frozen=True):
     stable: Seconds = 30.0
     drain: Seconds = 20.0
     drain_least: Seconds = 2.0
+    lame_duck: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def problems(self) -> Iterator[str]:
         """Yield what contradicts itself."""
@@ -120,6 +123,11 @@ class Supervision(msgspec.Struct, frozen=True):
             yield (
                 f"restart_most ({self.restart_most:g} s) must not be below restart_first "
                 f"({self.restart_first:g} s)"
+            )
+        if self.lame_duck and self.lame_duck + self.drain_least > self.drain:
+            yield (
+                f"lame_duck ({self.lame_duck:g} s) must leave drain_least ({self.drain_least:g} s) "
+                f"of the drain ({self.drain:g} s), or what came in last is cut"
             )
 
 

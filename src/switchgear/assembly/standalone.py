@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
 from switchgear.assembly.peers import check_peers
 from switchgear.assembly.roles import Plan, Post, Role, RoleContext
-from switchgear.assembly.running import LogWatch, equip, freeze, loop_factory, run_body
+from switchgear.assembly.running import LogWatch, equip, freeze, loop_factory, run_body, stops
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import Target, load_object, load_target
 from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
@@ -108,8 +107,8 @@ async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> 
     probe, watch = equip(context, loop), LogWatch(context)
     looking = loop.create_task(_looking(watch, context.settings.supervisor.beat))
     work = loop.create_task(run_body(context, body))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _drain, context, work)
+    for number in stops():
+        loop.add_signal_handler(number, _drain, context, spec, work)
     try:
         return await work
     except asyncio.CancelledError:
@@ -127,10 +126,13 @@ async def _looking(watch: LogWatch, every: float) -> None:
         watch.look()
 
 
-def _drain(context: RoleContext, work: asyncio.Task[int]) -> None:
-    if context.draining.is_set():
+def _drain(context: RoleContext, spec: RoleSpec, work: asyncio.Task[int]) -> None:
+    if context.leaving:
         work.cancel()
-    context.drain(context.settings.supervisor.drain)
+        return
+    timings = context.settings.supervisor
+    after = timings.lame_duck if spec.public or spec.serves else 0.0
+    context.drain(timings.drain - after, after)
 
 
 def _teller(log: Log) -> Callable[[Upward], None]:

@@ -27,6 +27,7 @@ from switchgear.assembly.member import Member
 from switchgear.assembly.messages import Boot, Failed, RoleSpec
 from switchgear.assembly.office import answers
 from switchgear.assembly.roles import Companion, Plan
+from switchgear.assembly.running import stops
 from switchgear.assembly.runtime import MARK, Runtime
 from switchgear.assembly.secret import withheld
 from switchgear.assembly.settings import Settings, Supervision
@@ -112,10 +113,8 @@ class Supervisor:
             StartError: the system could not be started at all.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Under nohup, SIGHUP is ignored, and is to stay so.
-            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                loop.add_signal_handler(number, self.stop, number.name)
+        for number in stops():
+            loop.add_signal_handler(number, self.stop, number.name)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         self._control = self._new_control()
         await self._control.start()

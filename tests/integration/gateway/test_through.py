@@ -416,6 +416,14 @@ async def test_a_killed_process_costs_what_it_held_and_no_more(tmp_path: Path) -
         assert (await get(stand, "/echo")).status == 200
 
 
+async def test_a_gateway_that_leaves_is_unready_and_answers_until_it_drains(tmp_path: Path) -> None:
+    async with standing(tmp_path, community(Work()), "service", "gateway") as stand:
+        assert (await get(stand, "/health/ready")).status == 200
+        stand.running[1].context.drain(5.0, after=3600.0)
+        assert (await get(stand, "/health/ready")).status == 503
+        assert (await get(stand, "/echo")).status == 200
+
+
 async def test_readiness_names_what_is_degraded_and_says_no_more(tmp_path: Path) -> None:
     async with standing(tmp_path, community(Work()), "service", "gateway") as stand:
         async with asyncio.timeout(5):

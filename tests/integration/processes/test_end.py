@@ -74,6 +74,17 @@ def test_a_role_that_must_cut_what_it_has_lives_to_tell_and_that_is_no_clean_end
     assert system.wait("stopped")["killed"] == [told["process"]]
 
 
+def test_a_lame_duck_answers_who_comes_after_the_signal_and_then_drains(start: Start) -> None:
+    system = start(
+        "up", "app", "--set=supervisor.lame_duck=2", "--set=supervisor.drain=30", quick=False
+    )
+    system.ready().interrupt()
+    system.wait("draining")
+    assert system.get("/pid").isdigit()
+    assert system.end() == 0
+    assert system.wait("stopped")["seconds"] > 1.9
+
+
 def test_no_seat_is_filled_again_while_all_ends(start: Start) -> None:
     system = start(TOY_EXTRA="stubborn").ready()
     system.interrupt()

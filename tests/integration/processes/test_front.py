@@ -158,6 +158,29 @@ def test_one_role_runs_in_the_foreground_and_drains_on_sigterm(
     assert system.end() == 0
 
 
+def test_a_role_that_runs_alone_goes_on_as_a_lame_duck_before_it_drains(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    system = start("run", "gateway", "app", "--set=supervisor.lame_duck=3", quick=False)
+    system.url = str(system.wait("ready")["address"]).replace("tcp:", "http://")
+    system.process.send_signal(signal.SIGTERM)
+    for _ in range(5):
+        assert system.get("/pid").isdigit()
+        time.sleep(0.1)
+    assert system.end() == 0
+
+
+def test_a_role_that_runs_alone_drains_when_its_terminal_is_closed(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    system = start("run", "gateway", "app")
+    system.wait("ready")
+    system.process.send_signal(signal.SIGHUP)
+    assert system.end() == 0
+
+
 def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(
     start: Start,
 ) -> None:

@@ -348,6 +348,7 @@ def test_validation_finds_secrets_that_are_not_there(
         (("supervisor.unroutable", "1.5"), "supervisor: unroutable (1.5 s) must be at least two"),
         (("supervisor.hung", "2"), "hung (2 s) must be longer than unroutable (3 s)"),
         (("supervisor.restart_most", "10ms"), "restart_most (0.01 s) must not be below"),
+        (("supervisor.lame_duck", "19"), "lame_duck (19 s) must leave drain_least (2 s) of the"),
         (("admin.port", "8080"), "listen and admin both want port 8080"),
         (("data", ""), "data must name a folder"),
         (

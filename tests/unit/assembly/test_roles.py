@@ -1,5 +1,9 @@
 """What a role says back: that it is ready, and what does not serve it."""
 
+import asyncio
+
+import pytest
+
 from switchgear.assembly.messages import Degraded, Ready, Upward
 from switchgear.assembly.roles import Post, RoleContext
 from switchgear.assembly.settings import Settings
@@ -51,3 +55,20 @@ def test_a_second_drain_can_only_shorten_the_time() -> None:
     assert role.drain_within == 5
     role.drain(1)
     assert role.drain_within == 1
+
+
+@pytest.mark.virtual
+async def test_a_lame_duck_is_leaving_and_goes_on_until_its_time_is_over_or_it_is_asked_again() -> (
+    None
+):
+    role = context([])
+    role.drain(15, after=5)
+    assert role.leaving
+    await asyncio.sleep(4.9)
+    assert not role.draining.is_set()
+    await asyncio.sleep(0.2)
+    assert role.draining.is_set()
+    hurried = context([])
+    hurried.drain(15, after=5)
+    hurried.drain(15)
+    assert hurried.draining.is_set()

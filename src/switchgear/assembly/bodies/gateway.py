@@ -132,7 +132,7 @@ def _ready(context: RoleContext, upstreams: Mapping[str, Upstream]) -> tuple[int
     This is public: what is degraded is named, and why it is stays on the admin port.
     """
     serving = {name: upstream.serving for name, upstream in upstreams.items()}
-    ready = any(serving.values()) and not context.draining.is_set()
+    ready = any(serving.values()) and not context.leaving
     endpoints = context.topology.current.endpoints
     degraded = {reason.partition(":")[0] for one in endpoints for reason in one.degraded}
     degraded |= {name for name, serves in serving.items() if not serves}
