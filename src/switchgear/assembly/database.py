@@ -135,13 +135,14 @@ class Database:
 def check_url(settings: Settings) -> None:
     """Read the URL of an external database as a start does, and connect to nothing.
 
-    Raises StartError for one that is none of PostgreSQL's, or asks for what nobody would heed.
+    Raises StartError for one that is none of PostgreSQL's, asks for what nobody would heed, or
+    names a file that is not there.
     """
     url = settings.database.url
     if url is None:
         return
     try:
-        Dsn.parse(url.reveal())
+        Dsn.parse(url.reveal()).check_files()
     except Fault as fault:
         raise StartError(f"database.url ({url.place}): {fault.detail}") from None
 

@@ -161,10 +161,20 @@ def converted(leaf: Leaf, annotation: Any) -> Any:
         found = msgspec.convert(value, annotation, strict=not leaf.textual)
     except msgspec.ValidationError:
         raise ValueError(f"found {shown(leaf.value)}, where {right} would be right") from None
+    if any("\0" in text for text in _texts(found)):  # the system takes none: no path, no name
+        raise ValueError(f"found {shown(leaf.value)}, where {right} without NUL would be right")
     if isinstance(found, float) and not isfinite(found):  # no JSON: no process could be told of it
         right = right.replace("a number", "a finite number", 1)
         raise ValueError(f"found {shown(leaf.value)}, where {right} would be right")
     return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for one in value:
+            yield from _texts(one)
 
 
 def _secret(cls: type[Secret], value: Any) -> Secret:
@@ -240,9 +250,9 @@ def _right(kind: inspect.Type, timed: bool = False) -> str:
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     low, above, high = kind.ge, kind.gt, kind.le
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {low:.15g} to {high:.15g}"
     if low is not None:
-        return f" of at least {low:g}"
+        return f" of at least {low:.15g}"
     if above is not None:
-        return f" above {above:g}" + ("" if high is None else f", up to {high:g}")
+        return f" above {above:.15g}" + ("" if high is None else f", up to {high:.15g}")
     return ""

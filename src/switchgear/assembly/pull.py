@@ -54,7 +54,10 @@ async def merged_metrics(
     pages: dict[str, Snapshot] = dict(own)
     for label, answer in heard.answers.items():
         pages[label] = msgspec.convert(answer, list[FamilyShot])
-    lines = ["# TYPE switchgear_process_answered gauge"]
+    lines = [
+        "# HELP switchgear_process_answered It told its figures in time.",
+        "# TYPE switchgear_process_answered gauge",
+    ]
     lines += [
         f'switchgear_process_answered{{process="{label}"}} {int(label in heard.answers)}'
         for label in sockets

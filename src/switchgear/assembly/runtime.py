@@ -8,6 +8,7 @@ By the record the next boot cleans up after one that was killed.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -177,6 +178,8 @@ def read_record(data: Path) -> Record | None:
 
 def _make(data: Path) -> None:
     if not data.is_dir():
+        if data.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         data.mkdir(parents=True)
         # Root's embedded database lives inside under another account, which must get through.
         data.chmod(0o711 if os.geteuid() == 0 else 0o700)

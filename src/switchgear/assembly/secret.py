@@ -47,16 +47,19 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         if self.value:
             return self.value
         if self.env:
-            found = os.environ.get(self.env, "")
-            if not found:
-                raise ValueError(f"the environment variable {self.env} is not set")
-            return found
+            given = os.environ.get(self.env)
+            if not given:
+                how = "not set" if given is None else "empty"
+                raise ValueError(f"the environment variable {self.env} is {how}")
+            return given
         if not self.file:
             raise ValueError("the secret was withheld from this process")
         try:
             found = Path(self.file).read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            if "\0" in self.file:
+                why = "there is a NUL in its name"
             raise ValueError(f"cannot read the secret's file {self.file}: {why}") from None
         if not found:
             raise ValueError(f"the secret's file {self.file} is empty")

@@ -131,6 +131,15 @@ class Supervision(msgspec.Struct, frozen=True):
             )
 
 
+def _meet(one: str, other: str) -> bool:
+    """Whether a port at the one host is a port at the other, too: one may stand for all."""
+    hosts = {host.strip("[]").lower().replace("localhost", "127.0.0.1") for host in (one, other)}
+    if len(hosts) == 1:
+        return True
+    six = {":" in host for host in hosts}
+    return len(six) == 1 and not hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 - compared
+
+
 class Settings(msgspec.Struct, frozen=True):
     """The whole tree.
 
@@ -157,7 +166,7 @@ class Settings(msgspec.Struct, frozen=True):
     def problems(self) -> Iterator[str]:
         """Yield what contradicts itself between the parts."""
         same = self.listen.port == self.admin.port and self.listen.port != 0
-        if same and self.listen.host == self.admin.host:
+        if same and _meet(self.listen.host, self.admin.host):
             yield f"listen and admin both want port {self.listen.port}; give one of them another"
         if not self.data:
             yield "data must name a folder"

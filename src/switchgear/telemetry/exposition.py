@@ -36,7 +36,10 @@ def render(processes: Mapping[str, Snapshot]) -> bytes:
             for series in shot.series:
                 lines += _samples(process, shot, series)
     if conflicts:
-        lines.append("# TYPE switchgear_metric_conflicts gauge")
+        lines += (
+            "# HELP switchgear_metric_conflicts Families left out: another process has others.",
+            "# TYPE switchgear_metric_conflicts gauge",
+        )
         lines += [
             f'switchgear_metric_conflicts{{process="{_escape(process)}"}} {count}'
             for process, count in conflicts.items()

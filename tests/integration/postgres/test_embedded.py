@@ -332,6 +332,25 @@ async def test_another_major_version_is_named(data_folder: Path) -> None:
         await EmbeddedPostgres(data_folder).start()
 
 
+async def test_a_cluster_without_its_passwords_or_its_mark_is_told_and_left_as_it_is(
+    data_folder: Path,
+) -> None:
+    async with running(data_folder):
+        pass
+    home = data_folder / "postgres"
+    (home / "passwords.json").rename(home / "kept")
+    with pytest.raises(Fault, match=r"the password file .*/passwords\.json is missing, and the"):
+        await EmbeddedPostgres(data_folder).start()
+    assert not (home / "passwords.json").exists(), "one that is made up stands in a backup's way"
+    (home / "kept").rename(home / "passwords.json")
+    (home / "cluster" / "PG_VERSION").rename(home / "kept")
+    with pytest.raises(Fault, match=r"/cluster is no cluster of PostgreSQL .* PG_VERSION\): rest"):
+        await EmbeddedPostgres(data_folder).start()
+    (home / "kept").rename(home / "cluster" / "PG_VERSION")
+    async with running(data_folder) as dsn:
+        assert await value(dsn, "SELECT 1") == 1
+
+
 async def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Fault, match=r"the data folder .*file/data cannot be used") as refused:

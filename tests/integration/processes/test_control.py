@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from switchgear.assembly.control import ControlError, ControlServer, ask
 from switchgear.assembly.pull import fan_out, merged_metrics
@@ -116,7 +117,11 @@ async def test_metrics_are_merged_and_silence_shows(tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "a", {"metrics": metrics})
     await server.start()
     paths = {"a-1": tmp_path / "a", "b-1": tmp_path / "b"}
-    page = (await merged_metrics(paths, {"supervisor": own.snapshot()})).decode().splitlines()
+    text = (await merged_metrics(paths, {"supervisor": own.snapshot()})).decode()
+    families = list(text_string_to_metric_families(text))
+    assert [one.name for one in families] == ["hits", "switchgear_process_answered"]
+    assert all(one.documentation for one in families)
+    page = text.splitlines()
     assert 'hits_total{process="a-1"} 3' in page
     assert 'hits_total{process="supervisor"} 1' in page
     assert 'switchgear_process_answered{process="a-1"} 1' in page

@@ -99,8 +99,9 @@ def test_a_typo_in_the_file_or_the_environment_names_its_source(folder: Path) ->
 
 def test_a_data_folder_that_cannot_be_one(folder: Path) -> None:
     (folder / "file").write_text("")
-    said = refusal(folder, *UP, "--data=file/data")
-    assert said == f"switchgear: cannot use the data folder {folder}/file/data: Not a directory\n"
+    for data in ("file/data", "file"):
+        said = refusal(folder, *UP, f"--data={data}")
+        assert said == f"switchgear: cannot use the data folder {folder}/{data}: Not a directory\n"
 
 
 def test_a_data_folder_that_cannot_be_written(folder: Path) -> None:
@@ -217,6 +218,8 @@ def test_check_tells_how_much_an_app_declares(folder: Path) -> None:
         ("postgresql://u:hidden@[h/x", "it is no URL"),
         ("postgresql://h/x?pool=3", "'pool' is not heeded here"),
         ("postgresql://h:port/x", "its port is not a number up to 65535"),
+        ("postgresql://h/x?sslrootcert=/no", "its sslrootcert, '/no', cannot be read: No such"),
+        ("postgresql://u:hidden@h/x?sslkey=/", "its sslkey, '/', cannot be read: Is a directory"),
     ],
 )
 def test_check_reads_the_url_of_the_database(folder: Path, url: str, why: str) -> None:

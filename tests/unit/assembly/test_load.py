@@ -339,6 +339,11 @@ def test_validation_finds_secrets_that_are_not_there(
     monkeypatch.delenv("KEY", raising=False)
     message = complaint(validate, from_flags(("key.env", "KEY"), ("url.file", f"{tmp_path}/no")))
     assert "key: the environment variable KEY is not set" in message
+    monkeypatch.setenv("KEY", "")
+    message = complaint(validate, from_flags(("key.env", "KEY"), ("url.file", "a\0b")))
+    assert "key: the environment variable KEY is empty" in message
+    assert message.endswith(": there is a NUL in its name (from --set)"), message
+    message = complaint(validate, from_flags(("key.env", "KEY"), ("url.file", f"{tmp_path}/no")))
     assert f"url: cannot read the secret's file {tmp_path}/no" in message
 
 
@@ -368,11 +373,35 @@ def test_validation_finds_secrets_that_are_not_there(
         ),
         (("gateway.leeway", "-inf"), "gateway.leeway: found the text '-inf', where a"),
         (("listen.backlog", "99999999999"), "where a whole number from 1 to 65535 would be right"),
+        (("accounts.issuer", "a\0b"), "accounts.issuer: found the text 'a\\x00b', where a text"),
+        (("gateway.origins", "https://a\0b"), "where a list, each item a text, without NUL"),
+        (("accounts.passwords.memory_kib", "1"), "a whole number from 8 to 1048576 would be"),
         (("client.lifetime", "nan"), "client.lifetime: found the text 'nan', where a number"),
     ],
 )
 def test_validation_finds_contradictions(pair: Pair, said: str) -> None:
     assert said in complaint(lambda: validate(flagged(Settings, pair)))
+
+
+@pytest.mark.parametrize(
+    ("listen", "admin", "meet"),
+    [
+        ("0.0.0.0", "127.0.0.1", True),
+        ("10.0.0.1", "0.0.0.0", True),
+        ("localhost", "127.0.0.1", True),
+        ("[::]", "::1", True),
+        ("::", "127.0.0.1", False),
+        ("10.0.0.1", "127.0.0.1", False),
+    ],
+)
+def test_one_port_at_hosts_of_which_one_is_all_of_them(listen: str, admin: str, meet: bool) -> None:
+    given = flagged(
+        Settings, ("listen.host", listen), ("admin.host", admin), ("listen.port", "9080")
+    )
+    if meet:
+        assert "listen and admin both want port 9080" in complaint(validate, given)
+    else:
+        assert validate(given) is given
 
 
 @pytest.mark.parametrize("size", [1, 31, 32])

@@ -15,7 +15,16 @@ from switchgear.engines.postgres.binaries import Binaries
 from switchgear.engines.postgres.places import Home
 from switchgear.policy.fault import Code, Effect, Fault
 
-__all__ = ["ENVIRONMENT", "SUPERUSER", "explained", "launched", "make_cluster", "server_command"]
+__all__ = [
+    "ENVIRONMENT",
+    "SUPERUSER",
+    "check_free",
+    "check_passwords",
+    "explained",
+    "launched",
+    "make_cluster",
+    "server_command",
+]
 
 SUPERUSER: Final = "postgres"
 
@@ -37,6 +46,28 @@ DEFAULTS: Final[Mapping[str, str]] = {
     # After a crash: one call instead of one per file, 0.2 s instead of 1 to 3.
     **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
 }
+
+
+def check_free(home: Home) -> None:
+    """Refuse to make a cluster where there is something else, or what is left of one."""
+    if home.cluster.exists() and any(home.cluster.iterdir()):
+        raise _spoilt(
+            f"{home.cluster} is no cluster of PostgreSQL (it has no file PG_VERSION): restore it "
+            "from a backup, or move it away, and a new one is made"
+        )
+
+
+def check_passwords(home: Home) -> None:
+    """Refuse a cluster whose passwords are gone: none that is made up now would open it."""
+    if not home.passwords.exists():
+        raise _spoilt(
+            f"the password file {home.passwords} is missing, and the cluster beside it opens to "
+            "no others: restore it from a backup"
+        )
+
+
+def _spoilt(why: str) -> Fault:
+    return Fault(Code.FAILED_PRECONDITION, why, effect=Effect.NONE, origin="postgres")
 
 
 def make_cluster(home: Home, binaries: Binaries, account: Account, password: str) -> None:

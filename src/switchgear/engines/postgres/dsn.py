@@ -1,5 +1,6 @@
 """Where a PostgreSQL server is, and as whom to talk to it."""
 
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -16,6 +17,7 @@ _HEEDED: Final = (
     "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "passfile",
     "options",
 )  # fmt: skip
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OURS: Final = ("application_name", "connect_timeout")  # what every connection has of ours
 
@@ -94,6 +96,19 @@ class Dsn(msgspec.Struct, frozen=True):
         if self.options:
             given["dsn"] = f"postgresql:///?{urlencode(self.options)}"
         return given
+
+    def check_files(self) -> None:
+        """Read the files that the URL names: of one that is not there, TLS says no name.
+
+        Raises a Fault (invalid_argument) that names the parameter and the file.
+        """
+        for name in _FILES:
+            if path := self.options.get(name, ""):
+                try:
+                    Path(path).read_bytes()
+                except (OSError, ValueError) as error:
+                    why = getattr(error, "strerror", None) or "there is no such path"
+                    raise _refused(f"its {name}, {path!r}, cannot be read: {why}") from None
 
     @property
     def place(self) -> str:

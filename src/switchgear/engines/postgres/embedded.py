@@ -26,6 +26,8 @@ from switchgear.engines.postgres.binaries import Binaries, copied, find_binaries
 from switchgear.engines.postgres.cluster import (
     ENVIRONMENT,
     SUPERUSER,
+    check_free,
+    check_passwords,
     explained,
     launched,
     make_cluster,
@@ -220,9 +222,11 @@ class EmbeddedPostgres:
                 binaries = copied(binaries, settings.elsewhere)
             self._check_owner(home, account)
             if not (home.cluster / "PG_VERSION").exists():
+                check_free(home)
                 password = self.passwords().of(SUPERUSER)[SUPERUSER]
                 make_cluster(home, binaries, account, password)
             else:
+                check_passwords(home)
                 evict(home.cluster, settings.stop_timeout, off)
             self._check_version(home, binaries)
             self._sockets = socket_folder(home, account)
