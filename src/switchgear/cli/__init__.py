@@ -7,6 +7,7 @@ import errno
 import sys
 from contextlib import suppress
 
+from switchgear.cli.init import step_aside
 from switchgear.cli.streams import UnwrittenError, abandon, leave, open_streams
 
 __all__ = ["main"]
@@ -22,6 +23,7 @@ def main() -> None:
         SystemExit: what it needs is not installed: the bare package is the policies alone.
     """
     output = open_streams()
+    step_aside()
     try:
         from switchgear.cli.main import command
     except ModuleNotFoundError as error:
