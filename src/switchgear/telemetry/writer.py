@@ -59,6 +59,9 @@ class DescriptorSink:
 class RotatingFile:
     """Append to a file of our own, keeping it and one predecessor (`.1`) below a size each.
 
+    Where somebody has moved, removed or emptied it, as logrotate does, the next lines are in a
+    file at its path all the same.
+
     Raises OSError also for a link in its place: root's log is in a folder of the account that its
     roles run as, and would be written to whatever that has chosen.
     """
@@ -71,6 +74,7 @@ class RotatingFile:
 
     def write(self, lines: list[bytes]) -> None:
         """Append every line, turning the page first when the file is full."""
+        self._follow()
         for piece in _pieces(lines, _BATCH_BYTES):
             if self._size and self._size + len(piece) > self._most:
                 self._turn()
@@ -94,10 +98,27 @@ class RotatingFile:
         """Close the file."""
         self._file.close()
 
+    def _follow(self) -> None:
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            self._go_on()
+            return
+        ours = os.fstat(self._file.fileno())
+        if os.path.samestat(found, ours):
+            self._size = ours.st_size
+        elif stat.S_ISREG(found.st_mode):
+            self._go_on()
+        else:
+            self._turn()
+
     def _turn(self) -> None:
         """Go on in a new file. Where none can be opened now, the next write tries again."""
         with suppress(FileNotFoundError):  # it was set aside the last time, or by somebody else
             self._path.replace(self._path.with_name(self._path.name + ".1"))
+        self._go_on()
+
+    def _go_on(self) -> None:
         fresh = self._opened()
         self.close()
         self._file, self._size = fresh

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,6 +156,40 @@ def test_a_file_turns_its_page_and_keeps_one_predecessor(tmp_path: Path) -> None
     assert path.read_bytes() == b"e" * 1500 + b"\n" + b"f" * 1500 + b"\n"
     assert path.with_name("gateway-1.jsonl.1").read_bytes()[:1] == b"c"
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_somebody_has_taken_away_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    sink = RotatingFile(path, 4096)
+    sink.write([b"one"])
+    path.rename(tmp_path / "moved")
+    sink.write([b"two"])
+    assert path.read_bytes() == b"two\n"
+    path.rename(tmp_path / "moved")
+    path.write_bytes(b"")  # logrotate's `create`
+    sink.write([b"three"])
+    assert path.read_bytes() == b"three\n"
+    path.unlink()
+    sink.write([b"four"])
+    assert path.read_bytes() == b"four\n"
+    sink.write([b"a" * 4000])
+    os.truncate(path, 0)  # its `copytruncate`
+    sink.write([b"b" * 4000])
+    sink.close()
+    assert path.read_bytes() == b"b" * 4000 + b"\n"
+    assert not path.with_name("log.1").exists()
+
+
+def test_a_file_whose_folder_is_gone_is_told_and_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    sink = RotatingFile(folder / "log", 4096)
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError):
+        sink.write([b"one"])
+    folder.mkdir()
+    sink.write([b"two"])
+    sink.close()
+    assert (folder / "log").read_bytes() == b"two\n"
 
 
 def test_a_file_that_cannot_be_opened_anew_is_tried_again(tmp_path: Path) -> None:
