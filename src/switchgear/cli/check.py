@@ -4,6 +4,7 @@ from typing import Final
 
 from switchgear.assembly.build import roles_of
 from switchgear.assembly.database import check_migrations, check_url
+from switchgear.assembly.doubtful import doubtful
 from switchgear.assembly.load import describe
 from switchgear.assembly.named import misnamed
 from switchgear.assembly.peers import check_peers
@@ -37,7 +38,7 @@ def check(request: Request, *, every: bool) -> int:
     for path, value, source in shown:
         print(f"{f'{path} = {value}':<{width}}  # {source}")
     check_url(loaded.settings)
-    doubts: list[str] = []
+    doubts = list(doubtful(loaded.settings))
     deadline = loaded.settings.http.deadline
     found = _WHOLE if target is None else survey(target, deadline=deadline)
     roles = [spec.name for spec in roles_of(loaded.settings, found)]
