@@ -1,8 +1,9 @@
 """The entry of a role process: `python -m switchgear.assembly.child DESCRIPTOR TITLE`.
 
 Everything it must know comes as the first frame on the inherited descriptor. In order: register
-the stack dump, drop to the role's account, die with the supervisor, import the role and the
-application (whatever fails here is the operator's to repair, and told as such), run the loop.
+the stack dump, give way where memory is out, drop to the role's account, die with the supervisor,
+import the role and the application (whatever fails here is the operator's to repair, and told as
+such), run the loop.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import msgspec
 
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.host import Host
-from switchgear.assembly.kernel import DUMP_SIGNAL, die_with, drop_to
+from switchgear.assembly.kernel import DUMP_SIGNAL, die_with, drop_to, give_way
 from switchgear.assembly.line import frame, receive_frame
 from switchgear.assembly.messages import Boot, Failed, Upward
 from switchgear.assembly.roles import Role
@@ -41,6 +42,7 @@ def main() -> None:
     except (EOFError, msgspec.MsgspecError) as error:
         raise SystemExit(f"this is started by `switchgear up`, not by hand: {error}") from None
     _register_dumps(boot.dump)
+    give_way()
     if boot.spec.run_as is not None:
         drop_to(boot.spec.run_as)
     die_with(boot.supervisor)

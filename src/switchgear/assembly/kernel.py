@@ -9,11 +9,21 @@ import resource
 import signal
 import sys
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from switchgear.assembly.messages import RunAs
 
-__all__ = ["DUMP_SIGNAL", "allow_descriptors", "die_with", "drop_to", "scratch", "seats"]
+__all__ = [
+    "DUMP_SIGNAL",
+    "allow_descriptors",
+    "die_with",
+    "drop_to",
+    "give_way",
+    "scratch",
+    "seats",
+]
 
 DUMP_SIGNAL: Final = signal.SIGUSR2
 """On it, a role writes the stacks of all its threads into its dump file."""
@@ -21,6 +31,8 @@ DUMP_SIGNAL: Final = signal.SIGUSR2
 _DESCRIPTORS: Final = 1 << 20  # more than any process of ours holds
 _OWN: Final = 128  # descriptors for logs, control sockets, listeners, files, the database
 _PR_SET_PDEATHSIG: Final = 1
+_SOONER: Final = 500  # thousandths of the memory there is, by which a role counts as larger
+_TAKEN_AT_LAST: Final = 1000  # the most that the kernel knows
 
 
 def die_with(parent: int) -> None:
@@ -40,6 +52,17 @@ def die_with(parent: int) -> None:
             raise OSError(number, os.strerror(number))
     if os.getppid() != parent:
         raise SystemExit("the supervisor died while this process was being started")
+
+
+def give_way() -> None:
+    """Be taken before the supervisor and the database where memory is out.
+
+    The kernel takes the largest, which one of these may be: the end of a role is that of a role,
+    and theirs is that of all. It is asked before `drop_to`: who has changed its account may not.
+    """
+    score = Path("/proc/self/oom_score_adj")
+    with suppress(OSError, ValueError):  # no Linux, or a container that lets nobody
+        score.write_text(str(min(_TAKEN_AT_LAST, int(score.read_text()) + _SOONER)))
 
 
 def drop_to(account: RunAs) -> None:

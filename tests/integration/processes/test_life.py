@@ -287,6 +287,14 @@ def test_a_taken_port_is_one_clear_sentence(system: System) -> None:
     assert not (system.folder / "other" / "run.json").exists()
 
 
+def test_where_memory_is_out_a_role_is_taken_and_not_the_supervisor(system: System) -> None:
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    ours = score(system.process.pid)
+    assert {score(row["pid"]) for row in system.rows()} == {min(1000, ours + 500)}
+
+
 def test_processes_may_hold_many_descriptors(system: System) -> None:
     limits = Path(f"/proc/{system.pid('gateway-1')}/limits").read_text()
     soft, hard = next(line for line in limits.splitlines() if "open files" in line).split()[3:5]
