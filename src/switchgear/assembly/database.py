@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from hmac import digest
@@ -196,7 +196,8 @@ class _Shared:
 def run_as(settings: Settings, app: Path) -> RunAs | None:
     """Return the account that root's roles drop to, if they can.
 
-    They can where that account reads what they run: the interpreter, its packages, the app.
+    They can where that account reads what they run (the interpreter, its packages, the app) and
+    what the database's URL names.
 
     Raises StartError where the configuration names an account that cannot be used.
     """
@@ -210,7 +211,7 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
             raise StartError(f"the roles cannot run as {wanted!r}: {fault.detail}") from None
         _stay(fault.detail)
         return None
-    for path in (*_NEEDED, app):
+    for path in (*_NEEDED, app, *_named(settings)):
         if not account.reads(path) or (path.is_dir() and not account.reaches(path)):
             _stay(f"{account.name} {_barred(account, path)}")
             return None
@@ -220,6 +221,15 @@ def run_as(settings: Settings, app: Path) -> RunAs | None:
 _NEEDED: Final = tuple(
     Path(one) for one in (sys.executable, os.__file__, msgspec.__file__, __file__, sys.prefix)
 )
+
+
+def _named(settings: Settings) -> Iterable[Path]:
+    """Return the files that the database's URL names; one that is none is told of elsewhere."""
+    url = settings.database.url
+    with suppress(Fault):
+        files = {} if url is None else Dsn.parse(url.reveal()).files
+        return [path for path in files.values() if path.exists()]
+    return []
 
 
 def _barred(account: Account, path: Path) -> str:

@@ -221,6 +221,24 @@ def test_what_standard_error_does_not_take_hinders_nobody(
 
 
 @only_root
+def test_root_stays_root_where_nobody_else_can_read_what_the_url_names(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with reachable_folder() as folder:
+        folder.chmod(0o755)
+        key = folder / "key.pem"
+        key.touch(0o600)
+        url = SecretUrl(value=f"postgresql://h/x?sslkey={key}")
+        settings = Settings(database=DatabaseSettings(url=url, account="nobody"))
+        with needing(monkeypatch, folder):
+            assert run_as(settings, folder) is None
+        assert f"roles stay root, because nobody cannot read {key}\n" in capfd.readouterr().err
+        key.chmod(0o644)
+        with needing(monkeypatch, folder):
+            assert run_as(settings, folder) is not None
+
+
+@only_root
 def test_root_stays_root_where_nobody_else_can_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

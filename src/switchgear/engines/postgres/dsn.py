@@ -102,13 +102,17 @@ class Dsn(msgspec.Struct, frozen=True):
 
         Raises a Fault (invalid_argument) that names the parameter and the file.
         """
-        for name in _FILES:
-            if path := self.options.get(name, ""):
-                try:
-                    Path(path).read_bytes()
-                except (OSError, ValueError) as error:
-                    why = getattr(error, "strerror", None) or "there is no such path"
-                    raise _refused(f"its {name}, {path!r}, cannot be read: {why}") from None
+        for name, path in self.files.items():
+            try:
+                path.read_bytes()
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or "there is no such path"
+                raise _refused(f"its {name}, {str(path)!r}, cannot be read: {why}") from None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the URL names, by parameter."""
+        return {name: Path(self.options[name]) for name in _FILES if self.options.get(name)}
 
     @property
     def place(self) -> str:
