@@ -86,7 +86,7 @@ def run_alone(
         app=app,
         boot_key=_key(settings, log),
         sockets=sockets,
-        topology=TopologyFeed(_peers(settings, plan)),
+        topology=TopologyFeed(_peers(settings, plan, spec, log)),
         unprinted=unprinted,
         tell=_teller(log),
     )
@@ -160,8 +160,11 @@ def _key(settings: Settings, log: Log) -> bytes:
     return secrets.token_bytes(32)
 
 
-def _peers(settings: Settings, plan: Plan) -> Topology:
+def _peers(settings: Settings, plan: Plan, role: RoleSpec, log: Log) -> Topology:
     check_peers(settings.peers, (spec.name for spec in plan.roles), {})
+    for other in plan.roles if role.public else ():
+        if other.serves and not settings.peers.get(other.name):
+            log.warning("a role has no peers: what it serves is not answered", role=other.name)
     return Topology(
         1,
         tuple(

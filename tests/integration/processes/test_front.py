@@ -148,6 +148,7 @@ def test_one_role_runs_in_the_foreground_and_drains_on_sigterm(
     system = start("run", "gateway", "app")
     ready = system.wait("ready")
     assert ready["process"] == "gateway"
+    system.wait("a role has no peers: what it serves is not answered", role="service")
     host, port = str(ready["address"]).removeprefix("tcp:").split(":")
     system.url = f"http://{host}:{port}"
     slow = system.open("/slow")
@@ -190,6 +191,7 @@ def test_a_standalone_role_believes_a_configured_key_and_knows_configured_peers(
     )  # fmt: skip
     host, port = str(system.wait("ready")["address"]).removeprefix("tcp:").split(":")
     system.url = f"http://{host}:{port}"
+    assert not any("has no peers" in str(one["event"]) for one in system.events)
     assert system.topology() == {
         "service-1": ["ready", "1", "tcp:10.0.0.7:81"],
         "service-2": ["ready", "1", "tcp:10.0.0.8:81"],
