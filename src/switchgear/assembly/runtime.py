@@ -188,7 +188,7 @@ def _make(data: Path) -> None:
 def _short_folder() -> Path:
     try:
         base = tempfile.gettempdir()
-        if len(os.fsencode(base)) > _BASE:
+        if len(os.fsencode(base)) > _BASE or _closed(base):
             base = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
         return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     except OSError as error:
@@ -197,6 +197,20 @@ def _short_folder() -> Path:
             f"cannot make a folder for sockets{where}: {told(error)}; set TMPDIR to a folder that"
             f" can be written, with a path of {_BASE} bytes at the most"
         ) from None
+
+
+def _closed(base: str) -> bool:
+    """Whether root's folder for temporary files is closed to whom its roles drop to, and /tmp not.
+
+    With pam_tmpdir it is /tmp/user/0, which nobody else may enter.
+    """
+    folder = Path(base).resolve()
+    way = [one for one in (folder, *folder.parents) if one.exists()]
+    return (
+        os.geteuid() == 0
+        and not all(one.stat().st_mode & stat.S_IXOTH for one in way)
+        and os.access("/tmp", os.W_OK | os.X_OK)  # noqa: S108 - asked, not used
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -52,11 +52,25 @@ def test_a_place_for_sockets_that_cannot_be_is_told_as_that(
     claim(tmp_path).release()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root's roles drop to others")
+def test_the_sockets_of_root_are_where_other_accounts_can_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        for mode, base in ((0o711, short), (0o700, "/tmp")):
+            os.chmod(short, mode)
+            runtime = claim(tmp_path)
+            assert str(runtime.folder.parent) == base
+            runtime.release()
+
+
 def test_a_claim_that_cannot_be_written_down_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.json.new").mkdir()  # it takes nothing, as a file on a full disk
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        os.chmod(short, 0o711)  # else root makes none there
         monkeypatch.setattr(tempfile, "tempdir", short)
         with pytest.raises(StartError, match="cannot write to the data folder"):
             claim(tmp_path)
