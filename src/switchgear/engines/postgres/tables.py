@@ -41,7 +41,10 @@ class PostgresTables:
     ) -> None:
         self.pool = PostgresPool(dsn, name, settings, clock)
         self._lasting = snapshots or SnapshotSettings()
-        bound = replace(self.pool.settings, connections=self._lasting.connections)
+        own = self.pool.settings
+        # Who asks for one gives up in time by himself: see `open_snapshot`.
+        most = self._lasting.connections
+        bound = replace(own, connections=most, kept=0, patience=1.0, hurried=1.0)
         self.snapshots = PostgresPool(dsn, f"{name} snapshots", bound, clock)
         self._outbox = outbox
         self._clock = clock
