@@ -166,4 +166,4 @@ def test_what_is_shown_of_an_app_is_one_that_can_be_served(tmp_path: Path) -> No
     command = [sys.executable, "-m", "switchgear", "check", str(tmp_path)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    assert "can be imported and bound: 5 routes" in checked.stdout
+    assert "can be imported and bound: 6 routes" in checked.stdout
