@@ -8,6 +8,7 @@ the sweep, is no task left, was each delivery settled exactly once.
 import asyncio
 from asyncio import CancelledError, Future
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import Enum
 from types import coroutine
@@ -129,7 +130,8 @@ async def driven(work: Coroutine[Any, Any, Any], *, stepped: bool) -> BaseExcept
             over.set_result(None)
 
     if stepped:
-        step(told())
+        # In a Context of its own, as a task is: one that others throw away leaves a deadline in it.
+        copy_context().run(step, told())
         return await over
     task = loop.create_task(told())
     result = await over

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -425,10 +426,9 @@ async def test_nobody_else_can_read_accounts(roles: Roles) -> None:
         tables = PostgresTables(roles.app)
         try:
             for table in ("account", "signing_key", "shared_key", "family"):
-                with pytest.raises(Fault) as raised:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     async with tables.transaction(time.perf_counter() + 5) as tx:
                         await tx.fetch_all(dict, f"select * from accounts.{table}")
-                assert raised.value.code is Code.PERMISSION_DENIED
         finally:
             await tables.close()
 

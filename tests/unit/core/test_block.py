@@ -523,12 +523,12 @@ async def test_a_block_around_work_in_a_thread_keeps_its_place_until_the_thread_
 async def test_called_off_at_every_wait(loop_factory: Loops) -> None:
     """Of one that queues for its permit, holds another inside it, and makes a call there."""
 
-    def make_scene() -> Scene:
+    def make_scene(others: int = 3) -> Scene:
         policy = Policy("mail", bulkhead=BulkheadSettings(permits=3, patience=1.0))
         crowd: list[asyncio.Task[None]] = []
 
         async def work() -> None:
-            crowd.extend(asyncio.create_task(_crowd(policy)) for _ in range(3))
+            crowd.extend(asyncio.create_task(_crowd(policy)) for _ in range(others))
             await asyncio.sleep(0)  # the crowd goes first
             async with policy:
                 await asyncio.sleep(0)
@@ -543,12 +543,13 @@ async def test_called_off_at_every_wait(loop_factory: Loops) -> None:
             figures = policy.statistics()["calls"]
             told = int(figures["good"]) + int(figures["neutral"])
             assert figures["failed"] == 0
-            assert 3 <= told <= 6
+            assert others <= told <= others + 3
 
         return Scene(work(), list(policy._made.values())[1:], tidy=tidy, check=check)
 
     await everywhere(make_scene, least=4, moments=[Moment.ASLEEP, Moment.WOKEN])
-    await everywhere(make_scene, least=4, moments=[Moment.CLOSED])
+    # Whose block it is that a stranger leaves can only be told where there is one.
+    await everywhere(lambda: make_scene(others=0), least=3, moments=[Moment.CLOSED])
 
 
 async def _crowd(policy: Policy) -> None:
