@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -65,6 +67,19 @@ class Noted(list[Any]):
 def made() -> tuple[Corked, Kept]:
     kept = Kept()
     return corked(kept, asyncio.get_running_loop()), kept
+
+
+@contextmanager
+def held_up() -> Iterator[tuple[Corked, Kept]]:
+    """Give one that has been written to, while something unread lies in the kernel."""
+    near, far = socket.socketpair()
+    with near, far:
+        one, kept = made()
+        kept.raw = near
+        far.send(b"x")
+        one.fresh = FRESH
+        one.write(b"a")
+        yield one, kept
 
 
 async def test_small_writes_of_one_turn_are_one() -> None:
@@ -129,13 +144,7 @@ async def test_a_question_does_not_hold_more_than_it_must() -> None:
 
 async def test_what_lies_in_the_kernel_is_waited_for_but_not_for_ever() -> None:
     """It is read by the end of the next turn, or of the one behind it."""
-    near, far = socket.socketpair()
-    with near, far:
-        one, kept = made()
-        kept.raw = near
-        far.send(b"x")
-        one.fresh = FRESH
-        one.write(b"a")
+    with held_up() as (one, kept):
         turns = 0
         while not kept.done:
             await asyncio.sleep(0)
@@ -148,13 +157,7 @@ async def test_what_lies_in_the_kernel_is_waited_for_but_not_for_ever() -> None:
 
 async def test_of_one_that_is_closing_the_kernel_is_not_asked() -> None:
     """The number of its descriptor may be that of another connection by now."""
-    near, far = socket.socketpair()
-    with near, far:
-        one, kept = made()
-        kept.raw = near
-        far.send(b"x")
-        one.fresh = FRESH
-        one.write(b"a")
+    with held_up() as (one, kept):
         kept.closed = True
         await asyncio.sleep(0)
         assert (kept.done, one.held) == ([], b"")
