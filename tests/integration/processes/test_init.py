@@ -1,6 +1,7 @@
 """The first process of a container, as process 1 of a namespace of its own."""
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,19 @@ def begin(
     return process
 
 
+def init_of(unshare: int) -> int:
+    """Return the process that is the first of the namespace."""
+    with open(f"/proc/{unshare}/task/{unshare}/children") as children:
+        return int(children.read())
+
+
+def until(terminal: int, end: bytes) -> bytes:
+    said = b""
+    while not said.endswith(end):
+        said += os.read(terminal, 1000)
+    return said
+
+
 def test_the_command_is_a_child_and_its_exit_code_is_the_containers(
     first: list[subprocess.Popen[str]],
 ) -> None:
@@ -87,8 +101,7 @@ def test_a_command_that_handles_no_signal_yet_can_be_stopped(
     process = begin(first, "print('here', flush=True); time.sleep(300)")
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
-        os.kill(int(children.read()), signal.SIGTERM)  # process 1 of the namespace
+    os.kill(init_of(process.pid), signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
 
@@ -106,3 +119,33 @@ print([pid for pid in orphans if os.path.exists(f"/proc/{pid}")])
     process = begin(first, source)
     said, wrong = process.communicate(timeout=60)
     assert (said, wrong) == ("[]\n", "")
+
+
+def test_a_terminal_interrupts_the_command_once() -> None:
+    """The kernel tells all of its foreground: passed on, it would be twice, which cuts a drain."""
+    source = """
+came = []
+signal.signal(signal.SIGINT, lambda *_: came.append(1))
+print("here", flush=True)
+end = time.monotonic() + 30
+while not came and time.monotonic() < end:
+    time.sleep(0.01)
+print("once", flush=True)
+time.sleep(1)
+print("came", len(came), flush=True)
+"""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.execvp(NAMESPACE[0], [*NAMESPACE, sys.executable, "-c", PRELUDE + source])
+    try:
+        said = until(terminal, b"here\r\n")
+        os.kill(init_of(child), signal.SIGSTOP)  # passed on at once, it would be one with it
+        os.write(terminal, b"\x03")
+        said += until(terminal, b"once\r\n")
+        os.kill(init_of(child), signal.SIGCONT)
+        said += until(terminal, b"\r\n")
+        assert said.endswith(b"came 1\r\n")
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)

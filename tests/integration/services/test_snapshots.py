@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -286,3 +287,14 @@ async def test_it_is_only_read_from(database: Dsn) -> None:
         with pytest.raises(Unbindable, match="takes a Transaction and a Snapshot"):
             told.host(both)
         await told.given_back()
+
+
+async def test_one_that_has_ended_is_held_by_nothing(database: Dsn) -> None:
+    async with house(database) as told:
+        snapshot = await told.tables.snapshot(time.perf_counter() + 5)
+        snapshot.outlive()
+        snapshot.end()
+        ended = weakref.ref(snapshot)
+        del snapshot
+        await told.given_back()
+        assert ended() is None
