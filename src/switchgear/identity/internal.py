@@ -5,12 +5,12 @@ binds the principal to the service, method, path and request id by a keyed hash,
 serves no other request. The parts it vouches for are not repeated in it: the
 service puts its own view of the request in their place, and the hashes agree or not.
 
-Source: RFC 2104 (HMAC).
+Source: RFC 7693 (BLAKE2, keyed).
 """
 
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
@@ -22,12 +22,12 @@ from switchgear.policy.fault import Code, Effect, Fault
 
 __all__ = ["InternalTokens", "Vouched", "minting"]
 
-_PURPOSE: Final = "switchgear internal 1"
+_PURPOSE: Final = b"switchgear int 1"  # nothing else that this key seals serves as a seal here
 _LONGEST: Final = 30.0
 _SKEW: Final = 2.0
 _TOKEN_LENGTH: Final = 8192
 _MEMORY: Final = 4096
-_BLOCK: Final = 64
+_SEAL: Final = 32  # bytes
 
 
 class InternalTokens:
@@ -109,25 +109,22 @@ def minting(
 
 
 class _Sealer:
-    """HMAC-SHA256 by two whole hashes.
+    """Keyed BLAKE2b, from a state that has taken the key in: a quarter less time than an HMAC."""
 
-    OpenSSL takes twice the time for a state that is copied, and for `hmac.digest`.
-    """
-
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_keyed",)
 
     def __init__(self, key: bytes) -> None:
-        block = (sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-        self._inner = bytes(byte ^ 0x36 for byte in block)
-        self._outer = bytes(byte ^ 0x5C for byte in block)
+        whole = blake2b(key).digest() if len(key) > blake2b.MAX_KEY_SIZE else key
+        self._keyed = blake2b(key=whole, digest_size=_SEAL, person=_PURPOSE)
 
     def seal(self, stem: str, service: str, method: str, path: str, request_id: str) -> str:
-        text = f"{_PURPOSE}\0{stem}\0{service}\0{method}\0{request_id}\0{path}"
+        text = f"{stem}\0{service}\0{method}\0{request_id}\0{path}"
         # Else two requests could be written alike; what comes last may hold what it will.
         if "\0" in stem or "\0" in service or "\0" in method or "\0" in request_id:
             raise _refused("a part of the request holds a NUL")
-        inner = sha256(self._inner + text.encode("utf-8", "surrogatepass"))
-        return sha256(self._outer + inner.digest()).hexdigest()
+        seal = self._keyed.copy()
+        seal.update(text.encode("utf-8", "surrogatepass"))
+        return seal.hexdigest()
 
 
 def _refused(why: str) -> Fault:
