@@ -115,7 +115,8 @@ class RoleContext:
     within `drain_within` seconds and return; before that it may be `leaving`, which is to be
     unready and to go on. `unprinted` counts the lines that were printed here
     and nobody took. `requests` may be replaced by a function that tells how many requests were
-    served; `answers` gains verbs for the control socket.
+    served; `answers` gains verbs for the control socket, `late` what is told, again and again, by
+    how many seconds the event loop runs late.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class RoleContext:
         self.registry = Registry()
         self.answers: dict[str, Answer] = {}
         self.requests: Callable[[], int] = int
+        self.late: list[Callable[[float], object]] = []
         self.leaving = False
         self.draining = asyncio.Event()
         self.drain_within = settings.supervisor.drain

@@ -41,7 +41,7 @@ def stops() -> list[signal.Signals]:
 def equip(context: RoleContext, loop: asyncio.AbstractEventLoop) -> LagProbe:
     """Give a process its figures, its verbs, and a place for errors that nobody awaited."""
     log = context.log
-    probe = LagProbe(context.registry, clock=time.perf_counter)
+    probe = LagProbe(context.registry, clock=time.perf_counter, told=context.late)
     register_process(context.registry, log.writer, context.unprinted)
     probe.start(loop)
     loop.set_exception_handler(lambda _, told: _unhandled(log, told))

@@ -15,7 +15,7 @@ from switchgear.assembly.secret import Secret, SecretUrl
 from switchgear.engines.postgres.snapshot_settings import SnapshotSettings
 from switchgear.gateway.settings import GatewaySettings
 from switchgear.http.settings import ClientSettings, ServerSettings
-from switchgear.services.settings import IdempotencySettings
+from switchgear.services.settings import IdempotencySettings, LoopSettings
 from switchgear.telemetry.settings import LogSettings
 
 __all__ = ["Address", "Database", "Listen", "Processes", "Settings", "Supervision", "Trust"]
@@ -160,6 +160,7 @@ class Settings(msgspec.Struct, frozen=True):
     gateway: GatewaySettings = GatewaySettings()
     accounts: AccountsSettings = AccountsSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
+    loop: LoopSettings = LoopSettings()
     log: LogSettings = LogSettings()
     peers: dict[str, list[str]] = {}
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from switchgear.core.parked import Parked
+from switchgear.core.timed import timed
 from switchgear.http.asgi_run import Run
 from switchgear.http.asgi_scope import http_scope, socket_scope
 from switchgear.http.asgi_socket import SocketRun
@@ -100,7 +101,7 @@ class AsgiHost:
         run = SocketRun(self, call) if call.payload.upgrade else Run(self, call)
         parked = self._idle.pop() if self._idle else Parked(asyncio.get_running_loop())
         self._runs.add(run)
-        parked.run(run.main(parked))
+        parked.run(timed(run.main(parked)))
         try:
             return await run.head
         except CancelledError:

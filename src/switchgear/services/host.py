@@ -34,6 +34,7 @@ from switchgear.services.given import HttpGiven
 from switchgear.services.honours import asks, honours
 from switchgear.services.keyed import Keeping, keyed
 from switchgear.services.transacting import Work, reading, transacting, unopened, unread
+from switchgear.services.turns import Turns
 
 __all__ = ["Fair", "Host", "Mounted"]
 
@@ -90,6 +91,7 @@ class Host:
     sent. `title`, where there is one, has the endpoints described at /openapi.json. `fair` says
     when a timeout is the handler's own fault and not its caller's hurry: by default when it had the
     whole deadline. `keeping` is where outcomes of requests with an idempotency key are recorded.
+    By `turns` go the calls of routes that compute, while its loop runs late.
 
     Raises Unbindable at construction for a function that cannot be bound, ValueError for two
     routes that claim the same path.
@@ -108,11 +110,13 @@ class Host:
         body_bytes: int = 1 << 20,
         fair: Fair = lambda one, _: one.deadline,
         keeping: Keeping | None = None,
+        turns: Turns | None = None,
         clock: Clock = FINE,
     ) -> None:
         self._name = name
         self._tables = tables
         self._keeping = keeping
+        self.turns = Turns(clock=clock) if turns is None else turns
         self._clock = clock
         self._body_bytes = body_bytes
         self._fair = fair
@@ -136,6 +140,9 @@ class Host:
         found = self._router.match(request.method, request.path)
         if isinstance(found, Found):
             way = found.route.value
+            if self.turns.on:
+                work = partial(self.turns.run, way.name, partial(_lead, found))
+                return dispatch(work, exchange, self._excuse)
             if way.calling is not None and (way.public or way.admits(call.principal)):
                 call.trail.route = way.name
                 return way.calling.run(call, _read(found.params, request), exchange)

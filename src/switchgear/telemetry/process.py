@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,10 +50,18 @@ def register_process(
 
 
 class LagProbe:
-    """Measure how late the event loop runs: a timer that notes by how much it was missed."""
+    """Measure how late the event loop runs: a timer that notes by how much it was missed.
+
+    Each of `told`, which may get more, is told each time.
+    """
 
     def __init__(
-        self, registry: Registry, *, every: float = 0.1, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        *,
+        every: float = 0.1,
+        clock: Callable[[], float],
+        told: Sequence[Callable[[float], object]] = (),
     ) -> None:
         family = registry.histogram(
             "event_loop_lag_seconds", "How late a timer ran.", bounds=_LAG_BOUNDS
@@ -64,6 +72,7 @@ class LagProbe:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.worst = 0.0
+        self._told = told
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to measure on this loop."""
@@ -84,6 +93,8 @@ class LagProbe:
         lag = max(0.0, self._clock() - self._due)
         self._lags.observe(lag)
         self.worst = max(self.worst, lag)
+        for tell in self._told:
+            tell(lag)
         self.start(loop)
 
 

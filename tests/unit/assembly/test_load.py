@@ -150,11 +150,14 @@ def test_a_rate_is_no_duration(tmp_path: Path) -> None:
     assert said in complaint(from_flags, ("wait", "soon"))
 
 
-def test_of_the_tree_only_limits_and_a_share_are_told_in_no_durations() -> None:
+def test_of_the_tree_only_limits_and_shares_are_told_in_no_durations() -> None:
     layer = Layer(msgspec.to_builtins(Settings()), ".".join)
     found = leaves(msgspec.inspect.type_info(Settings), layer, [])
     numbers = [leaf for leaf in found if isinstance(leaf.kind, msgspec.inspect.FloatType)]
-    assert {leaf.source for leaf in numbers if not leaf.timed} == {"http.idle_reuse"} | {
+    assert {leaf.source for leaf in numbers if not leaf.timed} == {
+        "http.idle_reuse",
+        "loop.share",
+    } | {
         f"gateway.{limit}.{field}"
         for limit in ("address", "principal", "sign_in")
         for field in ("rate", "burst")

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from switchgear.assembly.bodies.database import FOR_REQUESTS, dsn_of, guarded
 from switchgear.assembly.bodies.mounted import Mounts
 from switchgear.assembly.bodies.serving import defects_to
-from switchgear.assembly.bodies.web import fair, problem_of, serve
+from switchgear.assembly.bodies.web import fair, problem_of, serve, turns_of
 from switchgear.assembly.bound import unbound
 from switchgear.assembly.roles import RoleContext
 from switchgear.assembly.routes import SERVICE, app_of, declared, is_native
@@ -41,6 +41,7 @@ async def service(context: RoleContext) -> None:
                 body_bytes=context.settings.http.body_bytes,
                 fair=fair(context),
                 keeping=keeping,
+                turns=turns_of(context),
             )
         except (Unbindable, ValueError) as error:
             raise unbound(error) from None

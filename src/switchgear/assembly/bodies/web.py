@@ -27,8 +27,9 @@ from switchgear.policy.fault import Fault
 from switchgear.services.endpoint import Endpoint, Mount
 from switchgear.services.host import Fair, Host
 from switchgear.services.intake import MARGIN, Intake
+from switchgear.services.turns import Taken, Turns
 
-__all__ = ["fair", "fault_seals", "internal_tokens", "problem_of", "serve"]
+__all__ = ["fair", "fault_seals", "internal_tokens", "problem_of", "serve", "turns_of"]
 
 # What a gateway adds to a head that it has accepted.
 _MORE_BYTES: Final = 8 << 10
@@ -67,6 +68,35 @@ def problem_of(context: RoleContext) -> Callable[[Fault], Response]:
         return seals.seal(text, time.time())
 
     return lambda fault: problem_within(fault, context.name, seal)
+
+
+def turns_of(context: RoleContext) -> Turns:
+    """Return who waits for the event loop of a service, and tell of it."""
+
+    def tell(narrowed: list[Taken]) -> None:
+        for one in narrowed:
+            context.log.warning(
+                "route narrowed",
+                route=one.name,
+                at_once=one.at_once,
+                ms=round(one.seconds * 1000, 1),
+                share=round(one.share, 2),
+                why="it takes the event loop from the others",
+            )
+        if not narrowed:
+            context.log.warning("routes no longer narrowed")
+        words = ", ".join(f"{one.name} ({one.seconds * 1000:.0f} ms a call)" for one in narrowed)
+        context.degraded("event loop", f"it is taken by {words}" if words else None)
+
+    turns = Turns(context.settings.loop, tell=tell)
+    context.late.append(turns.look)
+    context.registry.sampled(
+        "event_loop_refused_total",
+        "Calls that waited too long for the event loop.",
+        lambda: turns.refused,
+        "counter",
+    )
+    return turns
 
 
 async def serve(context: RoleContext, service: str, host: Host) -> None:
