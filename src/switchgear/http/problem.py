@@ -51,6 +51,7 @@ Unseal = Callable[[str], str | None]
 """Returns the text that one of ours has sealed, or None. It never fails."""
 
 _encode: Final = msgspec.json.Encoder().encode
+_SOON: Final = 1.0  # seconds, where what refused did not say for how long
 _METHOD: Final = re.compile(r"[A-Z][A-Z0-9_-]*")
 
 
@@ -68,8 +69,11 @@ def problem(fault: Fault) -> Response:
     for member, value in public_form(fault).items():
         body.setdefault(member, value)
     headers = [("content-type", "application/problem+json")]
-    if fault.retry_after is not None and isfinite(fault.retry_after):
-        headers.append(("retry-after", str(max(0, ceil(fault.retry_after)))))
+    after = fault.retry_after
+    if after is None and fault.refusal is not None and status == HTTPStatus.SERVICE_UNAVAILABLE:
+        after = body["retry_after"] = _SOON
+    if after is not None and isfinite(after):
+        headers.append(("retry-after", str(max(0, ceil(after)))))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", "Bearer"))
     if status == HTTPStatus.UPGRADE_REQUIRED:  # RFC 6455 section 4.4

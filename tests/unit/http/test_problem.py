@@ -340,3 +340,17 @@ def test_a_refusal_is_tried_again_by_its_caller_alone() -> None:
     got = fault_of(refused, trusted=True)
     assert got is not None
     assert judging(trusted=True)(opened(sealed(got, hop="shop"))) == NEUTRAL
+
+
+@pytest.mark.parametrize("refusal", [Refusal.FULL, Refusal.SHED, Refusal.DRAINING, Refusal.OPEN])
+def test_who_is_refused_for_now_is_told_to_come_back_even_if_nobody_knows_when(
+    refusal: Refusal,
+) -> None:
+    refused = Fault(Code.UNAVAILABLE, effect=Effect.NONE, refusal=refusal)
+    assert problem(refused).headers.get("retry-after") == "1"
+    assert json.loads(problem(refused).body)["retry_after"] == 1.0
+    refused.retry_after = 7.0
+    assert problem(refused).headers.get("retry-after") == "7"
+    assert problem(Fault(Code.UNAVAILABLE)).headers.get("retry-after") is None
+    hurried = Fault(Code.DEADLINE_EXCEEDED, refusal=Refusal.HURRIED)
+    assert problem(hurried).headers.get("retry-after") is None

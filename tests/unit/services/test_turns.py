@@ -32,7 +32,7 @@ BEARS = 1 / COMPUTES  # calls a second
 def compute(seconds: float) -> None:
     """Hold the loop: time passes, and nothing else happens in it."""
     loop: Any = asyncio.get_running_loop()
-    loop._now += seconds  # noqa: SLF001 - the virtual loop's clock
+    loop._now += seconds
 
 
 async def at_once() -> None:
