@@ -20,7 +20,7 @@ from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.listen import address_of
 from switchgear.assembly.office import supervised
 from switchgear.assembly.pull import fan_out, merged_metrics
-from switchgear.assembly.roles import Office
+from switchgear.assembly.roles import Teller
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.together import WHOLE
 from switchgear.assembly.topology import State
@@ -80,6 +80,7 @@ def _check(path: Path, found: os.stat_result) -> None:
 def _new_token(path: Path) -> str:
     """Make a token; its file is there whole or not at all."""
     token = secrets.token_urlsafe(32)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"{token}\n")
@@ -123,15 +124,16 @@ class Hosts:
 
 
 class Admin:
-    """The admin server, beside the supervisor.
+    """The admin server, beside the supervisor, or in a process that runs singly.
 
     Raises OSError where the token cannot be kept, StartError where it cannot be trusted.
     """
 
-    def __init__(self, settings: Settings, office: Office, sock: socket.socket) -> None:
+    def __init__(self, settings: Settings, office: Teller, sock: socket.socket) -> None:
         self._office = office
         self._sock = sock
-        self._token = admin_token(Path(settings.data))
+        secret = settings.trust.admin_token
+        self._token = admin_token(Path(settings.data)) if secret is None else secret.reveal()
         self._hosts = Hosts(*address_of(sock))
         self._server = Server(self._answer, _FEW, drive=Drive.PARKED)
         self._pages: Mapping[str, Page] = {
@@ -167,7 +169,7 @@ class Admin:
                 Code.UNAUTHENTICATED,
                 "no valid admin token",
                 effect=Effect.NONE,
-                public=f"This needs the token in the data folder's {TOKEN_FILE}.",
+                public=f"This needs trust.admin_token, or else what {TOKEN_FILE} of the data says.",
             )
         if page is None:
             raise Fault(
@@ -198,7 +200,8 @@ class Admin:
         status = self._office.status()
         roles = {row.label: {"state": row.state.value, "degraded": row.degraded}
                  for row in status.rows}  # fmt: skip
-        serving = any(row.state is State.READY and row.role in _DOORS for row in status.rows)
+        doors = [row for row in status.rows if row.role in _DOORS] or status.rows
+        serving = any(row.state is State.READY for row in doors)
         body = {"status": "ready" if serving else "unready", "roles": roles}
         return json_response(body, 200 if serving else 503)
 

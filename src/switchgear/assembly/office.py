@@ -44,14 +44,15 @@ def answers(office: Office) -> dict[str, Answer]:
 
 
 def supervised(status: Status) -> dict[str, Snapshot]:
-    """Return the supervisor's own figures about its seats."""
+    """Return a supervisor's own figures about its seats, or a single process's about its own."""
     rows = status.rows
+    single = len(rows) == 1 and rows[0].pid == status.pid
     ready = [Series((row.label,), int(row.state is State.READY)) for row in rows]
     restarts = [Series((row.label,), row.restarts) for row in rows]
     auxiliaries = [Series((name,), int(up)) for name, up in status.auxiliaries.items()]
     seat = ("seat",)
     return {
-        "supervisor": [
+        rows[0].label if single else "supervisor": [
             FamilyShot("seat_ready", "gauge", "It serves.", seat, (), tuple(ready)),
             FamilyShot(
                 "seat_restarts_total", "counter", "Deaths so far.", seat, (), tuple(restarts)

@@ -53,7 +53,7 @@ async def merged_metrics(
     heard = await fan_out(sockets, "metrics", timeout=timeout)
     pages: dict[str, Snapshot] = dict(own)
     for label, answer in heard.answers.items():
-        pages[label] = msgspec.convert(answer, list[FamilyShot])
+        pages[label] = [*pages.get(label, ()), *msgspec.convert(answer, list[FamilyShot])]
     lines = [
         "# HELP switchgear_process_answered It told its figures in time.",
         "# TYPE switchgear_process_answered gauge",

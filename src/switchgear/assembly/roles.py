@@ -27,6 +27,7 @@ __all__ = [
     "Role",
     "RoleContext",
     "RoleSpec",
+    "Teller",
 ]
 
 Answer = Callable[[Any], Awaitable[Any]]
@@ -70,14 +71,18 @@ class Companion(Protocol):
     async def stop(self) -> None: ...
 
 
-class Office(Protocol):
-    """What may be asked of a supervisor, by the admin server and the command line."""
+class Teller(Protocol):
+    """What an admin server tells of: a supervisor, or a process that runs singly."""
 
     def status(self) -> Status: ...
 
     def sockets(self) -> Mapping[str, Path]:
         """Return the control sockets of all processes that live, by label."""
         ...
+
+
+class Office(Teller, Protocol):
+    """What may be asked of a supervisor, by the admin server and the command line."""
 
     def stop(self, why: str) -> None: ...
 
@@ -89,7 +94,7 @@ class Plan(NamedTuple):
 
     roles: tuple[RoleSpec, ...]
     auxiliaries: tuple[Auxiliary, ...] = ()
-    admin: Callable[[Office, socket.socket], Companion] | None = None
+    admin: Callable[[Teller, socket.socket], Companion] | None = None
 
 
 class Post(msgspec.Struct, frozen=True):

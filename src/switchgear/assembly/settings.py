@@ -66,21 +66,29 @@ class Trust(msgspec.Struct, frozen=True):
     """What processes that no common supervisor started share: the key of internal tokens.
 
     The passwords of the database's roles come of it, too, so it is no word: `openssl rand -hex 32`.
+    `admin_token` is what opens the admin port, where it is not to be the file in the data folder.
     """
 
     internal_key: Secret | None = None
+    admin_token: Secret | None = None
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the key itself; where it is missing is told of the secret."""
-        try:
-            key = "" if self.internal_key is None else self.internal_key.reveal()
-        except ValueError:
-            return
-        if key and len(key) < _KEY_CHARS:
-            yield (
-                f"internal_key has {len(key)} characters, where {_KEY_CHARS} random ones would be "
-                "right: whoever guesses it is every user"
-            )
+        """Yield what is wrong with the secrets themselves; one that is missing tells of itself."""
+        for name, secret, who in (
+            ("internal_key", self.internal_key, "every user"),
+            ("admin_token", self.admin_token, "an operator"),
+        ):
+            try:
+                text = "" if secret is None else secret.reveal()
+            except ValueError:
+                continue
+            if text and len(text) < _KEY_CHARS:
+                yield (
+                    f"{name} has {len(text)} characters, where {_KEY_CHARS} random ones would be "
+                    f"right: whoever guesses it is {who}"
+                )
+            elif name == "admin_token" and not text.isascii():
+                yield f"{name} has characters that no header can bear: ASCII would be right"
 
 
 class Supervision(msgspec.Struct, frozen=True):

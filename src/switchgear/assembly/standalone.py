@@ -9,10 +9,13 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from switchgear.assembly.allocator import tune
-from switchgear.assembly.failures import StartError
+from switchgear.assembly.control import ControlServer
+from switchgear.assembly.failures import StartError, told
 from switchgear.assembly.kernel import allow_descriptors
 from switchgear.assembly.listen import address_of, bind
 from switchgear.assembly.messages import Degraded, Ready, RoleSpec, Upward
@@ -20,10 +23,12 @@ from switchgear.assembly.peers import check_peers
 from switchgear.assembly.roles import Plan, Post, Role, RoleContext
 from switchgear.assembly.running import LogWatch, equip, freeze, loop_factory, run_body, stops
 from switchgear.assembly.settings import Settings
+from switchgear.assembly.single import Single, control_path
 from switchgear.assembly.target import Target, load_object, load_target
 from switchgear.assembly.topology import Endpoint, State, Topology, TopologyFeed
 from switchgear.telemetry.bridge import bridge_structlog
 from switchgear.telemetry.logs import Log
+from switchgear.telemetry.process import LagProbe
 
 __all__ = ["choose_role", "run_alone"]
 
@@ -55,10 +60,13 @@ def run_alone(
     target: Target,
     log: Log,
     unprinted: Callable[[], int],
+    *,
+    admin: bool = False,
 ) -> int:
     """Run one role of a plan until it is told to end; return the exit code.
 
-    `unprinted` counts the lines that this process prints and nobody takes.
+    `unprinted` counts the lines that this process prints and nobody takes. With `admin` it has an
+    admin port of its own.
 
     What it needs of external auxiliaries is prepared first: schemas, migrations, under their lock.
 
@@ -79,6 +87,10 @@ def run_alone(
         endpoint = "tcp:{}:{}".format(*address_of(sockets[0]))
     elif spec.serves:
         endpoint = f"tcp:{listen.host}:{listen.port}"
+    office: socket.socket | None = None
+    if admin and plan.admin is not None:
+        office = bind(settings.admin.host, settings.admin.port, 128, setting="admin")
+    heard = _Told(log)
     context = RoleContext(
         Post(spec.name, endpoint=endpoint),
         settings,
@@ -88,13 +100,15 @@ def run_alone(
         sockets=sockets,
         topology=TopologyFeed(_peers(settings, plan, spec, log)),
         unprinted=unprinted,
-        tell=_teller(log),
+        tell=heard,
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(context, body, plan, spec))
+        return runner.run(_run(context, body, plan, spec, _Admin(plan, office, heard)))
 
 
-async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> int:
+async def _run(
+    context: RoleContext, body: Role, plan: Plan, spec: RoleSpec, admin: "_Admin"
+) -> int:
     offers: dict[str, str] = {}
     for auxiliary in plan.auxiliaries if spec.offers != () else ():
         await auxiliary.start()
@@ -105,25 +119,28 @@ async def _run(context: RoleContext, body: Role, plan: Plan, spec: RoleSpec) -> 
     }
     loop = asyncio.get_running_loop()
     probe, watch = equip(context, loop), LogWatch(context)
-    looking = loop.create_task(_looking(watch, context.settings.supervisor.beat))
-    work = loop.create_task(run_body(context, body))
-    for number in stops():
-        loop.add_signal_handler(number, _drain, context, spec, work)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        context.log.warning("ended without draining, as asked twice")
-        return 1
-    finally:
-        looking.cancel()
-        watch.look(last=True)
-        probe.stop()
+    async with admin.open(context, probe) as beat:
+        looks = (watch.look, beat)
+        looking = loop.create_task(_looking(looks, context.settings.supervisor.beat))
+        work = loop.create_task(run_body(context, body))
+        for number in stops():
+            loop.add_signal_handler(number, _drain, context, spec, work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            context.log.warning("ended without draining, as asked twice")
+            return 1
+        finally:
+            looking.cancel()
+            watch.look(last=True)
+            probe.stop()
 
 
-async def _looking(watch: LogWatch, every: float) -> None:
+async def _looking(looks: tuple[Callable[[], None], ...], every: float) -> None:
     while True:
         await asyncio.sleep(every)
-        watch.look()
+        for look in looks:
+            look()
 
 
 def _drain(context: RoleContext, spec: RoleSpec, work: asyncio.Task[int]) -> None:
@@ -135,20 +152,57 @@ def _drain(context: RoleContext, spec: RoleSpec, work: asyncio.Task[int]) -> Non
     context.drain(timings.drain - after, after)
 
 
-def _teller(log: Log) -> Callable[[Upward], None]:
-    frozen = False
+class _Told:
+    """Takes what a role says to whoever hosts it."""
 
-    def tell(message: Upward) -> None:
-        nonlocal frozen
-        if isinstance(message, Ready) and not frozen:
-            frozen = True
-            freeze()
+    def __init__(self, log: Log) -> None:
+        self.ready = False
+        self._log = log
+
+    def __call__(self, message: Upward) -> None:
         if isinstance(message, Ready):
-            log.info("ready", address=message.address)
+            if not self.ready:
+                self.ready = True
+                freeze()
+            self._log.info("ready", address=message.address)
         elif isinstance(message, Degraded):
-            log.warning("degraded", reasons=message.reasons)
+            self._log.warning("degraded", reasons=message.reasons)
 
-    return tell
+
+class _Admin(NamedTuple):
+    """The admin port of this process, if it is to have one."""
+
+    plan: Plan
+    sock: socket.socket | None
+    told: _Told
+
+    @asynccontextmanager
+    async def open(
+        self, context: RoleContext, probe: LagProbe
+    ) -> AsyncIterator[Callable[[], None]]:
+        """Serve it; gives what takes the figures that it tells of.
+
+        Raises StartError where its token cannot be kept, or trusted.
+        """
+        if self.sock is None or self.plan.admin is None:
+            yield lambda: None
+            return
+        address = "http://{}:{}".format(*address_of(self.sock))
+        with control_path() as path:
+            single = Single(context, probe, address, path, lambda: self.told.ready)
+            try:
+                served = self.plan.admin(single, self.sock)
+            except OSError as error:
+                raise StartError(f"cannot set up the admin port: {told(error)}") from None
+            control = ControlServer(path, context.answers)
+            await control.start()
+            await served.start()
+            context.log.info("admin port", address=address)
+            try:
+                yield single.beat
+            finally:
+                await served.stop()
+                await control.stop()
 
 
 def _key(settings: Settings, log: Log) -> bytes:

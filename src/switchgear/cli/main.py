@@ -24,6 +24,9 @@ Port = Annotated[str | None, typer.Option(metavar="PORT", help="Port that client
 Admin = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where operators reach. [127.0.0.1:9080]")
 ]
+AdminToo = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where operators reach it. [nowhere]")
+]
 Data = Annotated[
     str | None, typer.Option(metavar="FOLDER", help="Folder for all that lasts. [.switchgear]")
 ]
@@ -89,6 +92,7 @@ def command(planner: str = PLANNER) -> typer.Typer:
         app: App,
         host: Host = None,
         port: Port = None,
+        admin: AdminToo = None,
         data: Data = None,
         config: Config = None,
         pairs: Pairs = None,
@@ -99,7 +103,8 @@ def command(planner: str = PLANNER) -> typer.Typer:
         def work(request: "Request") -> int:
             return module.run(role, request)
 
-        _run(work, app, _named(host, port, data), pairs, config, planner)
+        named = _named(host, port, data) | {"--admin": ("admin", admin)}
+        _run(work, app, named, pairs, config, planner)
 
     @application.command()
     def dev(

@@ -18,14 +18,16 @@ def run(role: str, request: Request) -> int:
         SettingsError: something in the configuration is wrong.
     """
     target = request.target()
-    settings = configured(request, target).settings
+    loaded = configured(request, target)
+    settings = loaded.settings
     plan = planned(request, settings, target)
     spec = choose_role(plan, role)
     log = open_log(settings.log, role, descriptor=1, folder=None)
     bridge(log)
     printed = Printed()
     try:
-        return run_alone(plan, spec, settings, target, log, lambda: printed.dropped)
+        told = any(path.startswith("admin.") for path in loaded.sources)
+        return run_alone(plan, spec, settings, target, log, lambda: printed.dropped, admin=told)
     finally:
         log.writer.close()
         printed.close()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +15,16 @@ import pytest
 from switchgear.assembly.admin import TOKEN_FILE, Admin, Hosts, admin_token
 from switchgear.assembly.control import ControlServer
 from switchgear.assembly.failures import StartError
-from switchgear.assembly.settings import Settings
+from switchgear.assembly.office import supervised
+from switchgear.assembly.roles import Post, RoleContext
+from switchgear.assembly.secret import Secret
+from switchgear.assembly.settings import Settings, Trust
+from switchgear.assembly.single import Single
 from switchgear.assembly.status import Figures, Row, Status
 from switchgear.assembly.topology import State
+from switchgear.telemetry.logs import Log
+from switchgear.telemetry.process import LagProbe
+from switchgear.telemetry.writer import DescriptorSink, LogWriter
 from tests.integration.http.harness import Answer, ask
 
 
@@ -298,3 +306,64 @@ async def test_many_at_once(tmp_path: Path) -> None:
     async with admin(tmp_path, [row("gateway-1")]) as port:
         found = await asyncio.gather(*(port.ask("/status") for _ in range(20)))
         assert {one.status for one in found} == {200}
+
+
+# Of a process that runs singly
+
+
+async def test_one_that_runs_singly_is_ready_by_itself(tmp_path: Path) -> None:
+    async with admin(tmp_path, [row("worker-1", State.STARTING)]) as port:
+        assert (await port.ask("/health/ready")).status == 503
+        port.office.rows[:] = [row("worker-1")]
+        assert (await port.ask("/health/ready")).status == 200
+        port.office.rows[:] = [row("worker-1", State.DRAINING)]
+        assert (await port.ask("/health/ready")).status == 503
+
+
+async def test_a_token_of_the_settings_opens_it_and_no_file_is_made(tmp_path: Path) -> None:
+    secret = "a token of the settings, which is long enough"
+    settings = Settings(data=str(tmp_path), trust=Trust(admin_token=Secret(value=secret)))
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        server = Admin(settings, Office([row("service-1")], {}), sock)
+        await server.start()
+        port = Port(int(sock.getsockname()[1]), secret, Office([], {}))
+        assert (await port.ask("/status")).status == 200
+        port.token = "another"
+        assert (await port.ask("/status")).status == 401
+        await server.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("short", "admin_token has 5 characters"), ("é" * 40, "ASCII would be right")],
+)
+def test_a_token_that_anybody_could_guess_or_nobody_could_send_is_refused(
+    text: str, told: str
+) -> None:
+    (problem,) = Trust(admin_token=Secret(value=text)).problems()
+    assert told in problem
+
+
+def test_of_a_single_process_its_figures_stand_under_its_own_name(tmp_path: Path) -> None:
+    context = RoleContext(
+        Post("service"), Settings(), Log(LogWriter(DescriptorSink(1)), "t"), tell=lambda _: None
+    )
+    context.requests = lambda: 7
+    probe = LagProbe(context.registry, clock=time.perf_counter)
+    ready = False
+    single = Single(context, probe, "http://a", tmp_path / "control", lambda: ready)
+    assert [one.state for one in single.status().rows] == [State.STARTING]
+    ready = True
+    single.beat()
+    (only,) = single.status().rows
+    assert (only.label, only.state, only.figures.requests) == ("service-1", State.READY, 7)
+    context.degraded("database", "it is away")
+    assert single.status().rows[0].degraded == ("database: it is away",)
+    context.leaving = True
+    assert single.status().rows[0].state is State.DRAINING
+    assert list(supervised(single.status())) == ["service-1"]
+    assert single.sockets() == {"service-1": tmp_path / "control"}

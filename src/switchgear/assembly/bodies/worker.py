@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 from switchgear.assembly.bodies.database import dsn_of, guarded
 from switchgear.assembly.bound import unbound
@@ -10,15 +12,21 @@ from switchgear.assembly.roles import Answer, RoleContext
 from switchgear.assembly.routes import app_of
 from switchgear.binding.parameters import Unbindable
 from switchgear.consumers.worker import Worker
+from switchgear.core.clock import FINE
 from switchgear.core.observe import AttemptEnded, Event
 from switchgear.engines.postgres.queue import PostgresQueue
 from switchgear.policy.call import Call
 from switchgear.policy.crossing import declared
+from switchgear.policy.fault import Fault
 from switchgear.ports.broker import Received
 from switchgear.ports.tables import Tables
 from switchgear.telemetry.logs import Log
 
 __all__ = ["worker"]
+
+_STATES: Final = ("ready", "leased", "delayed", "dead", "expired")
+_COUNTED_EVERY: Final = 10.0  # seconds
+_COUNTED_WITHIN: Final = 2.0
 
 
 async def worker(context: RoleContext) -> None:
@@ -44,9 +52,10 @@ async def _consume(context: RoleContext, queue: PostgresQueue, tables: Tables) -
             attempts += 1
             handled.bind(event.name, event.verdict.health.value).add()
 
+    app = app_of(context.app)
     try:
         running = Worker(
-            app_of(context.app).subscriptions,
+            app.subscriptions,
             broker=queue,
             tables=tables,
             providers={},
@@ -60,6 +69,7 @@ async def _consume(context: RoleContext, queue: PostgresQueue, tables: Tables) -
     context.requests = lambda: attempts
     context.answers["consumers"] = _answering(running)
     work = asyncio.create_task(running.run())
+    counting = asyncio.create_task(_count(context, queue, {one.topic for one in app.subscriptions}))
     try:
         context.ready()
         draining = asyncio.create_task(context.draining.wait())
@@ -73,7 +83,28 @@ async def _consume(context: RoleContext, queue: PostgresQueue, tables: Tables) -
             work.result()  # a worker that ended by itself has a defect to tell
     finally:
         work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        counting.cancel()
+        await asyncio.gather(work, counting, return_exceptions=True)
+
+
+async def _count(context: RoleContext, queue: PostgresQueue, topics: set[str]) -> None:
+    """Tell, again and again, how many messages there are in each state.
+
+    While the database does not say, it is the last that is known.
+    """
+    family = context.registry.gauge(
+        "queue_messages", "Messages of the queue, in all processes.", ("topic", "state")
+    )
+    known = {(topic, state) for topic in topics for state in _STATES}
+    while True:
+        with suppress(Fault):  # of which the watch over the database tells
+            found = await queue.depths(FINE() + _COUNTED_WITHIN)
+            depths = {(topic, state): n for topic, states in found.items()
+                      for state, n in states.items()}  # fmt: skip
+            known |= depths.keys()
+            for labels in known:
+                family.bind(*labels).put(depths.get(labels, 0))
+        await asyncio.sleep(_COUNTED_EVERY)
 
 
 def _interrupted(log: Log) -> Callable[[str, BaseException], None]:
