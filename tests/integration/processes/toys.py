@@ -18,7 +18,7 @@ import msgspec
 
 from switchgear.assembly.failures import StartError
 from switchgear.assembly.messages import RunAs
-from switchgear.assembly.roles import Office, Plan, RoleContext, RoleSpec
+from switchgear.assembly.roles import Plan, RoleContext, RoleSpec, Teller
 from switchgear.assembly.settings import Settings
 from switchgear.assembly.target import Target
 
@@ -233,7 +233,7 @@ def plan(settings: Settings, target: Target) -> Plan:
 
 
 class Admin:
-    def __init__(self, office: Office, sock: socket.socket) -> None:
+    def __init__(self, teller: Teller, sock: socket.socket) -> None:
         self.sock = sock
 
     async def start(self) -> None: ...
