@@ -232,7 +232,10 @@ class Corked:
 
     def get_extra_info(self, name: str) -> Any:
         """Return what is known of the connection by that name, or None."""
-        return self._transport.get_extra_info(name)
+        try:
+            return self._transport.get_extra_info(name)
+        except (AttributeError, OSError, ValueError):  # uvloop asks a socket that may be closed
+            return None
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Have another be told, from now on, what comes."""

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from switchgear.http.message import Request, Response
-from switchgear.http.server import Drive
+from switchgear.http.server import Drive, Server
 from switchgear.http.settings import ServerSettings
 from switchgear.policy.call import Call
 from tests.integration.http.harness import Raw, ask, serving
@@ -22,6 +23,40 @@ UNREAD = {
     "a body": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + bytes(400_000),
     "requests": (GET + b"\r\n") * 20_000,
 }
+
+
+async def test_a_handler_may_ask_for_the_ends_of_a_connection_that_is_closed(
+    tmp_path: Path,
+) -> None:
+    """So does each ASGI app that begins late: to fail then would be told as a defect of its own."""
+    told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def work(call: Call[Request]) -> Response:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)
+            arrival = call.payload.arrival
+            assert arrival is not None
+            try:
+                told.set_result(arrival.ends())
+            except Exception as error:
+                told.set_exception(error)
+            raise
+        raise AssertionError("it is called off")
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    listener.listen()
+    server = Server(work)
+    await server.start(listener)
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "socket"))
+    writer.write(GET + b"\r\n")
+    await asyncio.sleep(0.05)
+    writer.close()
+    client, _ = await asyncio.wait_for(told, 5)
+    assert client is None
+    await server.stop()
 
 
 @BOTH
