@@ -24,14 +24,23 @@ class Timed(Coroutine[Any, Any, Result]):
     at it, it is the coroutine itself.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Result], clock: Clock, spent: Spent) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Result],
+        clock: Clock,
+        spent: Spent,
+        amid: list[None] | None = None,
+    ) -> None:
         self._coroutine = coroutine
         self._clock = clock
         self._spent = spent
+        # Not empty while one of those that `spent` is told of takes a step: an eager task takes its
+        # first one amid that of whoever begins it, and is in its time already.
+        self._amid = [] if amid is None else amid
 
     def child(self, coroutine: Coroutine[Any, Any, Other]) -> "Timed[Other]":
         """Have another one timed for the same."""
-        return Timed(coroutine, self._clock, self._spent)
+        return Timed(coroutine, self._clock, self._spent, self._amid)
 
     def send(self, value: Any) -> Any:
         """Take the next step."""
@@ -58,6 +67,9 @@ class Timed(Coroutine[Any, Any, Result]):
         return getattr(self._coroutine, name)
 
     def _step(self, step: Callable[..., Any], *value: Any) -> Any:
+        if self._amid:
+            return step(*value)
+        self._amid.append(None)
         token = _stepping.set(self)  # for what is begun in this step
         begun = self._clock()
         try:
@@ -65,6 +77,7 @@ class Timed(Coroutine[Any, Any, Result]):
         finally:
             self._spent(self._clock() - begun)
             _stepping.reset(token)
+            self._amid.pop()
 
 
 def timed(coroutine: Coroutine[Any, Any, Result]) -> Coroutine[Any, Any, Result]:

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import inspect
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -133,6 +133,36 @@ async def test_a_factory_of_others_goes_on_to_make_them(clock: Clock) -> None:
         assert loop.get_task_factory() is factory
     assert len(made) == 1
     assert sum(spent) == 1.0
+
+
+async def test_an_eager_task_is_in_the_time_of_whoever_begins_it(clock: Clock) -> None:
+    class Eager(asyncio.Future[None]):
+        """Takes its first step at once, as the tasks of an eager factory do from Python 3.12 on."""
+
+        def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+            super().__init__()
+            with suppress(StopIteration):
+                coroutine.send(None)
+            self.set_result(None)
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
+        return Eager(coroutine)
+
+    async def child() -> None:
+        clock.compute(1.0)
+
+    async def parent() -> None:
+        task = asyncio.create_task(child())
+        clock.compute(2.0)
+        await task
+
+    loop = asyncio.get_running_loop()
+    spent: list[float] = []
+    with factored(factory):
+        end = timing(loop)
+        await Timed(parent(), clock, spent.append)
+        end()
+    assert sum(spent) == 3.0
 
 
 async def test_one_that_has_come_since_is_left(clock: Clock) -> None:
