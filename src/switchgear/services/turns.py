@@ -52,8 +52,8 @@ _LONGEST: Final = 1.0  # seconds of that
 class Taken:
     """What one route takes, and how many of its calls are let in at once: 0, any number."""
 
-    __slots__ = ("at_once", "calls", "factor", "name", "queue", "seconds", "share", "spent",
-                 "waits")  # fmt: skip
+    __slots__ = ("at_once", "calls", "factor", "name", "often", "queue", "seconds", "share",
+                 "spent", "waits")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -62,6 +62,7 @@ class Taken:
         self.seconds = 0.0  # a call takes
         self.share = 0.0  # of the loop's time, when that was last judged
         self.waits = inf  # seconds, at the least, for something else; nobody knows before one ended
+        self.often = 1  # times that the call waited which waited so long
         self.factor = 1.0  # times as many are let in as compute for a turn
         self.at_once = 0
         self.queue: Bulkhead | None = None
@@ -101,14 +102,16 @@ class Taken:
 class _Counted:
     """Counts what one call spends."""
 
-    __slots__ = ("_counts", "_spent", "_taken")
+    __slots__ = ("_counts", "_spent", "_steps", "_taken")
 
     def __init__(self, taken: Taken) -> None:
         self._taken = taken
         self._counts = False
         self._spent = 0.0
+        self._steps = 0
 
     def __call__(self, seconds: float) -> None:
+        self._steps += 1
         self._spent += seconds
         self._taken.spent += seconds
         if seconds >= _BRIEF:
@@ -117,7 +120,10 @@ class _Counted:
     def end(self, took: float) -> None:
         """Be over, after so many seconds."""
         self.count()
-        self._taken.waits = min(self._taken.waits, took - self._spent)
+        waits = took - self._spent
+        if waits < self._taken.waits:
+            self._taken.waits = waits
+            self._taken.often = max(1, self._steps - 1)
 
     def count(self) -> None:
         """Be a call of its route, once."""
@@ -232,10 +238,13 @@ class Turns:
         for taken in self._routes.values():
             dear = taken.share >= settings.share and taken.seconds >= _LEAST
             known = taken.waits < inf or late >= _SEVERE
+            if dear and not known:  # it is still urgent
+                self._ends = now + _FIRST
             if dear and known and busy >= _BUSY and taken not in self._narrowed:
                 self._narrowed.append(taken)
-                if taken.waits < inf:
-                    taken.factor += max(0.0, taken.waits - late) / settings.turn
+                if taken.waits < inf:  # each of its waits may have been for the loop alone
+                    waits = max(0.0, taken.waits - late * taken.often)
+                    taken.factor += waits / settings.turn
         before = [one.at_once for one in self._narrowed]
         for taken in self._narrowed:
             taken.adapt(busy, late=late >= 2 * settings.turn)

@@ -9,7 +9,7 @@ import pytest
 
 from switchgear.core.outcome import Failed, Outcome
 from switchgear.http.asgi import AsgiHost
-from switchgear.http.message import Request
+from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call, Principal
 from switchgear.policy.fault import Code, Effect, Fault, Refusal
 from switchgear.services.endpoint import Endpoint, Mount
@@ -47,6 +47,13 @@ async def after_a_wait() -> None:
 async def in_a_task() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(at_once())
+
+
+async def in_many_steps() -> None:
+    """Come to the loop again and again, as frameworks do between their middlewares."""
+    for _ in range(8):
+        compute(COMPUTES / 8)
+        await asyncio.sleep(0)
 
 
 async def cheap() -> None:
@@ -158,6 +165,37 @@ async def test_who_asks_for_more_than_it_bears_gets_nearly_all_that_it_bears(
     assert dearest["failed"] <= 2 * times * BEARS, dearest  # before it was known who takes how much
     assert neighbours["good"] >= 0.95 * neighbours.total(), neighbours
     assert service.turns.refused >= dearest["refused"] > 0
+
+
+async def test_who_only_waits_for_the_loop_again_and_again_waits_for_nothing_else() -> None:
+    service = Service(in_many_steps)
+    await overloaded(service)
+    assert service.told[0][0][1] <= 8
+    assert service.answers["/dear"]["failed"] <= BEARS, service.answers
+    assert service.answers["/cheap"]["good"] >= 0.98 * service.answers["/cheap"].total()
+
+
+async def test_while_nobody_knows_how_long_a_dear_route_waits_it_is_soon_judged_again() -> None:
+    told: list[list[Taken]] = []
+    turns = Turns(clock=clock, tell=told.append)
+
+    async def answer(_: Call[Request]) -> Response:
+        compute(0.05)
+        await asyncio.sleep(0.25)
+        compute(0.06)
+        return Response(204)
+
+    call = Call(Request.of("GET", "/dear", headers={}, body=b""), clock() + WITHIN)
+    turns.look(0.1)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(turns.run("GET /dear", answer, call))
+        await asyncio.sleep(0.2)
+        turns.look(0.1)
+        assert told == [], "none of them has ended"
+        await asyncio.sleep(0.25)
+        turns.look(0.1)
+    assert [[one.name for one in narrowed] for narrowed in told] == [["GET /dear"]]
 
 
 @pytest.mark.parametrize("mode", ["off", "observe"])
