@@ -141,6 +141,7 @@ class Host:
         if isinstance(found, Found):
             way = found.route.value
             if self.turns.on:
+                call.trail.route = way.name  # it may be refused before it is led there
                 work = partial(self.turns.run, way.name, partial(_lead, found))
                 return dispatch(work, exchange, self._excuse)
             if way.calling is not None and (way.public or way.admits(call.principal)):

@@ -93,6 +93,7 @@ class Service:
         probe = LagProbe(Registry(), clock=clock, told=[self.turns.look])
         probe.start(asyncio.get_running_loop())
         self.answers: dict[str, Counter[str]] = {}
+        self.unanswered: set[str] = set()  # the routes that the log names for them
         self._asked: list[asyncio.Task[None]] = []
 
     def _mounted(self, application: Callable[..., Any], prefix: str) -> AsgiHost:
@@ -130,6 +131,8 @@ class Service:
         receipt = Receipt(call, _nothing)
         await self.host.run(receipt)
         (outcome,) = receipt.outcomes
+        if isinstance(outcome, Failed):
+            self.unanswered.add(call.trail.route)
         if clock() > due + WITHIN:
             return Failed(TimeoutError(f"it took {clock() - due} s"))
         return outcome
@@ -311,6 +314,7 @@ async def test_what_is_refused_was_not_begun_and_says_so() -> None:
         Refusal.FULL,
     )
     assert "GET /dear, which takes the event loop" in fault.detail
+    assert service.unanswered == {"GET /dear"}
     await offered
 
 
