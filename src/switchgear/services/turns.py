@@ -53,7 +53,7 @@ class Taken:
     """What one route takes, and how many of its calls are let in at once: 0, any number."""
 
     __slots__ = ("at_once", "calls", "factor", "name", "often", "queue", "seconds", "share",
-                 "spent", "waits")  # fmt: skip
+                 "since", "spent", "waits")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -65,6 +65,7 @@ class Taken:
         self.often = 1  # times that the call waited which waited so long
         self.factor = 1.0  # times as many are let in as compute for a turn
         self.at_once = 0
+        self.since = -inf  # when it last took much, or somebody waited for it
         self.queue: Bulkhead | None = None
 
     @property
@@ -100,17 +101,23 @@ class Taken:
 
 
 class _Counted:
-    """Counts what one call spends."""
+    """Counts what one call spends till its answer is there.
 
-    __slots__ = ("_counts", "_spent", "_steps", "_taken")
+    What goes on behind that, a stream or the session of a WebSocket, is no part of a call.
+    """
+
+    __slots__ = ("_counts", "_over", "_spent", "_steps", "_taken")
 
     def __init__(self, taken: Taken) -> None:
         self._taken = taken
         self._counts = False
+        self._over = False
         self._spent = 0.0
         self._steps = 0
 
     def __call__(self, seconds: float) -> None:
+        if self._over:
+            return
         self._steps += 1
         self._spent += seconds
         self._taken.spent += seconds
@@ -120,6 +127,7 @@ class _Counted:
     def end(self, took: float) -> None:
         """Be over, after so many seconds."""
         self.count()
+        self._over = True
         waits = took - self._spent
         if waits < self._taken.waits:
             self._taken.waits = waits
@@ -246,11 +254,22 @@ class Turns:
                     waits = max(0.0, taken.waits - late * taken.often)
                     taken.factor += waits / settings.turn
         before = [one.at_once for one in self._narrowed]
+        self._release(now)
         for taken in self._narrowed:
             taken.adapt(busy, late=late >= 2 * settings.turn)
             taken.narrow(settings.turn / len(self._narrowed))
         if [one.at_once for one in self._narrowed] != before:
             self._tell(self._narrowed)
+
+    def _release(self, now: float) -> None:
+        """Let everybody into those routes again that have taken little for long."""
+        settings = self._settings
+        for taken in tuple(self._narrowed):
+            if taken.share >= settings.share / 2 or taken.crowded:
+                taken.since = now
+            elif now - taken.since >= settings.memory:
+                self._narrowed.remove(taken)
+                del self._routes[taken.name]
 
     def _forget(self) -> None:
         """Let everybody in again: the loop has been in time for long."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchgear.core.outcome import Failed, Outcome
+from switchgear.core.outcome import Done, Failed, Outcome
 from switchgear.http.asgi import AsgiHost
 from switchgear.http.message import Request, Response
 from switchgear.policy.call import Call, Principal
@@ -77,13 +77,18 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 class Service:
     """A service's process, and what tells it how late its loop runs."""
 
-    def __init__(self, dear: Callable[..., Any] = at_once, **settings: Any) -> None:
+    def __init__(
+        self,
+        dear: Callable[..., Any] = at_once,
+        application: Callable[..., Any] = app,
+        **settings: Any,
+    ) -> None:
         self.told: list[list[tuple[str, int]]] = []
         self.turns = Turns(LoopSettings(**settings), clock=clock, tell=self._tell)
         self.host = Host(
             "service",
             (Endpoint("GET", "/dear", dear), Endpoint("GET", "/cheap", cheap)),
-            (Mount("/legacy", app),),
+            (Mount("/legacy", application),),
             tables=None,
             providers=http_providers(),
             mounted=self._mounted,
@@ -271,6 +276,38 @@ async def test_all_are_let_in_again_once_the_loop_has_been_in_time_for_long() ->
     assert asyncio.get_running_loop().get_task_factory() is None
     await overloaded(service)  # and it is as it was
     assert service.answers["/dear"]["good"] >= 2 * 0.8 * 20 * BEARS
+
+
+async def test_one_that_takes_little_by_now_is_let_in_though_others_make_the_loop_late() -> None:
+    service = Service(memory=5.0)
+    await overloaded(service)
+    assert service.told[-1] != []
+    for _ in range(8):
+        compute(0.19)
+        await asyncio.sleep(1)
+    assert service.turns.on
+    assert service.told[-1] == []
+
+
+async def test_what_goes_on_behind_an_answer_is_no_part_of_the_call() -> None:
+    async def long(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            await asyncio.sleep(0.05)
+            compute(0.04)
+        await send({"type": "http.response.body", "body": b"b"})
+
+    service = Service(application=long)
+    service.turns.look(1.0)
+    streams = [asyncio.create_task(service.ask("/legacy/a")) for _ in range(5)]
+    await asyncio.sleep(3)
+    assert service.turns.on
+    assert service.told == []
+    for outcome in await asyncio.gather(*streams):
+        assert isinstance(outcome, Done)
+        outcome.value.abandon()
+    await service.over()
 
 
 async def test_a_loop_that_is_late_by_many_short_calls_narrows_none() -> None:
