@@ -24,6 +24,7 @@ from switchgear.gateway.forward import named_by, outwards, stripped, trace_of
 from switchgear.gateway.notes import inward, new_trace
 from switchgear.gateway.onward import Limits, Trust, Web, onward
 from switchgear.gateway.outlasting import outlasting
+from switchgear.gateway.parts import Parts
 from switchgear.gateway.passage import Passage, passage_of
 from switchgear.gateway.settings import GatewaySettings, Limit
 from switchgear.gateway.table import RouteEntry
@@ -62,6 +63,7 @@ class _Way(NamedTuple):
     run: Web
     express: Express | None = None
     setting: str = ""
+    parts: "Parts[_Way] | None" = None
 
 
 class Door:
@@ -130,7 +132,9 @@ class Door:
         way = self._router.lead(request.method, request.path)
         name, within, priority = "", _BRIEF, _MIDDLING
         if isinstance(way, _Way):
-            name, within, priority, _, _, _ = way
+            if way.parts is not None:
+                way = way.parts.of(request.method, request.path) or way
+            name, within, priority = way.name, way.deadline, way.priority
         asked = notes.asked
         return Call(
             request,
@@ -161,9 +165,12 @@ class Door:
         try:
             answer = await work
         except Fault as fault:
+            self._failed(call, fault)
             _note(passage, fault)
             answer = _refusal(fault)
         else:
+            if answer.status >= 500:
+                self._failed(call, answer)
             if answer.__class__ is not Response:
                 self._outlasts(passage, answer)
             if answer.status == 101:  # a session: the handshake was the call, and is over
@@ -204,6 +211,12 @@ class Door:
         length = b"content-length: %d\r\n\r\n" % len(answer.body)
         return head + answer.headers.wire() + length + bytes(answer.body)
 
+    def _failed(self, call: Call[Request], outcome: Response | Fault) -> None:
+        """Tell the mount, if it was one, what came of a call."""
+        way = passage_of(call).way
+        if way.__class__ is _Way and way.parts is not None:
+            way.parts.failed(call.payload.method, call.payload.path, outcome)
+
     def _outlasts(self, passage: Passage, answer: Response) -> None:
         """Have what goes on behind its token end with the session."""
         verified, revocations = passage.verified, self._trust.revocations
@@ -226,13 +239,21 @@ class Door:
         upstream = self._upstreams.get(entry.service)
         if upstream is None:
             raise ValueError(f"route {entry.name}: there is no service {entry.service!r}")
-        lane = upstream.lane(entry)
-        inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._csrf)
+        whole, inner = self._by(entry, upstream)
         self.inner[entry.name] = inner
+        if not entry.prefix:
+            return whole
+        return whole._replace(parts=Parts(lambda part: self._by(entry, upstream, part)[0]))
+
+    def _by(self, entry: RouteEntry, upstream: Upstream, part: str = "") -> tuple[_Way, Stack]:
+        """Make the way by one lane, and what stands on it."""
+        lane = upstream.lane(entry, part=part)
+        inner = onward(entry, lane.run, self._trust, self._limits, self._clock, self._csrf)
         express = None
         if self._swift is not None and not entry.sign_in:
             express = Express(entry, lane, self._swift)
-        return _Way(entry.name, entry.deadline, entry.priority, inner.run, express, entry.setting)
+        way = _Way(entry.name, entry.deadline, entry.priority, inner.run, express, entry.setting)
+        return way, inner
 
 
 def _at_its_word(request: Request) -> Request:

@@ -87,7 +87,7 @@ class Way:
         self.name = process.name
         self.in_flight = 0
         self.ewma = PeakEwma()
-        self.breaker = lane.breaker(f"{lane.route.name} at {process.name}")
+        self.breaker = lane.breaker(f"{lane.name} at {process.name}")
         gate, room = Part(Place.BREAKER, self.breaker), Part(Place.BULKHEAD, process.bulkhead)
         timeout = Part(Place.TIMEOUT, lane.timeout)
         patient = _patient(lane.stack([timeout], process.send).run)
@@ -134,11 +134,15 @@ class Lane:
     """One route to one service. `run` is its handler, `follow` takes the present processes.
 
     One that is `unbroken` goes by no breaker: for what a gateway itself asks now and then. That
-    spares nobody anything, and would be asked again long after the service was well.
+    spares nobody anything, and would be asked again long after the service was well. `part` names
+    what of the route it is for, where that is not all of it.
     """
 
-    def __init__(self, shared: Shared, route: RouteEntry, *, unbroken: bool = False) -> None:
+    def __init__(
+        self, shared: Shared, route: RouteEntry, *, unbroken: bool = False, part: str = ""
+    ) -> None:
         self.route = route
+        self.name = part or route.name
         self._unbroken = unbroken
         self._keyed = route.keyed
         self._shared = shared
@@ -151,7 +155,7 @@ class Lane:
         self._allowed = self.timeout.allow(route.deadline, repeatable=route.repeatable)
         schedule = Backoff(BackoffSettings(attempts=shared.settings.attempts), random=shared.random)
         retry = Retry(schedule, shared.budget)
-        self.over = self.breaker(f"{route.name} at {shared.service}")
+        self.over = self.breaker(f"{self.name} at {shared.service}")
         gate = [] if unbroken else [Part(Place.SERVICE_BREAKER, self.over)]
         self.calls = self.stack([*gate, Part(Place.RETRY, retry)], self._balanced)
         self.frame = self.calls.frames[0]
@@ -220,14 +224,8 @@ class Lane:
     def stack(self, parts: list[Part], handler: Handler[Any, Any]) -> Stack:
         """Compile a part of this lane."""
         shared = self._shared
-        return stack(
-            self.route.name,
-            OUTBOUND,
-            parts,
-            handler,
-            judge=shared.judge,
-            clock=shared.clock,
-        )
+        name, judge = self.route.name, shared.judge
+        return stack(name, OUTBOUND, parts, handler, judge=judge, clock=shared.clock)
 
     def statistics(self) -> dict[str, Any]:
         """Return the state of the service's breaker and of the one at each process."""

@@ -145,15 +145,17 @@ class Upstream:
         for lane in self._lanes.values():
             lane.follow(self._processes)
 
-    def lane(self, route: RouteEntry, *, unbroken: bool = False) -> Lane:
-        """Open the way of one route to this service, once for each route.
+    def lane(self, route: RouteEntry, *, unbroken: bool = False, part: str = "") -> Lane:
+        """Open the way of one route to this service, once for each route, and each part of one.
 
         `unbroken` is the gateway's own, beside that of its clients: see `Lane`.
         """
         name = f"{route.name} (asked)" if unbroken else route.name
+        if part:
+            name = f"{name} ({part})"
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = Lane(self._shared, route, unbroken=unbroken)
+            lane = self._lanes[name] = Lane(self._shared, route, unbroken=unbroken, part=part)
             lane.follow(self._processes)
         return lane
 
