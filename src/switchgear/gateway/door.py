@@ -243,7 +243,8 @@ class Door:
         self.inner[entry.name] = inner
         if not entry.prefix:
             return whole
-        return whole._replace(parts=Parts(lambda part: self._by(entry, upstream, part)[0]))
+        parts = Parts(lambda part: self._by(entry, upstream, part)[0], upstream.lane(entry).forgive)
+        return whole._replace(parts=parts)
 
     def _by(self, entry: RouteEntry, upstream: Upstream, part: str = "") -> tuple[_Way, Stack]:
         """Make the way by one lane, and what stands on it."""

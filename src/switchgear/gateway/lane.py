@@ -186,6 +186,11 @@ class Lane:
         self._old_at = newest + self._shared.balancer.slow_start
         self._count()
 
+    def forgive(self) -> None:
+        """Forget what failed, and what is under way: it was a part, which has a lane of its own."""
+        for breaker in (self.over, *(way.breaker for way in self._ways)):
+            breaker.reset(self._shared.clock(), "a path that fails went apart")
+
     def _count(self) -> None:
         """Count the ways whose breaker is not closed: from half of them on there may be a panic."""
         shut = sum(way.breaker.state is not State.CLOSED for way in self._usable)
@@ -331,16 +336,11 @@ class Lane:
         """Make the fault of an attempt for which there was nobody."""
         service = self._shared.service
         if refused:
-            soonest = min(fault.retry_after or 0.0 for fault in refused)
+            after = min(fault.retry_after or 0.0 for fault in refused) or None
             detail = "; ".join(fault.detail for fault in refused)
-            first = refused[0]
+            code, why = refused[0].code, refused[0].refusal
             return Fault(
-                first.code,
-                detail,
-                effect=Effect.NONE,
-                refusal=first.refusal,
-                retry_after=soonest or None,
-                origin=service,
+                code, detail, effect=Effect.NONE, refusal=why, retry_after=after, origin=service
             )
         return Fault(
             Code.UNAVAILABLE,

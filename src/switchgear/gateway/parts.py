@@ -31,10 +31,14 @@ class Parts(Generic[Way]):
     All paths go by the mount's own way, until one fails: from then on what has its shape goes by
     another, which `make` makes of that shape. Those beyond `MOST` stay together, as they do where
     the failure tells of no handler: a process that is not there fails every path alike.
+
+    `forgive` has the mount's own way forget what was under way there: of the same shape there may
+    be many, which fail together, and would close it to all others.
     """
 
-    def __init__(self, make: Callable[[str], Way]) -> None:
+    def __init__(self, make: Callable[[str], Way], forgive: Callable[[], None]) -> None:
         self._make = make
+        self._forgive = forgive
         self._apart: dict[str, Way] = {}
 
     def of(self, method: str, path: str) -> Way | None:
@@ -47,6 +51,7 @@ class Parts(Generic[Way]):
             shape = shape_of(method, path)
             if shape not in self._apart:
                 self._apart[shape] = self._make(shape)
+                self._forgive()
 
 
 def shape_of(method: str, path: str) -> str:

@@ -1,5 +1,7 @@
 """Parts: one handler of a mounted application that always fails leaves the others alone."""
 
+import asyncio
+
 import pytest
 
 from switchgear.gateway.parts import MOST, Parts, shape_of
@@ -47,6 +49,19 @@ async def test_a_path_that_hangs_closes_no_other() -> None:
     assert (await doors.ask("GET", "/legacy/works")).status == 200
 
 
+async def test_many_calls_that_hang_at_once_close_no_other() -> None:
+    """They were all under way on the mount's way before the first of them told of its path."""
+
+    async def stuck(call: Call[Request]) -> Response:
+        return await (hang if call.payload.path.endswith("/hangs") else answer)(call)
+
+    for method in ("GET", "POST"):
+        doors = House([MOUNT], {"service-1": stuck})
+        asked = (doors.ask(method, "/legacy/hangs", body=b"{}") for _ in range(30))
+        assert {told.status for told in await asyncio.gather(*asked)} <= {503, 504}
+        assert (await doors.ask("GET", "/legacy/works")).status == 200
+
+
 async def test_what_an_application_answers_itself_counts() -> None:
     """A framework answers its own 500: no fault of ours is in it."""
 
@@ -76,13 +91,13 @@ async def test_a_scope_holds_for_what_went_apart() -> None:
     ],
 )
 def test_what_says_nothing_of_a_handler_sets_nothing_apart(outcome: Response | Fault) -> None:
-    parts = Parts(str)
+    parts = Parts(str, lambda: None)
     parts.failed("GET", "/a", outcome)
     assert parts.of("GET", "/a") is None
 
 
 def test_there_are_only_so_many() -> None:
-    parts = Parts(str)
+    parts = Parts(str, lambda: None)
     for number in range(MOST + 10):
         parts.failed("GET", f"/p{number}", Response(500))
     made = [parts.of("GET", f"/p{number}") for number in range(MOST + 10)]
