@@ -96,6 +96,12 @@ async def test_a_minted_token_is_accepted_with_all_it_says() -> None:
     assert await verifier().verify(minted, NOW) == ADA
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u2028", "\u0085", "\t", "\n", "\x1f"])
+async def test_nothing_but_a_blank_parts_scopes(blank: str) -> None:
+    found = await verifier().inspect(token(claims={**CLAIMS, "scope": f"a{blank}admin  b"}), NOW)
+    assert found.principal.scopes == {f"a{blank}admin", "b"}
+
+
 @pytest.mark.parametrize(("alg", "kid", "key"), [("RS256", "rsa", RSA), ("ES256", "ec", EC)])
 async def test_tokens_of_other_pinned_algorithms_are_accepted(alg: str, kid: str, key: Any) -> None:
     model = JWSRegistry.algorithms[alg]
