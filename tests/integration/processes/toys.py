@@ -28,9 +28,11 @@ async def gateway(context: RoleContext) -> None:
     toy = Toy(context)
     server = await asyncio.start_server(toy.talk, sock=context.sockets[0])
     context.requests = lambda: toy.served
-    context.ready()
-    await context.draining.wait()
-    server.close()
+    try:
+        context.ready()
+        await context.draining.wait()
+    finally:  # of one that is left open uvloop warns at its close, and hangs if that is an error
+        server.close()
     await toy.finish()
     note(context, "drained")
 
@@ -41,9 +43,11 @@ async def service(context: RoleContext) -> None:
     path = context.post.endpoint.removeprefix("unix:")
     Path(path).unlink(missing_ok=True)
     server = await asyncio.start_unix_server(toy.talk, path)
-    context.ready()
-    await context.draining.wait()
-    server.close()
+    try:
+        context.ready()
+        await context.draining.wait()
+    finally:
+        server.close()
     await toy.finish()
     note(context, "drained")
 
@@ -143,6 +147,8 @@ class Toy:
             ctypes.string_at(0)
         if path == "/slow":
             await asyncio.sleep(1.0)
+        if path == "/thread":
+            await asyncio.to_thread(time.sleep, 3600)
         if path == "/endless":
             await asyncio.sleep(3600)
         if path == "/children":
@@ -171,14 +177,15 @@ def note(context: RoleContext, what: str) -> None:
 class Aux:
     """An auxiliary that is a real process, as the database is."""
 
-    external = False
-
     def __init__(self, data: Path) -> None:
         self.name = "toybase"
+        self.external = (data / "aux-waits").exists()
         self.data = data
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
+        while (self.data / "aux-waits").exists():
+            await asyncio.sleep(0.02)
         if (self.data / "aux-fails").exists():
             raise StartError("the toybase has no room")
         if (self.data / "aux.pid").exists():  # a killed run left it
