@@ -5,6 +5,7 @@ configuration, it binds its own socket, and it logs to standard output.
 """
 
 import asyncio
+import faulthandler
 import hashlib
 import os
 import secrets
@@ -109,6 +110,30 @@ def run_alone(
 async def _run(
     context: RoleContext, body: Role, plan: Plan, spec: RoleSpec, admin: "_Admin"
 ) -> int:
+    loop = asyncio.get_running_loop()
+    probe, watch = equip(context, loop), LogWatch(context)
+    async with admin.open(context, probe) as beat:  # before a database that may have one wait
+        looks = (watch.look, beat)
+        looking = loop.create_task(_looking(looks, context.settings.supervisor.beat))
+        preparing = loop.create_task(_prepare(context, plan, spec))
+        work = loop.create_task(_work(context, body, preparing))
+        for number in stops():
+            loop.add_signal_handler(number, _drain, context, spec, preparing, work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if preparing.cancelled():
+                context.log.info("ended before it had begun, as asked")
+                return 0
+            context.log.warning("ended without draining, as asked twice")
+            return 1
+        finally:
+            looking.cancel()
+            watch.look(last=True)
+            probe.stop()
+
+
+async def _prepare(context: RoleContext, plan: Plan, spec: RoleSpec) -> None:
     offers: dict[str, str] = {}
     for auxiliary in plan.auxiliaries if spec.offers != () else ():
         await auxiliary.start()
@@ -117,23 +142,11 @@ async def _run(
     context.offers = {
         name: value for name, value in offers.items() if wanted is None or name in wanted
     }
-    loop = asyncio.get_running_loop()
-    probe, watch = equip(context, loop), LogWatch(context)
-    async with admin.open(context, probe) as beat:
-        looks = (watch.look, beat)
-        looking = loop.create_task(_looking(looks, context.settings.supervisor.beat))
-        work = loop.create_task(run_body(context, body))
-        for number in stops():
-            loop.add_signal_handler(number, _drain, context, spec, work)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            context.log.warning("ended without draining, as asked twice")
-            return 1
-        finally:
-            looking.cancel()
-            watch.look(last=True)
-            probe.stop()
+
+
+async def _work(context: RoleContext, body: Role, preparing: asyncio.Task[None]) -> int:
+    await preparing
+    return await run_body(context, body)
 
 
 async def _looking(looks: tuple[Callable[[], None], ...], every: float) -> None:
@@ -143,12 +156,21 @@ async def _looking(looks: tuple[Callable[[], None], ...], every: float) -> None:
             look()
 
 
-def _drain(context: RoleContext, spec: RoleSpec, work: asyncio.Task[int]) -> None:
-    if context.leaving:
-        work.cancel()
-        return
+def _drain(
+    context: RoleContext, spec: RoleSpec, preparing: asyncio.Task[None], work: asyncio.Task[int]
+) -> None:
     timings = context.settings.supervisor
+    if context.leaving or not preparing.done():
+        context.leaving = True
+        preparing.cancel()
+        work.cancel()
+        # Not everything can be cancelled: a thread goes on, and would be waited for, longer than
+        # this loop lives. Then the stacks tell what it was, and the process ends.
+        faulthandler.dump_traceback_later(timings.drain_least, exit=True)
+        return
     after = timings.lame_duck if spec.public or spec.serves else 0.0
+    # Two signals at one moment are one to the kernel: who sends another can tell by this line.
+    context.log.info("asked to end", lame_duck=after)
     context.drain(timings.drain - after, after)
 
 

@@ -172,6 +172,46 @@ def test_a_role_that_runs_alone_goes_on_as_a_lame_duck_before_it_drains(
     assert system.end() == 0
 
 
+def test_a_second_signal_ends_a_lame_duck_at_once(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    system = start("run", "gateway", "app", "--set=supervisor.lame_duck=15", quick=False)
+    system.wait("ready")
+    system.process.send_signal(signal.SIGTERM)
+    assert system.wait("asked to end")["lame_duck"] == 15
+    system.process.send_signal(signal.SIGTERM)
+    assert system.end() == 1
+    assert b"Timeout" not in system.errors  # nothing had held it
+    system.wait("ended without draining, as asked twice")
+
+
+def test_a_second_signal_ends_a_role_whose_thread_does_not_end_and_tells_its_stack(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    system = start("run", "gateway", "app", "--set=supervisor.drain_least=0.5", quick=False)
+    system.url = str(system.wait("ready")["address"]).replace("tcp:", "http://")
+    with system.open("/thread"):
+        time.sleep(0.2)
+        system.process.send_signal(signal.SIGTERM)
+        system.wait("asked to end")
+        system.process.send_signal(signal.SIGTERM)
+        assert system.end() == 1
+    assert b"Timeout" in system.errors
+    assert b"concurrent/futures/thread.py" in system.errors
+
+
+def test_a_role_that_waits_for_its_database_has_its_admin_port_and_ends_when_asked(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "aux-waits").touch()
+    system = start("run", "service", "app")
+    system.wait("admin port")
+    system.process.send_signal(signal.SIGTERM)
+    assert system.end() == 0
+    system.wait("ended before it had begun, as asked")
+
+
 def test_a_role_that_runs_alone_drains_when_its_terminal_is_closed(
     start: Start, tmp_path: Path
 ) -> None:
