@@ -215,7 +215,10 @@ class _Admin(NamedTuple):
             try:
                 served = self.plan.admin(single, self.sock)
             except OSError as error:
-                raise StartError(f"cannot set up the admin port: {told(error)}") from None
+                raise StartError(
+                    f"the admin port's token cannot be kept: {error.filename}: {told(error)}; "
+                    "configure one (trust.admin_token), or a data folder that can be written"
+                ) from None
             control = ControlServer(path, context.answers)
             await control.start()
             await served.start()

@@ -212,6 +212,22 @@ def test_a_role_that_waits_for_its_database_has_its_admin_port_and_ends_when_ask
     system.wait("ended before it had begun, as asked")
 
 
+def test_a_data_folder_that_keeps_no_admin_token_is_told_with_what_would_help(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text("async def app(scope, receive, send): ...\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "switchgear", "run", "service", "app", "--port=0",
+         "--admin=127.0.0.1:0", "--data=/proc/nowhere", "--set=database.url.env=DB"],
+        cwd=tmp_path, env=environment(DB="postgresql://a:b@127.0.0.1:1/c"), capture_output=True,
+        text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "/proc/nowhere" in done.stderr
+    assert "trust.admin_token" in done.stderr
+
+
 def test_a_role_that_runs_alone_drains_when_its_terminal_is_closed(
     start: Start, tmp_path: Path
 ) -> None:
