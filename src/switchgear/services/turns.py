@@ -33,11 +33,13 @@ from switchgear.services.settings import LoopSettings
 __all__ = ["Taken", "Turns"]
 
 _DEFAULTS: Final = LoopSettings()
-_FIRST: Final = 0.2  # seconds until it is first judged who takes how much: it is urgent
+_FIRST: Final = 0.1  # seconds until it is first judged who takes how much: it is urgent
 _WINDOW: Final = 0.5  # ... and from then on
 _BUSY: Final = 0.6  # the share of its time that a loop works, from which on anybody is narrowed
 _FULL: Final = 0.8  # ... up to which more are let in of those who wait
 _SEVERE: Final = 0.25  # seconds late: what is not known yet is not waited for
+_FEW: Final = 3  # calls say something of a route, or ...
+_MUCH: Final = 0.3  # ... so many seconds of them
 _CHANGE: Final = 1.4  # times as many, or as few, are let in, before that is changed
 _GROWTH: Final = 1.5
 _MOST: Final = 64.0  # times as many as compute for a turn: the rest of their time they wait
@@ -52,13 +54,28 @@ _LONGEST: Final = 1.0  # seconds of that
 class Taken:
     """What one route takes, and how many of its calls are let in at once: 0, any number."""
 
-    __slots__ = ("at_once", "calls", "factor", "name", "often", "queue", "seconds", "share",
-                 "since", "spent", "waits")  # fmt: skip
+    __slots__ = (
+        "at_once",
+        "calls",
+        "factor",
+        "name",
+        "often",
+        "queue",
+        "seconds",
+        "seen",
+        "share",
+        "since",
+        "spent",
+        "took",
+        "waits",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.spent = 0.0  # seconds since the window began, by so many calls
         self.calls = 0
+        self.took = 0.0  # seconds in all, by so many calls
+        self.seen = 0
         self.seconds = 0.0  # a call takes
         self.share = 0.0  # of the loop's time, when that was last judged
         self.waits = inf  # seconds, at the least, for something else; nobody knows before one ended
@@ -79,6 +96,8 @@ class Taken:
             seconds = self.spent / max(1, self.calls)
             self.seconds = (self.seconds + seconds) / 2 if self.seconds else seconds
         self.share = self.spent / elapsed
+        self.took += self.spent
+        self.seen += self.calls
         self.spent = 0.0
         self.calls = 0
 
@@ -245,7 +264,8 @@ class Turns:
         busy = sum(taken.share for taken in self._routes.values())
         for taken in self._routes.values():
             dear = taken.share >= settings.share and taken.seconds >= _LEAST
-            known = taken.waits < inf or late >= _SEVERE
+            enough = taken.seen >= _FEW or taken.took >= _MUCH
+            known = enough and (taken.waits < inf or late >= _SEVERE)
             if dear and not known:  # it is still urgent
                 self._ends = now + _FIRST
             if dear and known and busy >= _BUSY and taken not in self._narrowed:
