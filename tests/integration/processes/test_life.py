@@ -103,9 +103,11 @@ def test_a_hung_process_is_avoided_then_tells_its_stacks_and_is_killed(system: S
     system.open("/hang", endpoint(system, "service-2")).close()
     system.wait("process unroutable", seen, label="service-2")
     blocked = system.wait("process blocked", seen, label="service-2")
-    assert blocked["at"].endswith("toys.py:137 in answer"), "the line of its time.sleep"
+    lines = Path(__file__).with_name("toys.py").read_text().splitlines()
+    hangs = next(number for number, line in enumerate(lines, 1) if "time.sleep(3600)" in line)
+    assert blocked["at"].endswith(f"toys.py:{hangs} in answer")
     assert blocked["pid"] == system.pid("service-2")
-    assert system.row("service-2")["degraded"] == ["blocked at toys.py:137 in answer"]
+    assert system.row("service-2")["degraded"] == [f"blocked at toys.py:{hangs} in answer"]
     hung = system.wait("process hung", seen, label="service-2")
     assert "toys.py" in hung["stacks"]
     assert hung["stacks"].count("in answer") == 1, "what was written before is told once"
