@@ -54,21 +54,8 @@ _LONGEST: Final = 1.0  # seconds of that
 class Taken:
     """What one route takes, and how many of its calls are let in at once: 0, any number."""
 
-    __slots__ = (
-        "at_once",
-        "calls",
-        "factor",
-        "name",
-        "often",
-        "queue",
-        "seconds",
-        "seen",
-        "share",
-        "since",
-        "spent",
-        "took",
-        "waits",
-    )  # fmt: skip
+    __slots__ = ("at_once", "calls", "factor", "name", "often", "queue", "seconds", "seen", "share",
+                 "since", "spent", "took", "waits")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
