@@ -8,7 +8,7 @@ the sweep, is no task left, was each delivery settled exactly once.
 import asyncio
 from asyncio import CancelledError, Future
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from enum import Enum
 from types import coroutine
@@ -16,6 +16,7 @@ from typing import Any
 
 from switchgear.core.clock import FINE, Clock
 from switchgear.core.drivers import Work, step, working
+from switchgear.core.here import HERE
 from switchgear.core.outcome import Failed, Outcome
 from switchgear.core.sweep import sweep_of
 from switchgear.policy.call import Call
@@ -130,7 +131,8 @@ async def driven(work: Coroutine[Any, Any, Any], *, stepped: bool) -> BaseExcept
             over.set_result(None)
 
     if stepped:
-        # In a Context of its own, as a task is: one that others throw away leaves a deadline in it.
+        # In Contexts of its own, as a task is: one that others throw away leaves a deadline in them.
+        HERE.place.bare = Context()  # where it wakes up
         copy_context().run(step, told())
         return await over
     task = loop.create_task(told())
