@@ -131,7 +131,7 @@ async def driven(work: Coroutine[Any, Any, Any], *, stepped: bool) -> BaseExcept
             over.set_result(None)
 
     if stepped:
-        # In Contexts of its own, as a task is: one that others throw away leaves a deadline in them.
+        # In Contexts of its own, as a task is: one that is thrown away leaves a deadline in them.
         HERE.place.bare = Context()  # where it wakes up
         copy_context().run(step, told())
         return await over
