@@ -325,6 +325,62 @@ async def test_a_loop_that_is_late_by_many_short_calls_narrows_none() -> None:
     assert service.told == []
 
 
+async def test_a_loop_with_time_to_spare_narrows_none_though_it_was_late() -> None:
+    service = Service()
+    offered = asyncio.create_task(service.offer("/dear", 0.4 * BEARS, 10))
+    for _ in range(9):
+        await asyncio.sleep(1)
+        compute(0.1)  # by something else
+    await offered
+    await service.over()
+    assert service.turns.on
+    assert service.told == []
+    assert service.answers["/dear"]["good"] == service.answers["/dear"].total()
+
+
+def asked() -> Call[Request]:
+    return Call(Request.of("GET", "/dear", headers={}, body=b""), clock() + 60.0)
+
+
+async def test_two_calls_say_nothing_of_a_route() -> None:
+    told: list[list[int]] = []
+    turns = Turns(clock=clock, tell=lambda narrowed: told.append([one.at_once for one in narrowed]))
+
+    async def answer(_: Call[Request]) -> Response:
+        compute(0.055)
+        return Response(204)
+
+    turns.look(0.1)
+    for number in range(4):
+        await turns.run("GET /dear", answer, asked())
+        turns.look(0.1)
+        assert told == ([[2]] if number == 3 else [])
+
+
+@pytest.mark.parametrize(("waits", "at_once"), [((0.3,), 6), ((0.1, 0.1, 0.1), 2)])
+async def test_what_a_call_waits_beyond_the_loop_has_more_let_in(
+    waits: tuple[float, ...], at_once: int
+) -> None:
+    """By as much as the loop was late, each wait may have been for the loop."""
+    told: list[list[int]] = []
+    turns = Turns(clock=clock, tell=lambda narrowed: told.append([one.at_once for one in narrowed]))
+
+    async def answer(_: Call[Request]) -> Response:
+        compute(0.055)
+        for wait in waits:
+            await asyncio.sleep(wait)
+        return Response(204)
+
+    turns.look(0.1)
+    await turns.run("GET /dear", answer, asked())
+    turns.look(0.1)  # which ends a window
+    turns.look(0.1)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(12):
+            group.create_task(turns.run("GET /dear", answer, asked()))
+    assert told[0] == [at_once]
+
+
 async def test_two_dear_routes_share_the_turn() -> None:
     service = Service()
     await asyncio.gather(
