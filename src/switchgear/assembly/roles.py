@@ -186,12 +186,17 @@ class RoleContext:
         else:
             self._reasons[dependency] = reason
         if self._reasons != before:
-            self._tell(Degraded(tuple(f"{key}: {text}" for key, text in self._reasons.items())))
+            self._tell(Degraded(self.complaints))
 
     @property
     def reasons(self) -> Mapping[str, str]:
         """What is degraded now, by dependency."""
         return self._reasons
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """The same as sentences, for whoever asks for the state of this process."""
+        return tuple(f"{key}: {text}" for key, text in self._reasons.items())
 
     def drain(self, within: float, after: float = 0.0) -> None:
         """Ask the role to finish, and to be unready and go on for `after` seconds before it does.

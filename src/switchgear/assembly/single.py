@@ -56,7 +56,7 @@ class Single:
             0,
             time.monotonic() - self._began,
             self._figures,
-            tuple(f"{key}: {text}" for key, text in context.reasons.items()),
+            context.complaints,
         )
         return Status(
             os.getpid(),

@@ -196,7 +196,7 @@ class _Admin(NamedTuple):
 
     plan: Plan
     sock: socket.socket | None
-    told: _Told
+    heard: _Told
 
     @asynccontextmanager
     async def open(
@@ -211,7 +211,7 @@ class _Admin(NamedTuple):
             return
         address = "http://{}:{}".format(*address_of(self.sock))
         with control_path() as path:
-            single = Single(context, probe, address, path, lambda: self.told.ready)
+            single = Single(context, probe, address, path, lambda: self.heard.ready)
             try:
                 served = self.plan.admin(single, self.sock)
             except OSError as error:

@@ -93,9 +93,9 @@ class LagProbe:
         lag = max(0.0, self._clock() - self._due)
         self._lags.observe(lag)
         self.worst = max(self.worst, lag)
+        self.start(loop)
         for tell in self._told:
             tell(lag)
-        self.start(loop)
 
 
 def _descriptors() -> float:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from switchgear.assembly.bodies.database import dsn_of, guarded
@@ -97,8 +96,13 @@ async def _count(context: RoleContext, queue: PostgresQueue, topics: set[str]) -
     )
     known = {(topic, state) for topic in topics for state in _STATES}
     while True:
-        with suppress(Fault):  # of which the watch over the database tells
+        try:
             found = await queue.depths(FINE() + _COUNTED_WITHIN)
+        except Fault:
+            pass  # of which the watch over the database tells
+        except Exception as error:  # noqa: BLE001 - a defect, told, ends no count for good
+            context.log.failed("the messages of the queue could not be counted", error)
+        else:
             depths = {(topic, state): n for topic, states in found.items()
                       for state, n in states.items()}  # fmt: skip
             known |= depths.keys()
